@@ -1,0 +1,72 @@
+# The commands of the house. `make check` before a commit, `make test` before a
+# merge; the rest when its name says so.
+
+GO       ?= go
+TOOL     := $(GO) tool -modfile=$(CURDIR)/tools/go.mod
+FUZZTIME ?= 60s
+TARGETS  := linux/amd64 linux/arm64 darwin/amd64 darwin/arm64
+
+.PHONY: run build check format format-check vet lint arch generated-check \
+	test cross e2e fuzz soak bench vuln
+
+run: ## create ./mintmark-home and start it
+	$(GO) run ./cmd/mintmark init ./mintmark-home --start
+
+build: ## a static binary in ./bin
+	CGO_ENABLED=0 $(GO) build -trimpath -o bin/mintmark ./cmd/mintmark
+
+check: format-check vet arch generated-check lint ## everything that reads and runs nothing long
+
+format:
+	$(TOOL) gofumpt -w .
+
+format-check:
+	@unformatted="$$($(TOOL) gofumpt -l .)" || exit 1; \
+	if [ -n "$$unformatted" ]; then \
+		echo "not formatted (make format):"; echo "$$unformatted"; exit 1; \
+	fi
+
+vet:
+	$(GO) vet ./...
+	cd e2e && $(GO) vet ./...
+
+lint:
+	$(TOOL) golangci-lint run ./...
+	cd e2e && $(TOOL) golangci-lint run -c ../.golangci.yml ./...
+
+arch: ## the drawing, sizes and what is handed in
+	$(GO) test -count=1 .
+
+generated-check: ## module files tidy, generated files as their generators write them
+	$(GO) mod tidy -diff
+	cd e2e && $(GO) mod tidy -diff
+	./scripts/generated-check
+
+test: ## the whole of it: what continuous integration runs
+	./scripts/test
+
+cross:
+	@for target in $(TARGETS); do \
+		echo "CGO_ENABLED=0 GOOS=$${target%/*} GOARCH=$${target#*/} go build ./..."; \
+		CGO_ENABLED=0 GOOS=$${target%/*} GOARCH=$${target#*/} $(GO) build ./... || exit 1; \
+	done
+
+e2e: ## the built binary in a real browser
+	cd e2e && $(GO) test -count=1 ./...
+
+fuzz: ## every fuzz target, FUZZTIME each
+	@for package in $$($(GO) list ./...); do \
+		for target in $$($(GO) test -list '^Fuzz' $$package | grep '^Fuzz'); do \
+			echo "$$package $$target"; \
+			$(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) $$package || exit 1; \
+		done; \
+	done
+
+soak: ## the tests that take long on purpose
+	MINTMARK_SOAK=1 $(GO) test -count=1 -run Soak -timeout 60m ./...
+
+bench:
+	$(GO) test -run '^$$' -bench . -benchmem ./...
+
+vuln: ## needs the vulnerability database on the network
+	$(TOOL) govulncheck ./...

@@ -1,0 +1,65 @@
+package authority
+
+import (
+	"context"
+	"time"
+)
+
+// Audit answers one page of the audit log, newest first.
+func (a *Authority) Audit(ctx context.Context, c Caller, q AuditQuery) (AuditPage, error) {
+	if err := c.mustAdmin(); err != nil {
+		return AuditPage{}, err
+	}
+	if q.Limit == 0 {
+		q.Limit = DefaultPage
+	}
+	if q.Limit < 1 || q.Limit > MaxPage {
+		return AuditPage{}, invalid(FieldError{"limit", "limit.range", "A page has 1 to 500 entries."})
+	}
+	var page AuditPage
+	err := a.Store.View(ctx, func(tx Tx) error {
+		var err error
+		page, err = tx.Audit().Page(q)
+		return err
+	})
+	return page, err
+}
+
+// Recorded is a change that committed outside the store together with its own
+// note, such as an applied configuration, and belongs in the audit log.
+type Recorded struct {
+	At     time.Time
+	Actor  Actor
+	From   string
+	Action string // "config.applied"
+	Target string
+	Detail map[string]string
+}
+
+// Record moves such changes into the audit log, in order.
+func (a *Authority) Record(ctx context.Context, c Caller, changes []Recorded) error {
+	if err := c.mustAdmin(); err != nil {
+		return err
+	}
+	if len(changes) == 0 {
+		return nil
+	}
+	return a.Store.Update(ctx, func(tx Tx) error {
+		for _, r := range changes {
+			e := Event{At: r.At, Actor: r.Actor, Action: r.Action, Target: r.Target, Label: r.Target, From: r.From, Outcome: OutcomeOK, Detail: r.Detail}
+			if err := tx.Audit().Append(e); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// Maintain removes what has ended: deleted tokens past their keep, receipts and
+// logins. It is cheap and may be called at any time.
+func (a *Authority) Maintain(ctx context.Context) error {
+	if err := a.PurgeDeleted(ctx); err != nil {
+		return err
+	}
+	return a.PurgeLogins(ctx)
+}

@@ -1,0 +1,92 @@
+package edge
+
+import (
+	"net/http"
+	"strings"
+
+	"mintmark/internal/authority"
+	"mintmark/internal/liveset"
+)
+
+// Credential is what a request offers as a token.
+type Credential struct {
+	Text    string
+	Present bool
+	Fault   string // why the request is malformed (400 invalid_request), else ""
+}
+
+// BearerOf reads the Authorization field (RFC 6750 section 2.1): exactly one,
+// scheme Bearer or JWT in any case, one space, one token. Several fields, lists
+// and tokens in the query are faults, never guesses (RFC 9110 section 5.3).
+func BearerOf(r *http.Request) Credential {
+	if hasQueryToken(r.URL.RawQuery) {
+		return Credential{Present: true, Fault: "A token does not belong in the URL."}
+	}
+	fields := r.Header.Values("Authorization")
+	switch len(fields) {
+	case 0:
+		return Credential{}
+	case 1:
+	default:
+		return Credential{Present: true, Fault: "There is more than one Authorization field."}
+	}
+	scheme, text, ok := strings.Cut(fields[0], " ")
+	if !strings.EqualFold(scheme, "Bearer") && !strings.EqualFold(scheme, "JWT") {
+		return Credential{} // another scheme is not ours to judge
+	}
+	if !ok || text == "" || strings.ContainsAny(text, " ,\t") {
+		return Credential{Present: true, Fault: "The Authorization field is: Bearer, one space, one token."}
+	}
+	return Credential{Text: text, Present: true}
+}
+
+// hasQueryToken looks for access_token without decoding the rest.
+func hasQueryToken(query string) bool {
+	for query != "" {
+		var pair string
+		pair, query, _ = strings.Cut(query, "&")
+		name, _, _ := strings.Cut(pair, "=")
+		if strings.EqualFold(name, "access_token") {
+			return true
+		}
+	}
+	return false
+}
+
+// Decider answers verdicts; the live set is one.
+type Decider interface {
+	Decide(token string, d liveset.Demand) liveset.Verdict
+}
+
+// CallerOf is who sends r: the operator on the socket, or whom the credential
+// speaks for. A request without a credential is Nobody with ClassMissing.
+func CallerOf(r *http.Request, live Decider, d liveset.Demand) (authority.Caller, liveset.Verdict, Credential) {
+	in := Of(r)
+	if in.Operator != "" {
+		return authority.LocalOperator(in.Operator, in.Origin()), liveset.Verdict{Reason: liveset.Allowed}, Credential{}
+	}
+	cred := BearerOf(r)
+	if !cred.Present || cred.Fault != "" {
+		return authority.Nobody(in.Origin()), liveset.Verdict{Reason: liveset.NoCredential}, cred
+	}
+	d.From = in.Addr
+	v := live.Decide(cred.Text, d)
+	return v.Identity.Caller(in.Origin()), v, cred
+}
+
+// Challenge is the WWW-Authenticate value for a refusal (RFC 6750 section 3):
+// no error when no credential was sent, and never a word of what was sent.
+func Challenge(class liveset.Class, cred Credential) (status int, value string) {
+	const realm = `Bearer realm="mintmark"`
+	switch {
+	case cred.Fault != "":
+		return http.StatusBadRequest, realm + `, error="invalid_request", error_description="` + cred.Fault + `"`
+	case class == liveset.ClassMissing:
+		return http.StatusUnauthorized, realm
+	case class == liveset.ClassForbidden:
+		return http.StatusForbidden, realm + `, error="insufficient_scope", error_description="the token does not allow this"`
+	case class == liveset.ClassUnknown:
+		return http.StatusServiceUnavailable, ""
+	}
+	return http.StatusUnauthorized, realm + `, error="invalid_token", error_description="invalid token"`
+}

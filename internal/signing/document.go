@@ -1,0 +1,102 @@
+package signing
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+
+	"mintmark/internal/authority"
+	"mintmark/internal/jws"
+	"mintmark/internal/strictjson"
+)
+
+const (
+	maxKeyring    = 1 << 20
+	keyringFormat = "mintmark-keyring/1"
+)
+
+// document is the stored form. The checksum covers every byte before it, and
+// what follows it is fixed, so any change of any byte is noticed.
+type document struct {
+	Format   string      `json:"format"`
+	Keys     []storedKey `json:"keys"`
+	Checksum string      `json:"checksum"`
+}
+
+type storedKey struct {
+	Kid    string `json:"kid"`
+	Alg    string `json:"alg"`
+	Secret string `json:"secret"` // base64: PKCS #8 for ES256 and EdDSA, raw for HS256
+}
+
+func encode(keys map[authority.KeyID]held, order []authority.KeyID) []byte {
+	d := document{Format: keyringFormat, Keys: []storedKey{}}
+	for _, kid := range order {
+		secret := keys[kid].secret
+		d.Keys = append(d.Keys, storedKey{string(kid), string(secret.Alg()), base64.StdEncoding.EncodeToString(secret.UnsafeBytes())})
+	}
+	return d.seal()
+}
+
+func (d document) seal() []byte {
+	d.Checksum = ""
+	body, _ := json.MarshalIndent(d, "", "  ") // strings only: it cannot fail
+	sum := sha256.Sum256(body)
+	d.Checksum = "sha256:" + hex.EncodeToString(sum[:])
+	sealed, _ := json.MarshalIndent(d, "", "  ")
+	return append(sealed, '\n')
+}
+
+func decode(data []byte) (map[authority.KeyID]held, error) {
+	var d document
+	if err := strictjson.Decode(data, &d); err != nil {
+		return nil, err
+	}
+	if d.Format != keyringFormat {
+		return nil, fmt.Errorf("its format is not %s", keyringFormat)
+	}
+	if !bytes.Equal(d.seal(), data) {
+		return nil, errors.New("its checksum does not match")
+	}
+	keys := make(map[authority.KeyID]held, len(d.Keys))
+	for _, k := range d.Keys {
+		kid, err := authority.ParseKeyID(k.Kid)
+		if err != nil {
+			return nil, err
+		}
+		raw, err := base64.StdEncoding.DecodeString(k.Secret)
+		if err != nil {
+			return nil, fmt.Errorf("the secret of %s is not base64", kid)
+		}
+		alg, err := jws.ParseAlgorithm(k.Alg)
+		if err != nil {
+			return nil, err
+		}
+		secret, err := jws.ParseSigningKey(alg, raw)
+		if err != nil {
+			return nil, fmt.Errorf("the secret of %s: %w", kid, err)
+		}
+		verifier := secret.Verifier()
+		if thumb, ok := verifier.Thumbprint(); ok && thumb != k.Kid {
+			return nil, fmt.Errorf("%s is not the thumbprint of its key", kid)
+		}
+		if _, twice := keys[kid]; twice {
+			return nil, fmt.Errorf("%s is there twice", kid)
+		}
+		keys[kid] = held{secret, verifier}
+	}
+	return keys, nil
+}
+
+func randomKid(rand io.Reader) (string, error) {
+	b := make([]byte, 16)
+	if _, err := io.ReadFull(rand, b); err != nil {
+		return "", err
+	}
+	return base64.RawURLEncoding.EncodeToString(b), nil
+}

@@ -1,0 +1,326 @@
+package mapstore
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"mintmark/internal/authority"
+	"mintmark/internal/durable"
+)
+
+// The files of a home.
+const (
+	StateFile = "state.json"
+	AuditFile = "audit.ndjson"
+)
+
+// Create makes the files of a new home: an empty state.json and an empty
+// audit.ndjson. It refuses a home that has one of them. The caller holds the
+// home's lock.
+func Create(cfg Config) error {
+	f := &file{path: filepath.Join(cfg.Home, StateFile), format: stateFormat}
+	var w writer
+	text, err := w.compose(f, &state{}, place{}, nil)
+	if err != nil {
+		return err
+	}
+	// The state comes last: a home with a state has a log.
+	if err := cfg.Files.CreateNew(filepath.Join(cfg.Home, AuditFile)); err != nil {
+		return fmt.Errorf("create the audit log: %w", err)
+	}
+	if err := cfg.Files.CreateNew(f.path, text); err != nil {
+		return fmt.Errorf("create the state: %w", err)
+	}
+	return nil
+}
+
+// CreateTokens makes an empty token file, which Open takes for a new store.
+func CreateTokens(files durable.Files, path string) error {
+	if err := files.CreateNew(path); err != nil {
+		return fmt.Errorf("create the token file: %w", err)
+	}
+	return nil
+}
+
+// Open opens what Create made. It never creates a file but the lock of the
+// token file: what is missing is lost, and the error says what to do. With a
+// home, the caller holds the home's lock until Close has returned.
+func Open(cfg Config) (*Store, error) {
+	if cfg.Home == "" && cfg.Tokens != "" {
+		return nil, errors.New("a token file needs a home: keys, administrators and the audit log must last as long as the tokens")
+	}
+	s := &Store{files: cfg.Files, now: cfg.Now, home: cfg.Home}
+	if s.now == nil {
+		s.now = time.Now
+	}
+	if err := s.load(cfg); err != nil {
+		return nil, errors.Join(err, s.release())
+	}
+	s.codecs = codecsOf(s.state, s.tokens)
+	s.durable.Store(&moment{s.newest, s.ledger.trail()})
+	s.fact = factsOf(cfg.Tokens)
+	if s.ledger.problem != nil {
+		s.fact.Problem = s.ledger.problem.Error()
+	}
+	return s, nil
+}
+
+func factsOf(tokens string) authority.StoreFacts {
+	if tokens == "" {
+		return authority.StoreFacts{Kind: "memory"}
+	}
+	return authority.StoreFacts{Kind: "json", Location: tokens, Persistent: true}
+}
+
+func (s *Store) load(cfg Config) error {
+	if cfg.Home == "" {
+		return nil
+	}
+	pending, head, err := s.loadState()
+	if err != nil {
+		return err
+	}
+	if err := s.loadLog(); err != nil {
+		return err
+	}
+	fresh := false
+	if cfg.Tokens != "" {
+		t, err := s.takeTokens(cfg.Tokens)
+		if err != nil {
+			return err
+		}
+		s.held, s.tokens, s.opened = t.held, t.file, t.opened
+		s.newest.tokens, s.newest.receipts = t.content.state.tokens, t.content.state.receipts
+		pending = append(pending, t.content.pending...)
+		fresh = t.unknown
+	}
+	entries, err := s.ledger.adopt(pending)
+	if err != nil {
+		return fmt.Errorf("%s: %w", s.logPath(), err)
+	}
+	s.ledger.add(entries)
+	if s.ledger.last.Seq < head.Seq {
+		if s.ledger.last.Seq > 0 {
+			return fmt.Errorf("%s ends at event %d, but event %d was written: restore the file from a backup, "+
+				"or move it away and go on with an empty one: mv %[1]s %[1]s.old && touch %[1]s && chmod 600 %[1]s", s.logPath(), s.ledger.last.Seq, head.Seq)
+		}
+		s.ledger.last = head
+	}
+	_ = s.ledger.move() // what stays is in a file, and in ledger.problem
+	if fresh {
+		return s.remember(s.tokens.path)
+	}
+	return nil
+}
+
+func (s *Store) logPath() string { return filepath.Join(s.home, AuditFile) }
+
+// loadState reads state.json.
+func (s *Store) loadState() ([]authority.Event, place, error) {
+	path := filepath.Join(s.home, StateFile)
+	if err := s.files.RemoveStaleTemps(path); err != nil {
+		return nil, place{}, err
+	}
+	text, err := s.files.Read(path, maxFile)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, place{}, fmt.Errorf("%s is missing: it is lost and not new, so nothing was started; restore it from a backup: %w", path, err)
+	}
+	if err != nil {
+		return nil, place{}, err
+	}
+	c, err := parse(stateFormat, text)
+	if err != nil {
+		return nil, place{}, refusal(path, "state file", err)
+	}
+	s.newest = c.state
+	s.state = &file{path: path, format: stateFormat, revision: c.header.Revision, opened: c.header.Opened, sum: sha256.Sum256(text)}
+	return c.pending, c.header.Head, nil
+}
+
+// refusal says what is wrong with a file and what to do about it. The file is
+// left as it is.
+func refusal(path, what string, err error) error {
+	remedy := "restore it from a backup"
+	switch {
+	case errors.Is(err, errNewer):
+		remedy = "start the version that wrote it, or " + remedy
+	case errors.Is(err, errForeign):
+		remedy = "name another path, or " + remedy
+	}
+	return fmt.Errorf("%s cannot be used as a %s: %w; it was left as it is: %s", path, what, err, remedy)
+}
+
+// loadLog opens audit.ndjson and finds its ends.
+func (s *Store) loadLog() error {
+	path := s.logPath()
+	log, err := s.files.OpenLog(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("%s is missing: restore it from a backup, or go on with an empty one: touch %[1]s && chmod 600 %[1]s: %w", path, err)
+	}
+	if err != nil {
+		return err
+	}
+	s.ledger.log = log
+	for e, err := range s.ledger.trail().backwards(0) {
+		if err != nil {
+			return fmt.Errorf("%s: the last line is no event: %w; restore the file from a backup, "+
+				"or go on with an empty one: mv %[1]s %[1]s.old && touch %[1]s && chmod 600 %[1]s", path, err)
+		}
+		s.ledger.last = place{e.Seq, e.Hash}
+		break
+	}
+	line, _, err := lineAfter(log, 0, log.Size())
+	if err != nil || line == nil {
+		return err
+	}
+	e, err := eventCodec().decode(line)
+	if err != nil {
+		return fmt.Errorf("%s: the first line is no event: %w; restore the file from a backup", path, err)
+	}
+	s.ledger.first = e.Seq
+	return nil
+}
+
+// taken is a token file that was opened and locked.
+type taken struct {
+	held    *durable.Held
+	file    *file
+	content content
+	opened  Opened
+	unknown bool // this home never opened it before
+}
+
+// takeTokens locks and reads a token file. An empty one that this home never
+// opened becomes a store here; nothing else is changed.
+func (s *Store) takeTokens(path string) (_ *taken, err error) {
+	real, err := realPath(path)
+	if err != nil {
+		return nil, err
+	}
+	t := &taken{unknown: !slices.Contains(s.state.opened, real)}
+	if err := s.files.CheckFile(path); err != nil {
+		return nil, t.missing(path, err)
+	}
+	if t.held, err = s.files.Lock(path + ".lock"); err != nil {
+		if locked, ok := errors.AsType[*durable.LockedError](err); ok {
+			return nil, fmt.Errorf("the token file %s is in use by another server; stop that one or name another file: %w", path, locked)
+		}
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, t.held.Close())
+		}
+	}()
+	if err := s.files.RemoveStaleTemps(path); err != nil {
+		return nil, err
+	}
+	text, err := s.files.Read(path, maxFile)
+	if err != nil {
+		return nil, t.missing(path, err)
+	}
+	t.file = &file{path: path, format: tokensFormat, sum: sha256.Sum256(text)}
+	if trimmed := bytes.TrimSpace(text); len(trimmed) == 0 || string(trimmed) == "{}" {
+		return t, s.begin(t)
+	}
+	if t.content, err = parse(tokensFormat, text); err != nil {
+		return nil, refusal(path, "token file", err)
+	}
+	t.file.revision = t.content.header.Revision
+	t.opened.Tokens = t.content.state.tokens.size
+	return t, nil
+}
+
+// begin makes an empty file a store.
+func (s *Store) begin(t *taken) error {
+	if !t.unknown {
+		return fmt.Errorf("the token file %s is empty, but it held a store before: its tokens are lost and nothing was started; "+
+			"restore it from a backup, or name a new file", t.file.path)
+	}
+	text, err := s.writer.compose(t.file, &state{}, place{}, nil)
+	if err == nil {
+		err = t.file.save(s.files, text)
+	}
+	if err != nil {
+		return fmt.Errorf("begin a token file: %w", err)
+	}
+	t.opened.New = true
+	return nil
+}
+
+func (t *taken) missing(path string, err error) error {
+	if !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	if t.unknown {
+		return fmt.Errorf("the token file %s does not exist; create it: touch %[1]s && chmod 600 %[1]s: %w", path, err)
+	}
+	return fmt.Errorf("the token file %s is missing, but it held a store before: its tokens are lost and nothing was started; "+
+		"restore it from a backup, or name a new file: %w", path, err)
+}
+
+// remember records in state.json that this home uses a token file.
+func (s *Store) remember(path string) error {
+	real, err := realPath(path)
+	if err != nil {
+		return err
+	}
+	before := s.state.opened
+	s.state.opened = append(slices.Clone(before), real)
+	text, err := s.writer.compose(s.state, &s.newest, s.ledger.last, s.ledger.entries)
+	if err == nil {
+		err = s.state.save(s.files, text)
+	}
+	if err != nil {
+		s.state.opened = before
+		return fmt.Errorf("record the token file in the state: %w", err)
+	}
+	return nil
+}
+
+// realPath is one name for one file, whatever links lead to its folder.
+func realPath(path string) (string, error) {
+	if !filepath.IsAbs(path) {
+		return "", fmt.Errorf("the path of a token file is absolute; %q is not", path)
+	}
+	dir, err := filepath.EvalSymlinks(filepath.Dir(path))
+	if errors.Is(err, fs.ErrNotExist) {
+		return "", fmt.Errorf("the folder of the token file does not exist; create it: mkdir -p -m 700 %s: %w", filepath.Dir(path), err)
+	}
+	if err != nil {
+		return "", fmt.Errorf("the folder of the token file: %w", err)
+	}
+	return filepath.Join(dir, filepath.Base(path)), nil
+}
+
+// quiet waits until nothing is being written and keeps the turn, so that
+// nothing begins. The caller gives the turn back.
+func (s *Store) quiet(ctx context.Context) error {
+	for {
+		s.turn.Lock()
+		last := s.last
+		switch {
+		case context.Cause(ctx) != nil:
+			s.turn.Unlock()
+			return cancelled(context.Cause(ctx))
+		case s.closed:
+			s.turn.Unlock()
+			return unavailable(errors.New("the store is closed"))
+		case last == nil:
+			if err := s.settle(); err != nil {
+				s.turn.Unlock()
+				return err
+			}
+			return nil
+		}
+		s.turn.Unlock()
+		<-last.done
+	}
+}
