@@ -134,11 +134,7 @@ func undrawnImport(drawing map[string]room, r room, f file, imported string) str
 	case ours && strings.HasPrefix(target, "cmd/"):
 		return "nobody may"
 	case ours:
-		_, drawn := drawing[target]
-		if drawn && (f.isTest() || allows(r.ours, target)) {
-			return ""
-		}
-		return "is not drawn"
+		return undrawnRoom(drawing, r, f, target)
 	case strings.Contains(first, "."):
 		if within(r.modules, imported) || f.isTest() && within(testModules(), imported) {
 			return ""
@@ -148,10 +144,26 @@ func undrawnImport(drawing map[string]room, r room, f file, imported string) str
 		return "is not drawn"
 	case f.isTest():
 		return ""
-	case within([]string{"testing", "net/http/httptest"}, imported) && f.room != "internal/store/storetest":
+	case !r.test && within([]string{"testing", "net/http/httptest"}, imported):
 		return "is for tests"
 	case r.pure && reachesOutside(imported):
 		return "reaches outside the process"
+	}
+	return ""
+}
+
+// undrawnRoom says what is wrong with the import of one of our rooms, or "".
+func undrawnRoom(drawing map[string]room, r room, f file, target string) string {
+	to, drawn := drawing[target]
+	switch {
+	case !drawn:
+		return "is not drawn"
+	case f.isTest():
+		return ""
+	case to.test && !r.test:
+		return "is for tests"
+	case !allows(r.ours, target):
+		return "is not drawn"
 	}
 	return ""
 }

@@ -19,7 +19,8 @@ type batch struct {
 	full    chan struct{} // closed when want callers are in; nil: nobody waits
 	want    int
 
-	done  chan struct{} // closed when err is final
+	done  chan struct{} // closed when err is final: callers are answered
+	free  chan struct{} // closed when the next batch may be written
 	err   error
 	doubt *unknown // why err is not certain
 }
@@ -111,7 +112,7 @@ func (s *Store) fileOf(t *tx) (*file, error) {
 func (s *Store) join(t *tx, f *file) part {
 	p := part{batch: s.open, joined: true}
 	if b := s.open; b == nil || f != nil && b.file != nil && b.file != f {
-		p.batch, p.leads = &batch{prev: s.last, done: make(chan struct{})}, true
+		p.batch, p.leads = &batch{prev: s.last, done: make(chan struct{}), free: make(chan struct{})}, true
 		s.open, s.last = p.batch, p.batch
 	}
 	b := p.batch
@@ -129,13 +130,30 @@ func (s *Store) join(t *tx, f *file) part {
 }
 
 // flush writes a batch and answers its callers. The caller that made the batch
-// calls it, once.
+// calls it, once. Callers are answered when the batch is durable; events move to
+// their log while those come back with more.
 func (s *Store) flush(b *batch) {
+	defer close(b.free)
+	if !s.write(b) {
+		return
+	}
+	_ = s.ledger.move() // what stays is in a file, and in ledger.problem
+	s.turn.Lock()
+	defer s.turn.Unlock()
+	s.note(s.ledger.problem)
+	if s.last == b {
+		s.last = nil
+	}
+}
+
+// write makes a batch durable, after those before it, and tells whether it
+// lasted.
+func (s *Store) write(b *batch) bool {
 	defer close(b.done)
 	if b.prev != nil {
-		<-b.prev.done
+		<-b.prev.free
 		if b.err = b.prev.err; b.err != nil {
-			return // built on what did not last; the newest state forgot it already
+			return false // built on what did not last; the newest state forgot it already
 		}
 		b.prev = nil
 	}
@@ -144,21 +162,19 @@ func (s *Store) flush(b *batch) {
 	b.err = s.commit(b)
 	s.turn.Lock()
 	defer s.turn.Unlock()
-	s.note(errors.Join(b.err, s.ledger.problem))
 	if b.err != nil {
+		s.note(b.err)
 		s.newest, s.open, s.last = s.durable.Load().state, nil, nil
 		s.doubt = b.doubt
 		s.doubted.Store(b.doubt != nil)
-		return
+		return false
 	}
 	s.pace = pace{expect: b.callers, ended: s.now()}
 	s.pace.took = s.pace.ended.Sub(began)
 	if s.open != nil {
 		s.pace.expect += s.open.callers
 	}
-	if s.last == b {
-		s.last = nil
-	}
+	return true
 }
 
 // gather waits for the callers that are expected, not for long, and then lets

@@ -160,7 +160,7 @@ func (s *Store) merge(t *taken) (state, []authority.Changed[authority.TokenID, a
 
 // carryRow puts a row into a table that has a file.
 func carryRow[K ~string, T record[K, T]](to *sorted[K, T], w *row[T], c codec[T], e *edit) error {
-	if w.text == nil {
+	if w.text.bytes == nil {
 		var err error
 		if w, err = rowOf[K](w.value, &c); err != nil {
 			return err

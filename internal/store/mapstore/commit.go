@@ -1,7 +1,6 @@
 package mapstore
 
 import (
-	"crypto/sha256"
 	"errors"
 	"fmt"
 
@@ -35,8 +34,7 @@ func (s *Store) commit(b *batch) error {
 		if !errors.Is(err, durable.ErrUnknown) {
 			return failure(err)
 		}
-		u := &unknown{batch: b, entries: entries, sum: sha256.Sum256(text), cause: err}
-		return s.resolve(u)
+		return s.resolve(&unknown{batch: b, entries: entries, mark: mark(text), cause: err})
 	}
 	s.committed(b, entries)
 	return nil
@@ -45,7 +43,6 @@ func (s *Store) commit(b *batch) error {
 // committed takes over what a file holds now.
 func (s *Store) committed(b *batch, entries []entry) {
 	s.ledger.add(entries)
-	_ = s.ledger.move() // what stays is in the file, and in ledger.problem
 	s.publish(b.state, b.changes)
 }
 
@@ -53,7 +50,7 @@ func (s *Store) committed(b *batch, entries []entry) {
 type unknown struct {
 	batch   *batch
 	entries []entry
-	sum     [sha256.Size]byte // of the text that was written
+	mark    string // of the text that was written
 	cause   error
 }
 
@@ -79,14 +76,15 @@ func (s *Store) reconcile(u *unknown) (lasted bool, err error) {
 	if err != nil {
 		return false, fmt.Errorf("reading back: %w", err)
 	}
-	sum := sha256.Sum256(text)
-	if sum != u.sum && sum != f.sum {
+	_, err = read(f.format, text)
+	found := mark(text)
+	if err != nil || found != u.mark && found != f.mark {
 		return false, fmt.Errorf("%s was changed by somebody else; stop, and restore it from a backup", f.path)
 	}
 	if err := s.files.Write(f.path, text); err != nil {
 		return false, fmt.Errorf("writing again: %w", err)
 	}
-	if sum != u.sum {
+	if found != u.mark {
 		return false, nil
 	}
 	f.saved(text)

@@ -7,6 +7,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"hash"
+	"iter"
 	"strconv"
 	"strings"
 
@@ -22,9 +24,11 @@ import (
 //	],
 //	"checksum":"sha256:…"}
 //
-// with one record a line. The checksum covers every byte before its member and
-// what follows its value is fixed, so that a changed, missing or added byte
-// anywhere is found.
+// with one record a line. The checksum is the SHA-256 over every line before its
+// own: the SHA-256 of the line without its final comma, and one byte that tells
+// whether it had one. So a record that did not change need not be hashed again,
+// and yet a changed, missing or added byte anywhere is found: the last line has
+// nothing but the checksum in a fixed frame.
 const (
 	checksumMember = `"checksum":"sha256:`
 	checksumSize   = 2 * sha256.Size
@@ -58,75 +62,114 @@ type place struct {
 	Hash string `json:"hash,omitempty"`
 }
 
+// text is one record's line without its comma, and its SHA-256.
+type text struct {
+	bytes []byte
+	sum   [sha256.Size]byte
+}
+
+func textOf(line []byte) text { return text{line, sha256.Sum256(line)} }
+
 // writer builds a document in a buffer that is used again.
-type writer struct{ buf bytes.Buffer }
+type writer struct {
+	buf bytes.Buffer
+	sum hash.Hash
+}
 
 func (w *writer) begin(h header) error {
 	w.buf.Reset()
+	w.sum = sha256.New()
 	line, err := json.Marshal(h)
 	if err != nil {
 		return fmt.Errorf("encode a header: %w", err)
 	}
-	w.buf.Write(line[:len(line)-1])
-	w.buf.WriteString(",\n")
+	w.line(textOf(line[:len(line)-1]), true)
 	return nil
 }
 
-// section writes the records that each hands over, one a line.
-func (w *writer) section(name string, each func(line func([]byte))) {
-	w.buf.WriteString(`"` + name + `":[`)
-	separator := "\n"
-	each(func(text []byte) {
-		w.buf.WriteString(separator)
-		w.buf.Write(text)
-		separator = ",\n"
-	})
-	w.buf.WriteString("\n],\n")
+func (w *writer) line(t text, comma bool) {
+	end := "\n"
+	if comma {
+		end = ",\n"
+	}
+	w.buf.Write(t.bytes)
+	w.buf.WriteString(end)
+	w.sum.Write(t.sum[:])
+	w.sum.Write([]byte{byte(len(end))})
+}
+
+// section writes one array of records.
+func (w *writer) section(name string, size int, lines iter.Seq[text]) {
+	w.line(textOf([]byte(`"`+name+`":[`)), false)
+	n := 0
+	for t := range lines {
+		n++
+		w.line(t, n < size)
+	}
+	w.line(textOf([]byte("]")), true)
 }
 
 // end answers the document; it is valid until the next begin.
 func (w *writer) end() []byte {
-	sum := sha256.Sum256(w.buf.Bytes())
-	w.buf.WriteString(checksumMember + hex.EncodeToString(sum[:]) + documentEnd)
+	w.buf.WriteString(checksumMember + hex.EncodeToString(w.sum.Sum(nil)) + documentEnd)
 	return w.buf.Bytes()
 }
 
-// reader takes a document apart. The lines it answers are parts of the file's
-// text.
+// reader takes a document apart. The lines it answers are parts of the file.
 type reader struct {
 	header header
-	rest   []byte
+	lines  []text
 }
 
 // read checks the format, the checksum and the first line.
-func read(format string, text []byte) (*reader, error) {
-	if err := checkFormat(format, text); err != nil {
+func read(format string, document []byte) (*reader, error) {
+	if err := checkFormat(format, document); err != nil {
 		return nil, err
 	}
-	at := len(text) - len(checksumMember) - checksumSize - len(documentEnd)
+	at := len(document) - len(checksumMember) - checksumSize - len(documentEnd)
 	if at < 0 {
 		return nil, errDamaged
 	}
-	sum := sha256.Sum256(text[:at])
-	if string(text[at:]) != checksumMember+hex.EncodeToString(sum[:])+documentEnd {
+	r := &reader{}
+	sum := sha256.New()
+	for rest := document[:at]; len(rest) > 0; {
+		line, after, ok := bytes.Cut(rest, []byte("\n"))
+		if !ok {
+			return nil, errDamaged
+		}
+		body, _ := bytes.CutSuffix(line, []byte(","))
+		t := textOf(body)
+		sum.Write(t.sum[:])
+		sum.Write([]byte{byte(len(line) - len(body) + 1)})
+		r.lines, rest = append(r.lines, t), after
+	}
+	if string(document[at:]) != checksumMember+hex.EncodeToString(sum.Sum(nil))+documentEnd {
 		return nil, errDamaged
 	}
-	first, rest, ok := bytes.Cut(text[:at], []byte(",\n"))
-	r := &reader{rest: rest}
+	first, ok := r.next()
 	if !ok {
 		return nil, errDamaged
 	}
-	if err := strictjson.Decode(append(bytes.Clone(first), '}'), &r.header); err != nil {
+	if err := strictjson.Decode(append(bytes.Clone(first.bytes), '}'), &r.header); err != nil {
 		return nil, fmt.Errorf("%w: first line: %w", errDamaged, err)
 	}
 	return r, nil
 }
 
+func (r *reader) next() (text, bool) {
+	if len(r.lines) == 0 {
+		return text{}, false
+	}
+	t := r.lines[0]
+	r.lines = r.lines[1:]
+	return t, true
+}
+
 // checkFormat tells a damaged file of ours from anybody else's.
-func checkFormat(format string, text []byte) error {
-	rest, ok := bytes.CutPrefix(text, []byte(`{"format":"`+format+`/`))
+func checkFormat(format string, document []byte) error {
+	rest, ok := bytes.CutPrefix(document, []byte(`{"format":"`+format+`/`))
 	if !ok {
-		if strings.HasPrefix(`{"format":"`+format+`/`, string(text)) {
+		if strings.HasPrefix(`{"format":"`+format+`/`, string(document)) {
 			return errDamaged
 		}
 		return errForeign
@@ -143,33 +186,23 @@ func checkFormat(format string, text []byte) error {
 }
 
 // section answers the lines of the next section, which must be the named one.
-func (r *reader) section(name string) ([][]byte, error) {
-	rest, ok := bytes.CutPrefix(r.rest, []byte(`"`+name+`":[`+"\n"))
-	if !ok {
+func (r *reader) section(name string) ([]text, error) {
+	if t, ok := r.next(); !ok || string(t.bytes) != `"`+name+`":[` {
 		return nil, fmt.Errorf("%w: no section %q where it belongs", errDamaged, name)
 	}
-	var lines [][]byte
-	for {
-		line, after, ok := bytes.Cut(rest, []byte("\n"))
-		if !ok {
-			return nil, fmt.Errorf("%w: section %q has no end", errDamaged, name)
-		}
-		rest = after
-		if string(line) == "]," {
-			r.rest = rest
+	for i, t := range r.lines {
+		if string(t.bytes) == "]" {
+			lines := r.lines[:i]
+			r.lines = r.lines[i+1:]
 			return lines, nil
 		}
-		body, more := bytes.CutSuffix(line, []byte(","))
-		lines = append(lines, body)
-		if more == bytes.HasPrefix(rest, []byte("],\n")) {
-			return nil, fmt.Errorf("%w: section %q: a comma is missing or too many", errDamaged, name)
-		}
 	}
+	return nil, fmt.Errorf("%w: section %q has no end", errDamaged, name)
 }
 
 // finish checks that nothing is left.
 func (r *reader) finish() error {
-	if len(r.rest) != 0 {
+	if len(r.lines) != 0 {
 		return fmt.Errorf("%w: text after the last section", errDamaged)
 	}
 	return nil

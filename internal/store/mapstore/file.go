@@ -1,7 +1,6 @@
 package mapstore
 
 import (
-	"crypto/sha256"
 	"fmt"
 
 	"mintmark/internal/authority"
@@ -17,7 +16,7 @@ type file struct {
 	format   string
 	revision uint64
 	opened   []string // state.json: the token files this home has used
-	sum      [sha256.Size]byte
+	mark     string   // of the text that is there
 }
 
 // content is what a document holds.
@@ -43,26 +42,30 @@ func (w *writer) compose(f *file, st *state, head place, pending []entry) ([]byt
 		writeRows(w, "throttles", st.throttles)
 		writeRows(w, "system", st.system)
 	}
-	w.section("pending_events", func(line func([]byte)) {
+	w.section("pending_events", len(pending), func(yield func(text) bool) {
 		for _, e := range pending {
-			line(e.line)
+			if !yield(textOf(e.line)) {
+				return
+			}
 		}
 	})
 	return w.end(), nil
 }
 
 func writeRows[K ~string, T record[K, T]](w *writer, name string, rows sorted[K, T]) {
-	w.section(name, func(line func([]byte)) {
+	w.section(name, rows.size, func(yield func(text) bool) {
 		for r := range rows.all() {
-			line(r.text)
+			if !yield(r.text) {
+				return
+			}
 		}
 	})
 }
 
 // parse reads a document.
-func parse(format string, text []byte) (content, error) {
+func parse(format string, document []byte) (content, error) {
 	var c content
-	r, err := read(format, text)
+	r, err := read(format, document)
 	if err != nil {
 		return c, err
 	}
@@ -79,7 +82,7 @@ func parse(format string, text []byte) (content, error) {
 		c.state.system = parseRows[string](p, "system", systemCodec())
 	}
 	for _, line := range p.lines("pending_events") {
-		e, err := eventCodec().decode(line)
+		e, err := eventCodec().decode(line.bytes)
 		if err != nil && p.err == nil {
 			p.err = fmt.Errorf("%w: pending event: %w", errDamaged, err)
 		}
@@ -97,11 +100,11 @@ type parser struct {
 	err error
 }
 
-func (p *parser) lines(name string) [][]byte {
+func (p *parser) lines(name string) []text {
 	if p.err != nil {
 		return nil
 	}
-	var lines [][]byte
+	var lines []text
 	lines, p.err = p.section(name)
 	return lines
 }
@@ -118,16 +121,21 @@ func parseRows[K ~string, T record[K, T]](p *parser, name string, c codec[T]) so
 	return rows
 }
 
-// save replaces f by text.
-func (f *file) save(files durable.Files, text []byte) error {
-	if err := files.Write(f.path, text); err != nil {
+// save replaces f by document.
+func (f *file) save(files durable.Files, document []byte) error {
+	if err := files.Write(f.path, document); err != nil {
 		return err
 	}
-	f.saved(text)
+	f.saved(document)
 	return nil
 }
 
-func (f *file) saved(text []byte) {
+func (f *file) saved(document []byte) {
 	f.revision++
-	f.sum = sha256.Sum256(text)
+	f.mark = mark(document)
+}
+
+// mark tells one text of a file from another: its checksum.
+func mark(document []byte) string {
+	return string(document[max(0, len(document)-len(documentEnd)-checksumSize):])
 }

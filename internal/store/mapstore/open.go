@@ -3,7 +3,6 @@ package mapstore
 import (
 	"bytes"
 	"context"
-	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -140,7 +139,7 @@ func (s *Store) loadState() ([]authority.Event, place, error) {
 		return nil, place{}, refusal(path, "state file", err)
 	}
 	s.newest = c.state
-	s.state = &file{path: path, format: stateFormat, revision: c.header.Revision, opened: c.header.Opened, sum: sha256.Sum256(text)}
+	s.state = &file{path: path, format: stateFormat, revision: c.header.Revision, opened: c.header.Opened, mark: mark(text)}
 	return c.pending, c.header.Head, nil
 }
 
@@ -226,7 +225,7 @@ func (s *Store) takeTokens(path string) (_ *taken, err error) {
 	if err != nil {
 		return nil, t.missing(path, err)
 	}
-	t.file = &file{path: path, format: tokensFormat, sum: sha256.Sum256(text)}
+	t.file = &file{path: path, format: tokensFormat, mark: mark(text)}
 	if trimmed := bytes.TrimSpace(text); len(trimmed) == 0 || string(trimmed) == "{}" {
 		return t, s.begin(t)
 	}
@@ -321,6 +320,6 @@ func (s *Store) quiet(ctx context.Context) error {
 			return nil
 		}
 		s.turn.Unlock()
-		<-last.done
+		<-last.free
 	}
 }

@@ -15,7 +15,7 @@ type record[K cmp.Ordered, T any] interface {
 // row is one record and its stored text; a row never changes.
 type row[T any] struct {
 	value T
-	text  []byte // one line of the file; nil when the table has no file
+	text  text // its line in the file; empty when the table has no file
 }
 
 // edit is the right to change nodes in place; a new one for each transaction.

@@ -129,7 +129,7 @@ func (s *Store) Close() error {
 		return nil
 	}
 	if last != nil {
-		<-last.done
+		<-last.free
 	}
 	var err error
 	if problem := s.ledger.move(); problem != nil {

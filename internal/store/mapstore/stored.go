@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/netip"
-	"slices"
 	"time"
 
 	"mintmark/internal/authority"
@@ -237,20 +236,21 @@ func rowOf[K ~string, T record[K, T]](v T, c *codec[T]) (*row[T], error) {
 	if c == nil {
 		return w, nil
 	}
-	var err error
-	if w.text, err = c.encode(w.value); err != nil {
+	line, err := c.encode(w.value)
+	if err != nil {
 		return nil, fmt.Errorf("encode a record: %w", err)
 	}
+	w.text = textOf(line)
 	return w, nil
 }
 
 // load decodes the lines of one section into a table.
-func load[K ~string, T record[K, T]](lines [][]byte, c codec[T]) (sorted[K, T], error) {
+func load[K ~string, T record[K, T]](lines []text, c codec[T]) (sorted[K, T], error) {
 	var s sorted[K, T]
 	var last K
 	e := new(edit)
 	for i, line := range lines {
-		v, err := c.decode(line)
+		v, err := c.decode(line.bytes)
 		if err != nil {
 			return s, fmt.Errorf("record %d: %w", i+1, err)
 		}
@@ -259,7 +259,7 @@ func load[K ~string, T record[K, T]](lines [][]byte, c codec[T]) (sorted[K, T], 
 			return s, fmt.Errorf("record %d: %q is there twice or out of order", i+1, key)
 		}
 		last = v.RecordKey()
-		s.put(&row[T]{value: v, text: slices.Clip(line)}, e)
+		s.put(&row[T]{value: v, text: line}, e)
 	}
 	return s, nil
 }
