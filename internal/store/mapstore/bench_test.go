@@ -53,12 +53,12 @@ func BenchmarkCreate(b *testing.B) {
 	var next atomic.Int64
 	var grouped, single, plain, groupedTime, singleTime, plainTime float64
 	for b.Loop() {
-		for range 8 { // in turns, so that a busy moment hits all
+		for range 4 { // in turns, so that a busy moment hits all
 			began := time.Now()
 			var wg sync.WaitGroup
 			for range 32 {
 				wg.Go(func() {
-					for range 8 {
+					for range 32 {
 						if err := create(s, int(next.Add(1))); err != nil {
 							b.Error(err)
 						}
@@ -66,21 +66,21 @@ func BenchmarkCreate(b *testing.B) {
 				})
 			}
 			wg.Wait()
-			grouped, groupedTime = grouped+32*8, groupedTime+time.Since(began).Seconds()
+			grouped, groupedTime = grouped+32*32, groupedTime+time.Since(began).Seconds()
 			began = time.Now()
-			for range 5 {
+			for range 10 {
 				if err := (durable.Files{}).Write(filepath.Join(cfg.Home, "rewrite.json"), text); err != nil {
 					b.Fatal(err)
 				}
 			}
-			plain, plainTime = plain+5, plainTime+time.Since(began).Seconds()
+			plain, plainTime = plain+10, plainTime+time.Since(began).Seconds()
 			began = time.Now()
-			for range 5 {
+			for range 10 {
 				if err := create(s, int(next.Add(1))); err != nil {
 					b.Fatal(err)
 				}
 			}
-			single, singleTime = single+5, singleTime+time.Since(began).Seconds()
+			single, singleTime = single+10, singleTime+time.Since(began).Seconds()
 		}
 	}
 	b.ReportMetric(grouped/groupedTime, "creates/s")

@@ -70,6 +70,15 @@ type text struct {
 
 func textOf(line []byte) text { return text{line, sha256.Sum256(line)} }
 
+func (t *text) addTo(sum hash.Hash, comma bool) {
+	var part [sha256.Size + 1]byte
+	copy(part[:], t.sum[:])
+	if comma {
+		part[sha256.Size] = 1
+	}
+	sum.Write(part[:])
+}
+
 // writer builds a document in a buffer that is used again.
 type writer struct {
 	buf bytes.Buffer
@@ -88,14 +97,12 @@ func (w *writer) begin(h header) error {
 }
 
 func (w *writer) line(t text, comma bool) {
-	end := "\n"
-	if comma {
-		end = ",\n"
-	}
 	w.buf.Write(t.bytes)
-	w.buf.WriteString(end)
-	w.sum.Write(t.sum[:])
-	w.sum.Write([]byte{byte(len(end))})
+	if comma {
+		w.buf.WriteByte(',')
+	}
+	w.buf.WriteByte('\n')
+	t.addTo(w.sum, comma)
 }
 
 // section writes one array of records.
@@ -137,10 +144,9 @@ func read(format string, document []byte) (*reader, error) {
 		if !ok {
 			return nil, errDamaged
 		}
-		body, _ := bytes.CutSuffix(line, []byte(","))
+		body, comma := bytes.CutSuffix(line, []byte(","))
 		t := textOf(body)
-		sum.Write(t.sum[:])
-		sum.Write([]byte{byte(len(line) - len(body) + 1)})
+		t.addTo(sum, comma)
 		r.lines, rest = append(r.lines, t), after
 	}
 	if string(document[at:]) != checksumMember+hex.EncodeToString(sum.Sum(nil))+documentEnd {

@@ -165,6 +165,9 @@ func (s *Store) publish(st state, changes []authority.Change) {
 func (s *Store) note(problem error) {
 	s.facts.Lock()
 	defer s.facts.Unlock()
+	if cause := errors.Unwrap(problem); cause != nil {
+		problem = cause // the public message has no reason in it
+	}
 	if problem != nil {
 		s.fact.Problem = problem.Error()
 		return

@@ -1,0 +1,204 @@
+package jws
+
+import (
+	"encoding/json"
+	"errors"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// NumericDate is seconds since 1970 UTC, or absent (RFC 7519 section 2). The
+// zero NumericDate is absent.
+type NumericDate struct {
+	seconds int64
+	set     bool
+}
+
+// At is t as a NumericDate; the zero time is absent.
+func At(t time.Time) NumericDate {
+	if t.IsZero() {
+		return NumericDate{}
+	}
+	return NumericDate{t.Unix(), true}
+}
+
+// Time is the date as a time, and whether there is one.
+func (d NumericDate) Time() (time.Time, bool) { return time.Unix(d.seconds, 0).UTC(), d.set }
+
+// String is RFC 3339, or "none".
+func (d NumericDate) String() string {
+	if !d.set {
+		return "none"
+	}
+	t, _ := d.Time()
+	return t.Format(time.RFC3339)
+}
+
+// Claims is the claims set of a token (RFC 7519 section 4.1, RFC 9068 section
+// 2.2). Empty members are absent.
+type Claims struct {
+	Issuer    string
+	Subject   string
+	ClientID  string
+	Audience  []string
+	ID        string
+	IssuedAt  NumericDate
+	NotBefore NumericDate
+	Expires   NumericDate
+	Role      string
+	Tags      []string
+}
+
+// Marshal writes the claims in a fixed order: equal claims give equal bytes.
+func (c Claims) Marshal() []byte {
+	var b strings.Builder
+	b.WriteByte('{')
+	member := func(name, value string) {
+		if b.Len() > 1 {
+			b.WriteByte(',')
+		}
+		b.WriteString(`"` + name + `":` + value)
+	}
+	text := func(name, value string) {
+		if value != "" {
+			member(name, quote(value))
+		}
+	}
+	date := func(name string, d NumericDate) {
+		if d.set {
+			member(name, strconv.FormatInt(d.seconds, 10))
+		}
+	}
+	text("iss", c.Issuer)
+	text("sub", c.Subject)
+	text("client_id", c.ClientID)
+	switch len(c.Audience) {
+	case 0:
+	case 1:
+		member("aud", quote(c.Audience[0]))
+	default:
+		member("aud", list(c.Audience))
+	}
+	text("jti", c.ID)
+	date("iat", c.IssuedAt)
+	date("nbf", c.NotBefore)
+	date("exp", c.Expires)
+	text("role", c.Role)
+	if len(c.Tags) > 0 {
+		member("tags", list(c.Tags))
+	}
+	b.WriteByte('}')
+	return []byte(b.String())
+}
+
+func list(items []string) string {
+	quoted := make([]string, len(items))
+	for i, s := range items {
+		quoted[i] = quote(s)
+	}
+	return "[" + strings.Join(quoted, ",") + "]"
+}
+
+// ParseClaims reads a claims set strictly: types are exact, null is not absent,
+// dates are whole seconds in [0, 2^53). Members that we do not know are passed
+// over.
+func ParseClaims(payload []byte) (Claims, error) {
+	members, err := object(payload)
+	if err != nil {
+		return Claims{}, faultf(ClaimsMalformed, "the claims are not strict JSON: %v", err)
+	}
+	var c Claims
+	for name, raw := range members {
+		var err error
+		switch name {
+		case "iss":
+			err = str(raw, &c.Issuer)
+		case "sub":
+			err = str(raw, &c.Subject)
+		case "client_id":
+			err = str(raw, &c.ClientID)
+		case "jti":
+			err = str(raw, &c.ID)
+		case "role":
+			err = str(raw, &c.Role)
+		case "aud":
+			c.Audience, err = oneOrMany(raw)
+		case "tags":
+			c.Tags, err = many(raw)
+		case "iat":
+			c.IssuedAt, err = date(raw)
+		case "nbf":
+			c.NotBefore, err = date(raw)
+		case "exp":
+			c.Expires, err = date(raw)
+		}
+		if err != nil {
+			return Claims{}, faultf(ClaimsMalformed, "the claim %s is malformed", name)
+		}
+	}
+	return c, nil
+}
+
+func oneOrMany(raw json.RawMessage) ([]string, error) {
+	var one string
+	if str(raw, &one) == nil {
+		return []string{one}, nil
+	}
+	return many(raw)
+}
+
+func many(raw json.RawMessage) ([]string, error) {
+	var items []json.RawMessage
+	if err := json.Unmarshal(raw, &items); err != nil || items == nil {
+		return nil, errors.New("not an array")
+	}
+	out := make([]string, len(items))
+	for i, item := range items {
+		if err := str(item, &out[i]); err != nil {
+			return nil, err
+		}
+	}
+	return out, nil
+}
+
+// date reads a NumericDate. Fractions are refused: we never write one, and two
+// readers that round differently would differ on the end of a token.
+func date(raw json.RawMessage) (NumericDate, error) {
+	n, err := strconv.ParseInt(string(raw), 10, 64)
+	if err != nil || n < 0 || n >= 1<<53 || len(raw) == 0 || raw[0] == '+' || raw[0] == '-' {
+		return NumericDate{}, errors.New("not a whole number of seconds")
+	}
+	return NumericDate{n, true}, nil
+}
+
+// Expect is what a verifier expects of claims.
+type Expect struct {
+	Issuer   string   // exactly
+	Audience []string // one of them
+	Now      time.Time
+	Leeway   time.Duration // how far clocks may differ
+}
+
+// Check holds the claims against what is expected. An Expect without an issuer
+// or an audience is refused: a check is never skipped.
+func (c Claims) Check(e Expect) error {
+	if e.Issuer == "" || c.Issuer != e.Issuer {
+		return faultf(WrongIssuer, "iss is %q, expected %q", c.Issuer, e.Issuer)
+	}
+	if !slices.ContainsFunc(c.Audience, func(a string) bool { return a != "" && slices.Contains(e.Audience, a) }) {
+		return faultf(WrongAudience, "aud is %q, expected one of %q", c.Audience, e.Audience)
+	}
+	now := e.Now
+	if end, ok := c.Expires.Time(); ok && !now.Before(end.Add(e.Leeway)) {
+		return faultf(Expired, "exp was %s, now is %s", c.Expires, now.UTC().Format(time.RFC3339))
+	}
+	if begin, ok := c.NotBefore.Time(); ok && now.Add(e.Leeway).Before(begin) {
+		return faultf(NotYetValid, "nbf is %s, now is %s", c.NotBefore, now.UTC().Format(time.RFC3339))
+	}
+	if issued, ok := c.IssuedAt.Time(); ok && now.Add(e.Leeway).Before(issued) {
+		return faultf(IssuedInFuture, "iat is %s, now is %s", c.IssuedAt, now.UTC().Format(time.RFC3339))
+	}
+	return nil
+}

@@ -1,0 +1,267 @@
+// Package jws reads and writes compact JWS (RFC 7515) and JWK sets (RFC 7517).
+//
+// It touches nothing: no disk, no network, no clock. It accepts only what it
+// would write itself: one canonical text per token, three algorithms, no
+// header parameter that could point anywhere.
+//
+// The one hard idea: the key decides, never the header. A header's alg must
+// equal the algorithm of the key that its kid names, and nothing is dispatched
+// on it (RFC 8725 section 3.1).
+package jws
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"strings"
+
+	"mintmark/internal/strictjson"
+)
+
+// MaxSize bounds a token, in bytes.
+const MaxSize = 8 << 10
+
+// Fault classes what is wrong with a token.
+type Fault uint8
+
+// The faults.
+const (
+	Malformed Fault = iota
+	TooLarge
+	AlgorithmRefused
+	HeaderRefused
+	KidRefused
+	TypeRefused
+	AlgorithmMismatch
+	BadSignature
+	ClaimsMalformed
+	Expired
+	NotYetValid
+	IssuedInFuture
+	WrongIssuer
+	WrongAudience
+)
+
+// Error says what is wrong with a token. Detail is for administrators: it holds
+// no signature and no token text.
+type Error struct {
+	Fault  Fault
+	Detail string
+}
+
+func (e *Error) Error() string { return e.Detail }
+
+func faultf(f Fault, format string, args ...any) error {
+	return &Error{f, fmt.Sprintf(format, args...)}
+}
+
+// Header is the part of a JOSE header that we know (RFC 7515 section 4.1).
+type Header struct {
+	Alg Algorithm
+	Kid string
+	Typ string
+}
+
+// IsType compares typ as a media type: in any case, with or without the prefix
+// application/ (RFC 7515 section 4.1.9).
+func (h Header) IsType(typ string) bool {
+	got := h.Typ
+	if len(got) > 12 && strings.EqualFold(got[:12], "application/") {
+		got = got[12:]
+	}
+	return strings.EqualFold(got, typ)
+}
+
+// Unverified is a token whose form is good and of which nothing else is known.
+type Unverified struct {
+	header    Header
+	input     string // header "." payload, as it was signed
+	payload   string
+	signature string
+}
+
+// Header is what the token says of itself.
+func (u Unverified) Header() Header { return u.header }
+
+// Verified is a token whose signature is good.
+type Verified struct{ payload []byte }
+
+// Payload is what was signed.
+func (v Verified) Payload() []byte { return v.payload }
+
+var encoding = base64.RawURLEncoding.Strict() //nolint:gochecknoglobals // an immutable encoding
+
+// Sign writes a compact JWS. The same arguments give the same bytes.
+func Sign(k *SigningKey, h Header, payload []byte) (string, error) {
+	if h.Alg != k.alg {
+		return "", fmt.Errorf("the header says %s, the key is for %s", h.Alg, k.alg)
+	}
+	members := []string{`"alg":` + quote(string(h.Alg))}
+	if h.Kid != "" {
+		members = append(members, `"kid":`+quote(h.Kid))
+	}
+	if h.Typ != "" {
+		members = append(members, `"typ":`+quote(h.Typ))
+	}
+	input := encoding.EncodeToString([]byte("{"+strings.Join(members, ",")+"}")) + "." + encoding.EncodeToString(payload)
+	signature, err := k.sign([]byte(input))
+	if err != nil {
+		return "", err
+	}
+	return input + "." + encoding.EncodeToString(signature), nil
+}
+
+// Parse reads the form of a compact JWS: size, characters and dots before
+// anything is decoded, then the header.
+func Parse(raw string) (Unverified, error) {
+	if len(raw) > MaxSize {
+		return Unverified{}, faultf(TooLarge, "%d bytes, at most %d are read", len(raw), MaxSize)
+	}
+	first, second, err := dots(raw)
+	if err != nil {
+		return Unverified{}, err
+	}
+	u := Unverified{input: raw[:second], payload: raw[first+1 : second], signature: raw[second+1:]}
+	text, err := encoding.DecodeString(raw[:first])
+	if err != nil {
+		return Unverified{}, faultf(Malformed, "the header is not canonical base64url")
+	}
+	u.header, err = parseHeader(text)
+	return u, err
+}
+
+// ParseToken reads what we would issue: Parse, and a kid of 1 to 64 characters
+// A-Z a-z 0-9 . _ -, and a typ.
+func ParseToken(raw string) (Unverified, error) {
+	u, err := Parse(raw)
+	if err != nil {
+		return u, err
+	}
+	kid := u.header.Kid
+	if kid == "" || len(kid) > 64 {
+		return u, faultf(KidRefused, "the header has no kid of 1 to 64 characters")
+	}
+	for _, c := range []byte(kid) {
+		if !word(c) && c != '.' {
+			return u, faultf(KidRefused, "the kid has other characters than letters, digits and . _ -")
+		}
+	}
+	if u.header.Typ == "" {
+		return u, faultf(TypeRefused, "the header has no typ")
+	}
+	return u, nil
+}
+
+func word(c byte) bool {
+	return c >= '0' && c <= '9' || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c == '-' || c == '_'
+}
+
+func dots(raw string) (first, second int, err error) {
+	n := 0
+	at := [2]int{}
+	for i := range len(raw) {
+		switch c := raw[i]; {
+		case word(c):
+		case c == '.':
+			if n == 2 {
+				return 0, 0, faultf(Malformed, "it has more than two dots")
+			}
+			at[n] = i
+			n++
+		default:
+			return 0, 0, faultf(Malformed, "byte %d is not a character of base64url", i)
+		}
+	}
+	if n != 2 || at[0] == 0 || at[1] == at[0]+1 || at[1] == len(raw)-1 {
+		return 0, 0, faultf(Malformed, "it is not three parts joined by dots")
+	}
+	return at[0], at[1], nil
+}
+
+func parseHeader(text []byte) (Header, error) {
+	members, err := object(text)
+	if err != nil {
+		return Header{}, faultf(Malformed, "the header is not strict JSON: %v", err)
+	}
+	var h Header
+	var alg string
+	for name, raw := range members {
+		switch name {
+		case "alg":
+			err = str(raw, &alg)
+		case "kid":
+			err = str(raw, &h.Kid)
+		case "typ":
+			err = str(raw, &h.Typ)
+		case "jku", "jwk", "x5u", "x5c", "x5t", "x5t#S256", "crit", "b64", "zip", "enc", "cty", "epk", "apu", "apv", "p2s", "p2c", "iv", "tag":
+			return Header{}, faultf(HeaderRefused, "the header parameter %s is refused", name)
+		default:
+			if confusable(name) {
+				return Header{}, faultf(HeaderRefused, "a header parameter is written in another case")
+			}
+		}
+		if err != nil {
+			return Header{}, faultf(Malformed, "the header parameter %s is not a string", name)
+		}
+	}
+	if h.Alg, err = ParseAlgorithm(alg); err != nil {
+		return Header{}, faultf(AlgorithmRefused, "the algorithm is none of ES256, EdDSA, HS256")
+	}
+	return h, nil
+}
+
+func confusable(name string) bool {
+	for _, known := range []string{"alg", "kid", "typ", "crit", "jku", "jwk", "x5u", "x5c", "zip", "enc", "cty", "b64"} {
+		if strings.EqualFold(name, known) {
+			return true
+		}
+	}
+	return false
+}
+
+// Verify checks the signature with the key that the caller found by kid.
+func (u Unverified) Verify(v *Verifier) (Verified, error) {
+	if u.header.Alg != v.alg {
+		return Verified{}, faultf(AlgorithmMismatch, "the header says %s, the key is for %s", u.header.Alg, v.alg)
+	}
+	signature, err := encoding.DecodeString(u.signature)
+	if err != nil {
+		return Verified{}, faultf(Malformed, "the signature is not canonical base64url")
+	}
+	payload, err := encoding.DecodeString(u.payload)
+	if err != nil {
+		return Verified{}, faultf(Malformed, "the payload is not canonical base64url")
+	}
+	if !v.Verify([]byte(u.input), signature) {
+		return Verified{}, faultf(BadSignature, "the signature does not match")
+	}
+	return Verified{payload}, nil
+}
+
+// object reads one strict JSON object.
+func object(text []byte) (map[string]json.RawMessage, error) {
+	if err := strictjson.Check(text); err != nil {
+		return nil, err
+	}
+	var members map[string]json.RawMessage
+	if err := json.Unmarshal(text, &members); err != nil || members == nil {
+		return nil, fmt.Errorf("it is not an object")
+	}
+	return members, nil
+}
+
+// str reads a JSON string; null is not a string.
+func str(raw json.RawMessage, into *string) error {
+	if len(raw) == 0 || raw[0] != '"' {
+		return fmt.Errorf("not a string")
+	}
+	return json.Unmarshal(raw, into)
+}
+
+func quote(s string) string {
+	var b strings.Builder
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	_ = e.Encode(s) // a string always encodes
+	return strings.TrimSuffix(b.String(), "\n")
+}
