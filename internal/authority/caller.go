@@ -49,6 +49,9 @@ func LoginCaller(id LoginID, admin string, authenticatedAt time.Time, o Origin) 
 // Actor is the caller's name in the audit log.
 func (c Caller) Actor() Actor { return c.actor }
 
+// From is the address that the caller came from.
+func (c Caller) From() string { return c.from }
+
 // Role is what the caller may do; "" for nobody.
 func (c Caller) Role() Role { return c.role }
 
@@ -60,6 +63,10 @@ func (c Caller) LoginID() LoginID { return c.login }
 
 // Local reports whether the caller came through the home itself.
 func (c Caller) Local() bool { return c.local }
+
+// Permit answers whether the caller may do what only an administrator may, for
+// the few things that are not records of the store.
+func Permit(c Caller) error { return c.mustAdmin() }
 
 // mustAdmin is the check of every administrative method.
 func (c Caller) mustAdmin() error {

@@ -1,0 +1,364 @@
+package config
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"sync"
+	"time"
+
+	"mintmark/internal/strictjson"
+)
+
+const (
+	bookFormat = "mintmark-config/1"
+	maxBook    = 1 << 20
+	maxHistory = 20
+)
+
+// Files reads and durably replaces one private file.
+type Files interface {
+	Read(path string, limit int64) ([]byte, error)
+	Write(path string, parts ...[]byte) error
+	CreateNew(path string, parts ...[]byte) error
+}
+
+// Author is who changed something, as the audit log knows it.
+type Author struct {
+	Kind string `json:"kind"`
+	Name string `json:"name"`
+	From string `json:"from,omitempty"`
+}
+
+// Change is one change of the book. It is written together with the change and
+// waits there until the audit log has it.
+type Change struct {
+	At       time.Time         `json:"at"`
+	By       Author            `json:"by"`
+	Action   string            `json:"action"` // "config.staged", "config.applied", "config.discarded"
+	Revision uint64            `json:"revision"`
+	Items    map[string]string `json:"items,omitempty"` // property: "before -> after"
+}
+
+// Revision is one applied configuration.
+type Revision struct {
+	Revision uint64            `json:"revision"`
+	At       time.Time         `json:"at"`
+	By       Author            `json:"by"`
+	Applied  map[string]string `json:"applied"`
+}
+
+// document is the stored form. The checksum makes every changed byte show.
+type document struct {
+	Format   string             `json:"format"`
+	Revision uint64             `json:"revision"`
+	Applied  map[string]string  `json:"applied"`
+	Staged   map[string]*string `json:"staged"` // null: to be unset
+	StagedBy Author             `json:"staged_by"`
+	StagedAt time.Time          `json:"staged_at"`
+	History  []Revision         `json:"history"`
+	Changes  []Change           `json:"pending_changes"`
+	Checksum string             `json:"checksum"`
+}
+
+func (d document) seal() []byte {
+	d.Checksum = ""
+	body, _ := json.MarshalIndent(d, "", "  ") // texts and times only: it cannot fail
+	sum := sha256.Sum256(body)
+	d.Checksum = "sha256:" + hex.EncodeToString(sum[:])
+	sealed, _ := json.MarshalIndent(d, "", "  ")
+	return append(sealed, '\n')
+}
+
+func (d document) clone() document {
+	d.Applied, d.Staged = maps.Clone(d.Applied), maps.Clone(d.Staged)
+	d.History, d.Changes = slices.Clone(d.History), slices.Clone(d.Changes)
+	return d
+}
+
+// Book is the configuration file of one home. Its methods may be called
+// concurrently; only one process may have a book open.
+type Book struct {
+	files Files
+	path  string
+
+	mu  sync.Mutex
+	doc document
+}
+
+// Create writes a new book whose first revision is applied; only the creation
+// of a home does. The values must resolve.
+func Create(files Files, path string, applied map[string]string, by Author, now time.Time) (*Book, error) {
+	if _, _, err := Resolve(Layers{File: applied}); err != nil {
+		return nil, err
+	}
+	d := document{Format: bookFormat, Revision: 1, Applied: applied, Staged: map[string]*string{}}
+	d.History = []Revision{{1, now, by, maps.Clone(applied)}}
+	d.Changes = []Change{d.change(now, by, "config.created", nil)}
+	if err := files.CreateNew(path, d.seal()); err != nil {
+		return nil, fmt.Errorf("create configuration: %w", err)
+	}
+	return &Book{files: files, path: path, doc: d}, nil
+}
+
+// Open reads a book. A damaged one, and one with a property that does not
+// exist, is refused.
+func Open(files Files, path string) (*Book, error) {
+	data, err := files.Read(path, maxBook)
+	if err != nil {
+		return nil, fmt.Errorf("open configuration: %w", err)
+	}
+	var d document
+	if err := strictjson.Decode(data, &d); err != nil {
+		return nil, damaged(path, err)
+	}
+	if d.Format != bookFormat {
+		return nil, damaged(path, fmt.Errorf("its format is not %s", bookFormat))
+	}
+	if !bytes.Equal(d.seal(), data) {
+		return nil, damaged(path, errors.New("its checksum does not match; properties are changed with: config properties set"))
+	}
+	if d.Applied == nil {
+		d.Applied = map[string]string{}
+	}
+	if d.Staged == nil {
+		d.Staged = map[string]*string{}
+	}
+	return &Book{files: files, path: path, doc: d}, nil
+}
+
+func damaged(path string, err error) error {
+	return fmt.Errorf("configuration %s is damaged: %w. Put a copy of it back; nothing was changed", path, err)
+}
+
+// Applied is the applied revision and its values.
+func (b *Book) Applied() (uint64, map[string]string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.doc.Revision, maps.Clone(b.doc.Applied)
+}
+
+// Staged is what is staged (nil: to be unset), by whom and when.
+func (b *Book) Staged() (map[string]*string, Author, time.Time) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return maps.Clone(b.doc.Staged), b.doc.StagedBy, b.doc.StagedAt
+}
+
+// History lists the last revisions, newest first.
+func (b *Book) History() []Revision {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	h := slices.Clone(b.doc.History)
+	slices.Reverse(h)
+	return h
+}
+
+// Stage stages a value, or with nil that the property is unset. A value that is
+// applied already takes back what was staged. The value is checked; whether all
+// staged values agree is checked by Preview.
+func (b *Book) Stage(name string, value *string, by Author, now time.Time) error {
+	p, err := Lookup(name)
+	if err != nil {
+		return err
+	}
+	if value != nil {
+		text, err := p.check(*value)
+		if err != nil {
+			return &FaultsError{[]Fault{{p.Name, err.Error()}}}
+		}
+		value = &text
+	}
+	return b.update(func(d *document) (*Change, error) {
+		before, was := d.Applied[p.Name]
+		staged, isStaged := d.Staged[p.Name]
+		same := value == nil && !was || value != nil && was && *value == before
+		switch {
+		case same && !isStaged, isStaged && equal(staged, value) && !same:
+			return nil, nil
+		case same:
+			delete(d.Staged, p.Name)
+		default:
+			d.Staged[p.Name] = value
+		}
+		d.StagedBy, d.StagedAt = by, now
+		c := d.change(now, by, "config.staged", map[string]string{p.Name: arrow(p, before, value)})
+		return &c, nil
+	})
+}
+
+func equal(a, b *string) bool {
+	return a == nil && b == nil || a != nil && b != nil && *a == *b
+}
+
+func arrow(p Property, before string, after *string) string {
+	to := "(unset)"
+	if after != nil {
+		to = *after
+	}
+	if before == "" {
+		before = "(unset)"
+	}
+	if p.Secret {
+		return "[secret] -> [secret]"
+	}
+	return before + " -> " + to
+}
+
+// Preview is what would be applied: the values, and an error that holds every
+// fault when they cannot be.
+func (b *Book) Preview(l Layers) (map[string]Value, Settings, error) {
+	b.mu.Lock()
+	l.File = b.doc.merged()
+	b.mu.Unlock()
+	return Resolve(l)
+}
+
+func (d *document) merged() map[string]string {
+	next := maps.Clone(d.Applied)
+	for name, value := range d.Staged {
+		if value == nil {
+			delete(next, name)
+		} else {
+			next[name] = *value
+		}
+	}
+	return next
+}
+
+// ConflictError says that the book has moved on.
+type ConflictError struct{ Want, Have uint64 }
+
+func (e *ConflictError) Error() string {
+	return fmt.Sprintf("the revision changed from %d to %d in the meantime", e.Want, e.Have)
+}
+
+// Apply makes what is staged the applied revision. revision guards against a
+// book that has moved on; 0 does not. Nothing staged answers the revision that
+// is applied, and false. The values must have been checked with Preview.
+func (b *Book) Apply(revision uint64, by Author, now time.Time) (uint64, bool, error) {
+	applied := false
+	err := b.update(func(d *document) (*Change, error) {
+		if revision != 0 && revision != d.Revision {
+			return nil, &ConflictError{revision, d.Revision}
+		}
+		if len(d.Staged) == 0 {
+			return nil, nil
+		}
+		applied = true
+		items := make(map[string]string)
+		for name, value := range d.Staged {
+			p, err := Lookup(name)
+			if err != nil {
+				return nil, err
+			}
+			items[name] = arrow(p, d.Applied[name], value)
+		}
+		d.Applied, d.Staged = d.merged(), map[string]*string{}
+		d.StagedBy, d.StagedAt = Author{}, time.Time{}
+		d.Revision++
+		d.History = append(d.History, Revision{d.Revision, now, by, maps.Clone(d.Applied)})
+		if len(d.History) > maxHistory {
+			d.History = d.History[len(d.History)-maxHistory:]
+		}
+		c := d.change(now, by, "config.applied", items)
+		return &c, nil
+	})
+	at, _ := b.Applied()
+	return at, applied && err == nil, err
+}
+
+// Discard drops what is staged and answers how many values that were.
+func (b *Book) Discard(by Author, now time.Time) (int, error) {
+	n := 0
+	err := b.update(func(d *document) (*Change, error) {
+		if n = len(d.Staged); n == 0 {
+			return nil, nil
+		}
+		d.Staged, d.StagedBy, d.StagedAt = map[string]*string{}, Author{}, time.Time{}
+		c := d.change(now, by, "config.discarded", nil)
+		return &c, nil
+	})
+	return n, err
+}
+
+// ErrNoRevision says that the history does not hold a revision.
+var ErrNoRevision = errors.New("the history does not hold that revision")
+
+// Rollback stages what leads back to an earlier revision; 0 is the one before
+// the applied one. What was staged before is dropped.
+func (b *Book) Rollback(revision uint64, by Author, now time.Time) error {
+	return b.update(func(d *document) (*Change, error) {
+		if revision == 0 && d.Revision > 1 {
+			revision = d.Revision - 1
+		}
+		i := slices.IndexFunc(d.History, func(r Revision) bool { return r.Revision == revision })
+		if i < 0 {
+			return nil, ErrNoRevision
+		}
+		then := d.History[i].Applied
+		d.Staged = map[string]*string{}
+		for name, value := range then {
+			if d.Applied[name] != value {
+				d.Staged[name] = &value
+			}
+		}
+		for name := range d.Applied {
+			if _, was := then[name]; !was {
+				d.Staged[name] = nil
+			}
+		}
+		d.StagedBy, d.StagedAt = by, now
+		c := d.change(now, by, "config.rollback_staged", map[string]string{"revision": strconv.FormatUint(revision, 10)})
+		return &c, nil
+	})
+}
+
+// Pending lists the changes that the audit log does not have yet, oldest first.
+func (b *Book) Pending() []Change {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return slices.Clone(b.doc.Changes)
+}
+
+// Recorded drops the first n pending changes: the audit log has them.
+func (b *Book) Recorded(n int) error {
+	if n == 0 {
+		return nil
+	}
+	return b.update(func(d *document) (*Change, error) {
+		d.Changes = d.Changes[min(n, len(d.Changes)):]
+		return &Change{}, nil
+	})
+}
+
+func (d *document) change(now time.Time, by Author, action string, items map[string]string) Change {
+	return Change{At: now, By: by, Action: action, Revision: d.Revision, Items: items}
+}
+
+// update changes a copy, writes it, and only then makes it the book. A nil
+// Change means that nothing is to be written; a Change without an action is
+// not noted.
+func (b *Book) update(fn func(*document) (*Change, error)) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	next := b.doc.clone()
+	c, err := fn(&next)
+	if err != nil || c == nil {
+		return err
+	}
+	if c.Action != "" {
+		next.Changes = append(next.Changes, *c)
+	}
+	if err := b.files.Write(b.path, next.seal()); err != nil {
+		return fmt.Errorf("write configuration: %w", err)
+	}
+	b.doc = next
+	return nil
+}

@@ -1,0 +1,205 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Settings is every property in its own type.
+type Settings struct {
+	Store         string // absolute path; "" = memory
+	Copy          string
+	Lifetime      time.Duration
+	MaxLifetime   time.Duration // 0 = no limit
+	NeverExpire   bool
+	RestoreGrace  time.Duration
+	Algorithm     string
+	Issuer        string
+	Audience      []string
+	Reminder      time.Duration
+	Listen        string
+	Certificate   string
+	Key           string
+	Proxies       []netip.Prefix
+	Drain         time.Duration
+	LoginIdle     time.Duration
+	LoginAbsolute time.Duration
+	LoginAttempts int
+	LoginPause    time.Duration
+	StepUp        time.Duration
+	LogLevel      string
+	LogFormat     string
+}
+
+// Source says where a value comes from.
+type Source string
+
+// The sources, strongest first.
+const (
+	FromFlag        Source = "flag"
+	FromEnvironment Source = "environment"
+	FromFile        Source = "file"
+	FromDefault     Source = "default"
+)
+
+// Value is a property's text and where it comes from.
+type Value struct {
+	Text   string // "" = unset
+	Source Source
+}
+
+// Layers are the places that values come from; flag beats environment beats
+// file beats default.
+type Layers struct {
+	Flags  map[string]string
+	Getenv func(string) (string, bool)
+	File   map[string]string
+}
+
+// Fault is one property whose value cannot be.
+type Fault struct {
+	Property string
+	Message  string
+}
+
+// FaultsError holds every fault at once.
+type FaultsError struct{ Faults []Fault }
+
+func (e *FaultsError) Error() string {
+	lines := make([]string, len(e.Faults))
+	for i, f := range e.Faults {
+		lines[i] = f.Property + ": " + f.Message
+	}
+	return strings.Join(lines, "; ")
+}
+
+// Resolve decides every property's value and checks them one by one and
+// together. Its error is a *FaultsError.
+func Resolve(l Layers) (map[string]Value, Settings, error) {
+	values := make(map[string]Value)
+	var faults []Fault
+	for _, p := range Catalogue() {
+		v := l.pick(p)
+		if v.Text != "" {
+			text, err := p.check(v.Text)
+			if err != nil {
+				faults = append(faults, Fault{p.Name, describe(p, v, err)})
+				continue
+			}
+			v.Text = text
+		}
+		values[p.Name] = v
+	}
+	for name := range l.File {
+		if p, err := Lookup(name); err != nil || p.Name != name {
+			faults = append(faults, Fault{name, "there is no such property"})
+		}
+	}
+	if len(faults) > 0 {
+		return nil, Settings{}, &FaultsError{faults}
+	}
+	s := typed(values)
+	if faults = s.check(); len(faults) > 0 {
+		return nil, Settings{}, &FaultsError{faults}
+	}
+	return values, s, nil
+}
+
+func (l Layers) pick(p Property) Value {
+	if v, ok := l.Flags[p.Name]; ok {
+		return Value{v, FromFlag}
+	}
+	if l.Getenv != nil {
+		if v, ok := l.Getenv(p.Env()); ok && v != "" {
+			return Value{v, FromEnvironment}
+		}
+	}
+	if v, ok := l.File[p.Name]; ok {
+		return Value{v, FromFile}
+	}
+	return Value{p.Default, FromDefault}
+}
+
+func describe(p Property, v Value, err error) string {
+	switch v.Source {
+	case FromEnvironment:
+		return fmt.Sprintf("%s (from %s)", err, p.Env())
+	case FromFlag:
+		return fmt.Sprintf("%s (from the command line)", err)
+	case FromFile, FromDefault:
+	}
+	return err.Error()
+}
+
+// typed converts checked texts.
+func typed(values map[string]Value) Settings {
+	text := func(name string) string { return values[name].Text }
+	length := func(name string) time.Duration {
+		d, _ := ParseDuration(text(name)) // checked; unset is 0
+		return d
+	}
+	attempts, _ := strconv.Atoi(text(LoginAttempts))
+	s := Settings{
+		Store: text(Store), Copy: text(Copy), Lifetime: length(Lifetime), MaxLifetime: length(MaxLifetime), NeverExpire: text(NeverExpire) == "allow",
+		RestoreGrace: length(RestoreGrace), Algorithm: text(Algorithm), Issuer: text(Issuer), Audience: SplitList(text(Audience)), Reminder: length(Reminder),
+		Listen: text(Listen), Certificate: text(Certificate), Key: text(Key), Drain: length(Drain),
+		LoginIdle: length(LoginIdle), LoginAbsolute: length(LoginAbsolute), LoginAttempts: attempts, LoginPause: length(LoginPause), StepUp: length(StepUp),
+		LogLevel: text(LogLevel), LogFormat: text(LogFormat),
+	}
+	for _, item := range SplitList(text(Proxies)) {
+		if p, err := parsePrefix(item); err == nil {
+			s.Proxies = append(s.Proxies, p)
+		}
+	}
+	if s.Issuer == "" {
+		s.Issuer = IssuerFor(s.Listen, s.Certificate != "")
+	}
+	if len(s.Audience) == 0 {
+		s.Audience = []string{s.Issuer}
+	}
+	return s
+}
+
+// IssuerFor is the issuer of a server that listens on address.
+func IssuerFor(address string, tls bool) string {
+	if tls {
+		return "https://" + address
+	}
+	return "http://" + address
+}
+
+// check holds properties against each other.
+func (s Settings) check() []Fault {
+	var faults []Fault
+	if (s.Certificate == "") != (s.Key == "") {
+		faults = append(faults, Fault{Certificate, "a certificate needs its key, and a key its certificate: set both or neither"})
+	}
+	if s.MaxLifetime > 0 && s.Lifetime > s.MaxLifetime {
+		faults = append(faults, Fault{Lifetime, "the lifetime is longer than " + MaxLifetime + " allows"})
+	}
+	if s.LoginIdle > s.LoginAbsolute {
+		faults = append(faults, Fault{LoginIdle, "the idle time is longer than " + LoginAbsolute})
+	}
+	return faults
+}
+
+// Warning says what is worth knowing of a valid change, or "".
+func Warning(name string) string {
+	switch name {
+	case Issuer, Audience:
+		return "Existing tokens keep what they carry."
+	case Algorithm:
+		return "Keys that exist keep their algorithm; the next one that is made has this."
+	}
+	return ""
+}
+
+// IsFaults reports whether err is a *FaultsError and answers it.
+func IsFaults(err error) (*FaultsError, bool) {
+	var e *FaultsError
+	return e, errors.As(err, &e)
+}

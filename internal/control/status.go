@@ -1,0 +1,109 @@
+package control
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"mintmark/internal/authority"
+)
+
+// Status tells how the server stands, problems first.
+func (c *Control) Status(ctx context.Context, by authority.Caller) (Status, error) {
+	counts, err := c.Authority.TokenCounts(ctx, by)
+	if err != nil {
+		return Status{}, err
+	}
+	keys, err := c.Authority.Keys(ctx, by)
+	if err != nil {
+		return Status{}, err
+	}
+	properties, staging, err := c.Properties(ctx, by)
+	if err != nil {
+		return Status{}, err
+	}
+	settings := c.Running.Settings()
+	s := Status{
+		Version: c.Program.Version, PID: c.Program.PID, Home: c.Program.Home, StartedAt: c.Program.StartedAt,
+		Listen: settings.Listen, URL: c.Program.URL(), Store: c.Authority.Facts(), Tokens: counts, Staging: staging, Refusals: c.Refusals(),
+	}
+	for _, k := range keys {
+		if k.State == authority.KeyCurrent {
+			s.CurrentKey, s.KeyDue = k, k.CurrentSince.Add(settings.Reminder)
+		}
+	}
+	s.Checks = []Check{c.storeCheck(s), keyCheck(s, c.Now()), configCheck(staging, properties), tlsCheck(settings.Certificate != "", settings.Listen), tokenCheck(counts)}
+	slices.SortStableFunc(s.Checks, func(a, b Check) int { return cmp.Compare(a.rank(), b.rank()) })
+	return s, nil
+}
+
+func (c Check) rank() int {
+	switch {
+	case !c.OK:
+		return 0
+	case c.Warning:
+		return 1
+	}
+	return 2
+}
+
+func (c *Control) storeCheck(s Status) Check {
+	check := Check{Name: "token store", OK: true, Fact: "persistent, " + s.Store.Location}
+	switch {
+	case s.Store.Problem != "":
+		check.OK, check.Fact = false, "changes cannot be written: "+s.Store.Problem
+		check.Fix = "Make the place writable again; the next change tries by itself."
+	case !s.Store.Persistent:
+		check.Warning, check.Fact = true, fmt.Sprintf("tokens are kept in memory only; a restart deletes all %d", s.Tokens.Active)
+		check.Fix = "config properties set api.access.tokens.store /path/to/token.json, then config apply"
+	}
+	return check
+}
+
+func keyCheck(s Status, now time.Time) Check {
+	age, due := int(now.Sub(s.CurrentKey.CurrentSince)/(24*time.Hour)), int(s.KeyDue.Sub(s.CurrentKey.CurrentSince)/(24*time.Hour))
+	check := Check{Name: "signing secret", OK: true, Fact: fmt.Sprintf("%s, day %d of %d", s.CurrentKey.Name, age+1, due)}
+	if !now.Before(s.KeyDue.Add(-14 * 24 * time.Hour)) {
+		check.Warning, check.Fix = true, "Rotating is recommended every six months: support reset-jwt-key"
+	}
+	return check
+}
+
+func configCheck(s Staging, properties []Property) Check {
+	check := Check{Name: "configuration", OK: true, Fact: fmt.Sprintf("revision %d, nothing staged, nothing waiting for a restart", s.Revision)}
+	var waiting []string
+	for _, p := range properties {
+		if p.Waiting {
+			waiting = append(waiting, p.Name)
+		}
+	}
+	switch {
+	case len(waiting) > 0:
+		check.Warning, check.Fact, check.Fix = true, fmt.Sprintf("waiting for a restart: %v", waiting), "restart"
+	case s.Count > 0:
+		check.Warning, check.Fact, check.Fix = true, fmt.Sprintf("%d staged", s.Count), "config apply, or config discard"
+	}
+	return check
+}
+
+func tlsCheck(on bool, listen string) Check {
+	check := Check{Name: "encryption", OK: true, Fact: "TLS"}
+	if !on {
+		check.Fact = "plain HTTP on " + listen
+		if !loopback(listen) {
+			check.Warning, check.Fix = true, "Set server.tls.certificate and server.tls.key, or listen on loopback behind a proxy that has TLS."
+		}
+	}
+	return check
+}
+
+func tokenCheck(t authority.TokenCounts) Check {
+	check := Check{Name: "tokens", OK: true, Fact: fmt.Sprintf("%d active, %d expired, %d restorable or deleted", t.Active, t.Expired, t.Deleted)}
+	if t.Expiring > 0 {
+		check.Warning, check.Fact = true, fmt.Sprintf("%d of %d end within 14 days", t.Expiring, t.Active)
+		check.Fix = "token list --expiring 14d"
+	}
+	return check
+}
