@@ -40,6 +40,8 @@ const (
 
 // Update implements authority.Store.
 func (s *Store) Update(ctx context.Context, fn func(authority.Tx) error) error {
+	s.updates.RLock()
+	defer s.updates.RUnlock()
 	for {
 		p, err := s.run(ctx, fn)
 		if p.leads {
@@ -71,13 +73,7 @@ type part struct {
 func (s *Store) run(ctx context.Context, fn func(authority.Tx) error) (part, error) {
 	s.turn.Lock()
 	defer s.turn.Unlock()
-	if err := context.Cause(ctx); err != nil {
-		return part{}, cancelled(err)
-	}
-	if s.closed {
-		return part{}, unavailable(errors.New("the store is closed"))
-	}
-	if err := s.settle(); err != nil {
+	if err := s.ready(ctx); err != nil {
 		return part{}, err
 	}
 	t := &tx{state: s.newest, trail: s.durable.Load().trail, edit: new(edit), codecs: s.codecs}
@@ -89,6 +85,17 @@ func (s *Store) run(ctx context.Context, fn func(authority.Tx) error) (part, err
 		return part{}, err
 	}
 	return s.join(t, f), nil
+}
+
+// ready tells why no change can begin. The caller has the turn.
+func (s *Store) ready(ctx context.Context) error {
+	if err := context.Cause(ctx); err != nil {
+		return cancelled(err)
+	}
+	if s.closed {
+		return unavailable(errors.New("the store is closed"))
+	}
+	return s.settle()
 }
 
 // fileOf answers the file that a transaction changes.

@@ -20,43 +20,51 @@ type Carried struct {
 // where tokens last, and carries every token and receipt along beside those
 // that are there. Updates wait; each that was acknowledged before is in the new
 // file, each after goes there. An id that is in both is refused. The file
-// before stays as it is. After an error nothing has changed, but that an empty
-// file may have become an empty store.
-func (s *Store) SwitchTokens(ctx context.Context, path string) (Carried, error) {
+// before stays as it is. commit is called once the tokens last in the new file and
+// before anything uses it: the place to note where they are; its error undoes
+// the switch. After an error nothing has changed, but that an empty file may
+// have become an empty store.
+func (s *Store) SwitchTokens(ctx context.Context, path string, commit func() error) (Carried, error) {
 	if path != "" && s.state == nil {
 		return Carried{}, errors.New("a token file needs a home")
 	}
-	if err := s.quiet(ctx); err != nil {
+	s.updates.Lock() // waits for those under way; the others wait
+	defer s.updates.Unlock()
+	s.turn.Lock()
+	defer s.turn.Unlock()
+	if err := s.ready(ctx); err != nil {
 		return Carried{}, err
 	}
-	defer s.turn.Unlock()
 	if path == "" {
-		return s.toMemory()
+		return s.toMemory(commit)
 	}
 	if s.tokens != nil && s.tokens.path == path {
-		return Carried{Existing: s.newest.tokens.size}, nil
+		return Carried{Existing: s.newest.tokens.size}, commit()
 	}
 	t, err := s.takeTokens(path)
 	if err != nil {
 		return Carried{}, err
 	}
-	c, err := s.toFile(t)
+	c, err := s.toFile(t, commit)
 	if err != nil {
 		return Carried{}, errors.Join(err, t.held.Close())
 	}
 	return c, nil
 }
 
-func (s *Store) toMemory() (Carried, error) {
+func (s *Store) toMemory(commit func() error) (Carried, error) {
 	if err := s.ledger.move(); err != nil { // they may be in the file that is left
 		return Carried{}, failure(err)
+	}
+	if err := commit(); err != nil {
+		return Carried{}, err
 	}
 	s.place(nil, nil)
 	return Carried{Carried: s.newest.tokens.size}, nil
 }
 
 // toFile writes what both have and switches.
-func (s *Store) toFile(t *taken) (Carried, error) {
+func (s *Store) toFile(t *taken, commit func() error) (Carried, error) {
 	c := Carried{t.opened.Tokens, s.newest.tokens.size}
 	next, existing, err := s.merge(t)
 	if err != nil {
@@ -79,7 +87,7 @@ func (s *Store) toFile(t *taken) (Carried, error) {
 	if err != nil {
 		return Carried{}, err
 	}
-	if err := s.replace(t.file, text); err != nil {
+	if err := s.replace(t.file, text, commit); err != nil {
 		return Carried{}, err
 	}
 	s.ledger.add(entries)
@@ -90,9 +98,10 @@ func (s *Store) toFile(t *taken) (Carried, error) {
 	return c, nil
 }
 
-// replace writes the file that is switched to. When it is not known whether
-// that lasted, it puts back what was there.
-func (s *Store) replace(f *file, text []byte) error {
+// replace writes the file that is switched to and commits the switch. When it is
+// not known whether the write lasted, and when the commit fails, it puts back
+// what was there.
+func (s *Store) replace(f *file, text []byte, commit func() error) error {
 	before, err := s.files.Read(f.path, maxFile)
 	if err != nil {
 		return failure(err)
@@ -105,6 +114,12 @@ func (s *Store) replace(f *file, text []byte) error {
 	}
 	if err != nil {
 		return failure(err)
+	}
+	if err := commit(); err != nil {
+		if undone := s.files.Write(f.path, before); undone != nil {
+			return doubtful(fmt.Errorf("%w; putting back what was there: %w", err, undone))
+		}
+		return err
 	}
 	return nil
 }

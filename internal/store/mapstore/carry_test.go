@@ -71,7 +71,7 @@ func TestSwitchingCarriesEveryTokenAlong(t *testing.T) {
 	}
 	to := func(path string, want mapstore.Carried) {
 		t.Helper()
-		got, err := s.SwitchTokens(context.Background(), path)
+		got, err := s.SwitchTokens(context.Background(), path, agreed)
 		if err != nil || got != want {
 			t.Fatalf("switched: %+v, %v; want %+v", got, err, want)
 		}
@@ -141,7 +141,7 @@ func TestSwitchingToWhatCannotBeChangesNothing(t *testing.T) {
 		"relative.json":                      "absolute",
 	} {
 		before, _ := os.ReadFile(path)
-		if _, err := s.SwitchTokens(context.Background(), path); err == nil || !strings.Contains(err.Error(), word) {
+		if _, err := s.SwitchTokens(context.Background(), path, agreed); err == nil || !strings.Contains(err.Error(), word) {
 			t.Errorf("%s: %v", path, err)
 		}
 		if after, _ := os.ReadFile(path); !bytes.Equal(before, after) {
@@ -184,7 +184,7 @@ func TestSwitchingUnderLoadLosesNothing(t *testing.T) {
 	for i := range 4 {
 		last = filepath.Join(cfg.Home, "next"+string(rune('a'+i))+".json")
 		write(t, last, nil)
-		if _, err := s.SwitchTokens(context.Background(), last); err != nil {
+		if _, err := s.SwitchTokens(context.Background(), last, agreed); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -208,7 +208,7 @@ func TestASwitchThatFailsCanBeTriedAgain(t *testing.T) {
 		fill(t, s, 0, 3)
 		faulty := &durabletest.Faults{At: at, Err: unix.EIO}
 		gate.set(faulty)
-		_, err := s.SwitchTokens(context.Background(), next)
+		_, err := s.SwitchTokens(context.Background(), next, agreed)
 		gate.set(durable.System{})
 		wantCount(t, s, 3)
 		if err != nil {
@@ -218,7 +218,7 @@ func TestASwitchThatFailsCanBeTriedAgain(t *testing.T) {
 			if s.Facts().Location != cfg.Tokens {
 				t.Fatalf("at %d: it failed and is at %s", at, s.Facts().Location)
 			}
-			if _, err := s.SwitchTokens(context.Background(), next); err != nil {
+			if _, err := s.SwitchTokens(context.Background(), next, agreed); err != nil {
 				t.Fatalf("at %d (%s): again: %v, %v", at, faulty.Hit(), err, errors.Unwrap(err))
 			}
 			wantCount(t, s, 4)
@@ -253,3 +253,34 @@ func (g *gated) ReadDir(path string) ([]fs.DirEntry, error) { return g.ops().Rea
 func (g *gated) Rename(from, to string) error               { return g.ops().Rename(from, to) }
 func (g *gated) RenameNew(from, to string) error            { return g.ops().RenameNew(from, to) }
 func (g *gated) Remove(path string) error                   { return g.ops().Remove(path) }
+
+// agreed commits a switch.
+func agreed() error { return nil }
+
+func TestASwitchThatIsNotCommittedIsUndone(t *testing.T) {
+	cfg := newHome(t, durable.Files{})
+	s := open(t, cfg)
+	fill(t, s, 0, 3)
+	next := another(t, 10, 2)
+	before, err := os.ReadFile(next)
+	if err != nil {
+		t.Fatal(err)
+	}
+	refused := errors.New("refused")
+	for _, path := range []string{next, ""} {
+		if _, err := s.SwitchTokens(context.Background(), path, func() error { return refused }); !errors.Is(err, refused) {
+			t.Fatalf("got %v", err)
+		}
+		wantCount(t, s, 3)
+		if s.Facts().Location != cfg.Tokens {
+			t.Errorf("the store is at %s", s.Facts().Location)
+		}
+	}
+	after, err := os.ReadFile(next)
+	if err != nil || !bytes.Equal(before, after) {
+		t.Errorf("the file that was not switched to has changed: %v", err)
+	}
+	if err := create(s, 4); err != nil {
+		t.Error(err)
+	}
+}

@@ -114,9 +114,6 @@ func TestForeignFilesAreRefused(t *testing.T) {
 	}
 	suite, err := filepath.Glob("../../../../shared/corpora/JSONTestSuite/test_parsing/*.json")
 	if err != nil || len(suite) == 0 {
-		suite, err = filepath.Glob("../../../../shared/corpora/JSONTestSuite/*/*.json")
-	}
-	if err != nil || len(suite) == 0 {
 		t.Log("SKIPPED in part: JSONTestSuite is not here")
 	}
 	for _, path := range suite {

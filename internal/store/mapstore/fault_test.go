@@ -89,7 +89,9 @@ func steps() []step {
 		},
 		{
 			"delete", func(tx authority.Tx) error { return event(tx, "delete", tx.Tokens().Delete(storetest.Token(1).ID)) },
-			func(tx authority.Tx) bool { return !has(tx.Tokens().Get(storetest.Token(1).ID)) && logged(tx, "delete") },
+			func(tx authority.Tx) bool {
+				return !has(tx.Tokens().Get(storetest.Token(1).ID)) && logged(tx, "delete")
+			},
 		},
 		{
 			"key", func(tx authority.Tx) error { return event(tx, "key", tx.Keys().Insert(authority.Key{ID: "k"})) },

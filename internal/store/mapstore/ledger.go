@@ -2,6 +2,7 @@ package mapstore
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -54,7 +55,11 @@ func (l *ledger) chain(events []authority.Event) ([]entry, error) {
 // is no room for more.
 func (l *ledger) waiting(more []entry) ([]entry, error) {
 	if len(l.entries)+len(more) > maxPending && l.problem != nil {
-		return nil, fmt.Errorf("%d audit events wait for their log: %w", len(l.entries), l.problem)
+		err := fmt.Errorf("%d audit events wait for their log: %v", len(l.entries), l.problem) //nolint:errorlint // what is unknown about the log is known about this change
+		if errors.Is(l.problem, durable.ErrFull) {
+			err = fmt.Errorf("%w: %w", durable.ErrFull, err)
+		}
+		return nil, err
 	}
 	return slices.Concat(l.entries, more), nil
 }

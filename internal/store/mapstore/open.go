@@ -2,7 +2,6 @@ package mapstore
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -297,29 +296,4 @@ func realPath(path string) (string, error) {
 		return "", fmt.Errorf("the folder of the token file: %w", err)
 	}
 	return filepath.Join(dir, filepath.Base(path)), nil
-}
-
-// quiet waits until nothing is being written and keeps the turn, so that
-// nothing begins. The caller gives the turn back.
-func (s *Store) quiet(ctx context.Context) error {
-	for {
-		s.turn.Lock()
-		last := s.last
-		switch {
-		case context.Cause(ctx) != nil:
-			s.turn.Unlock()
-			return cancelled(context.Cause(ctx))
-		case s.closed:
-			s.turn.Unlock()
-			return unavailable(errors.New("the store is closed"))
-		case last == nil:
-			if err := s.settle(); err != nil {
-				s.turn.Unlock()
-				return err
-			}
-			return nil
-		}
-		s.turn.Unlock()
-		<-last.free
-	}
 }

@@ -36,6 +36,10 @@ type Store struct {
 	durable atomic.Pointer[moment] // what views read
 	doubted atomic.Bool            // doubt != nil, for views
 
+	// updates is held by every Update until it is answered, and alone by what
+	// must have none under way.
+	updates sync.RWMutex
+
 	// turn orders transactions. What it guards:
 	turn   sync.Mutex
 	newest state    // with every change not yet written
@@ -120,17 +124,14 @@ func (s *Store) Facts() authority.StoreFacts {
 
 // Close implements authority.Store. It is idempotent.
 func (s *Store) Close() error {
-	s.turn.Lock()
-	done := s.closed
-	s.closed = true
-	last := s.last
-	s.turn.Unlock()
-	if done {
+	s.updates.Lock()
+	defer s.updates.Unlock()
+	if s.closed {
 		return nil
 	}
-	if last != nil {
-		<-last.free
-	}
+	s.turn.Lock()
+	s.closed = true
+	s.turn.Unlock()
 	var err error
 	if problem := s.ledger.move(); problem != nil {
 		err = fmt.Errorf("moving audit events to their log: %w", problem)

@@ -1,0 +1,96 @@
+package api
+
+import "time"
+
+// Property is one property with its three values: running, applied, staged.
+type Property struct {
+	Name     string   `json:"name"`
+	Group    string   `json:"group"`
+	Help     string   `json:"help"`
+	Type     string   `json:"type"`
+	Choices  []string `json:"choices"`
+	Default  string   `json:"default"`
+	Example  string   `json:"example"`
+	Aliases  []string `json:"aliases"`
+	Env      string   `json:"env"`
+	Running  string   `json:"running"`
+	Source   string   `json:"source"`
+	Applied  string   `json:"applied"`
+	Staged   *string  `json:"staged"`
+	Unsets   bool     `json:"unsets"`
+	Live     bool     `json:"live"`
+	LockOut  bool     `json:"lock_out"`
+	Secret   bool     `json:"secret"`
+	Waiting  bool     `json:"waiting"`
+	ReadOnly bool     `json:"read_only"`
+}
+
+// Staging is what is staged, by whom and since when. Revision is that of the
+// applied configuration.
+type Staging struct {
+	Revision     uint64     `json:"revision"`
+	Count        int        `json:"count"`
+	NeedsRestart int        `json:"needs_restart"`
+	Waiting      int        `json:"waiting"`
+	By           string     `json:"by"`
+	At           *time.Time `json:"at"`
+}
+
+// Configuration is every property and what is staged.
+type Configuration struct {
+	Properties []Property `json:"properties"`
+	Staging    Staging    `json:"staging"`
+}
+
+// Value is what a property is staged to be.
+type Value struct {
+	Value string `json:"value"`
+}
+
+// Difference is one staged change; "" stands for unset.
+type Difference struct {
+	Property string `json:"property"`
+	Before   string `json:"before"`
+	After    string `json:"after"`
+	Live     bool   `json:"live"`
+	Note     string `json:"note"`
+	Warning  string `json:"warning"`
+}
+
+// Staged is one change that was just staged.
+type Staged struct {
+	Difference Difference `json:"difference"`
+	Staging    Staging    `json:"staging"`
+}
+
+// DifferenceList is every staged change, validated together.
+type DifferenceList struct {
+	Items   []Difference `json:"items"`
+	Staging Staging      `json:"staging"`
+}
+
+// Revision names a revision of the configuration. To apply, 0 is whatever the
+// revision; to roll back, 0 is the one before.
+type Revision struct {
+	Revision uint64 `json:"revision,omitempty"`
+}
+
+// Applied is what an apply did; no differences: nothing was staged.
+type Applied struct {
+	Revision      uint64       `json:"revision"`
+	Differences   []Difference `json:"differences"`
+	Carried       *Carried     `json:"carried"`
+	RestartNeeded []string     `json:"restart_needed"`
+}
+
+// Carried counts the tokens that a new store held and those brought along.
+type Carried struct {
+	Existing int   `json:"existing"`
+	Carried  int   `json:"carried"`
+	Store    Store `json:"store"`
+}
+
+// Discarded counts the changes that are staged no more.
+type Discarded struct {
+	Discarded int `json:"discarded"`
+}

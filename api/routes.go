@@ -1,0 +1,254 @@
+package api
+
+import (
+	"context"
+	"net/http"
+	"net/url"
+	"strconv"
+	"time"
+)
+
+// SignIn exchanges a name and a password for a login token.
+func (c *Client) SignIn(ctx context.Context, in Credentials) (SignedIn, error) {
+	var out SignedIn
+	return out, c.do(ctx, call{method: http.MethodPost, path: "api/v1/signIn", in: in, out: &out})
+}
+
+// SignOut ends the login that the client's token belongs to.
+func (c *Client) SignOut(ctx context.Context) error {
+	return c.do(ctx, call{method: http.MethodPost, path: "api/v1/signOut"})
+}
+
+// Whoami answers who the client's token speaks for.
+func (c *Client) Whoami(ctx context.Context) (Identity, error) {
+	var out Identity
+	return out, c.do(ctx, call{method: http.MethodGet, path: "api/v1/whoami", out: &out})
+}
+
+// Tokens lists one page of tokens.
+func (c *Client) Tokens(ctx context.Context, q TokenQuery) (TokenList, error) {
+	v := make(url.Values)
+	put(v, "q", q.Text)
+	put(v, "role", q.Role)
+	put(v, "state", q.State)
+	put(v, "tag", q.Tag)
+	put(v, "client_id", q.ClientID)
+	put(v, "expiring", q.Expiring)
+	put(v, "sort", q.Sort)
+	put(v, "cursor", q.Cursor)
+	if q.Descending {
+		v.Set("dir", "desc")
+	}
+	if q.Limit != 0 {
+		v.Set("limit", strconv.Itoa(q.Limit))
+	}
+	var out TokenList
+	return out, c.do(ctx, call{method: http.MethodGet, path: "api/v1/tokens", query: v, out: &out})
+}
+
+// FindToken resolves what people type for a token: its id, a prefix of it that
+// only one token has, or a client ID that only one token has; with deleted,
+// among the deleted ones.
+func (c *Client) FindToken(ctx context.Context, name string, deleted bool) (Token, error) {
+	var out Token
+	if len(name) > MaxName {
+		// Nothing that long is a name; it may be a token, which no URL may hold.
+		return out, &Error{Code: "token.not_found", Status: http.StatusNotFound, Title: "Not Found", Detail: "There is no token with that id or client ID."}
+	}
+	v := url.Values{"name": {name}}
+	if deleted {
+		v.Set("deleted", "true")
+	}
+	return out, c.do(ctx, call{method: http.MethodGet, path: "api/v1/tokens/find", query: v, out: &out})
+}
+
+// MaxName is the length of the longest name that a token can be found by.
+const MaxName = 64
+
+// CreateToken makes a token. With an idempotency key a repeated call answers as
+// the first did.
+func (c *Client) CreateToken(ctx context.Context, in CreateToken, idempotencyKey string) (IssuedToken, error) {
+	var out IssuedToken
+	return out, c.do(ctx, call{method: http.MethodPost, path: "api/v1/tokens", in: in, out: &out, idempotencyKey: idempotencyKey})
+}
+
+// Token answers one record.
+func (c *Client) Token(ctx context.Context, id string) (Token, error) {
+	var out Token
+	return out, c.do(ctx, call{method: http.MethodGet, path: tokenPath(id), out: &out})
+}
+
+// DeleteToken revokes a token; leaked deletes it for good.
+func (c *Client) DeleteToken(ctx context.Context, id string, leaked bool) error {
+	v := make(url.Values)
+	if leaked {
+		v.Set("leaked", "true")
+	}
+	return c.do(ctx, call{method: http.MethodDelete, path: tokenPath(id), query: v})
+}
+
+// RevealToken answers a token's text again.
+func (c *Client) RevealToken(ctx context.Context, id string) (IssuedToken, error) {
+	var out IssuedToken
+	return out, c.do(ctx, call{method: http.MethodPost, path: tokenPath(id) + "/reveal", out: &out})
+}
+
+// RestoreToken undoes a delete within its grace.
+func (c *Client) RestoreToken(ctx context.Context, id string) (Token, error) {
+	var out Token
+	return out, c.do(ctx, call{method: http.MethodPost, path: tokenPath(id) + "/restore", out: &out})
+}
+
+// Explain answers every check of a token.
+func (c *Client) Explain(ctx context.Context, in Explain) (Findings, error) {
+	var out Findings
+	return out, c.do(ctx, call{method: http.MethodPost, path: "api/v1/explain", in: in, out: &out})
+}
+
+// Keys lists every key.
+func (c *Client) Keys(ctx context.Context) (KeyList, error) {
+	var out KeyList
+	return out, c.do(ctx, call{method: http.MethodGet, path: "api/v1/keys", out: &out})
+}
+
+// ResetKeys ends every token and every login.
+func (c *Client) ResetKeys(ctx context.Context, in ResetKeys) (KeysReset, error) {
+	var out KeysReset
+	return out, c.do(ctx, call{method: http.MethodPost, path: "api/v1/keys/reset", in: in, out: &out})
+}
+
+// Audit answers one page of the audit log.
+func (c *Client) Audit(ctx context.Context, q EventQuery) (EventList, error) {
+	v := make(url.Values)
+	put(v, "actor", q.Actor)
+	put(v, "target", q.Target)
+	put(v, "action", q.Action)
+	put(v, "outcome", q.Outcome)
+	putTime(v, "since", q.Since)
+	putTime(v, "until", q.Until)
+	if q.Before != 0 {
+		v.Set("before", strconv.FormatUint(q.Before, 10))
+	}
+	if q.Limit != 0 {
+		v.Set("limit", strconv.Itoa(q.Limit))
+	}
+	var out EventList
+	return out, c.do(ctx, call{method: http.MethodGet, path: "api/v1/audit", query: v, out: &out})
+}
+
+// Status tells how the server stands.
+func (c *Client) Status(ctx context.Context) (Status, error) {
+	var out Status
+	return out, c.do(ctx, call{method: http.MethodGet, path: "api/v1/status", out: &out})
+}
+
+// Admins lists the administrators.
+func (c *Client) Admins(ctx context.Context) (AdminList, error) {
+	var out AdminList
+	return out, c.do(ctx, call{method: http.MethodGet, path: "api/v1/admins", out: &out})
+}
+
+// CreateAdmin adds an administrator.
+func (c *Client) CreateAdmin(ctx context.Context, in Credentials) (Admin, error) {
+	var out Admin
+	return out, c.do(ctx, call{method: http.MethodPost, path: "api/v1/admins", in: in, out: &out})
+}
+
+// ResetPassword gives an administrator a new password and ends its logins.
+func (c *Client) ResetPassword(ctx context.Context, name string, in NewPassword) error {
+	return c.do(ctx, call{method: http.MethodPost, path: "api/v1/admins/" + url.PathEscape(name) + "/password", in: in})
+}
+
+// UnlockAdmin lifts the pause after failed sign-ins.
+func (c *Client) UnlockAdmin(ctx context.Context, name string) error {
+	return c.do(ctx, call{method: http.MethodPost, path: "api/v1/admins/" + url.PathEscape(name) + "/unlock"})
+}
+
+// Config answers every property and what is staged.
+func (c *Client) Config(ctx context.Context) (Configuration, error) {
+	var out Configuration
+	return out, c.do(ctx, call{method: http.MethodGet, path: "api/v1/config", out: &out})
+}
+
+// SetProperty stages a property; nothing runs differently yet.
+func (c *Client) SetProperty(ctx context.Context, name, value string) (Staged, error) {
+	var out Staged
+	return out, c.do(ctx, call{method: http.MethodPut, path: propertyPath(name), in: Value{value}, out: &out})
+}
+
+// UnsetProperty stages that a property is unset.
+func (c *Client) UnsetProperty(ctx context.Context, name string) (Staged, error) {
+	var out Staged
+	return out, c.do(ctx, call{method: http.MethodDelete, path: propertyPath(name), out: &out})
+}
+
+// ConfigDiff answers what is staged, validated together.
+func (c *Client) ConfigDiff(ctx context.Context) (DifferenceList, error) {
+	var out DifferenceList
+	return out, c.do(ctx, call{method: http.MethodGet, path: "api/v1/config/diff", out: &out})
+}
+
+// ConfigApply applies what is staged on top of a revision; 0: whatever the
+// revision.
+func (c *Client) ConfigApply(ctx context.Context, revision uint64) (Applied, error) {
+	var out Applied
+	return out, c.do(ctx, call{method: http.MethodPost, path: "api/v1/config/apply", in: Revision{revision}, out: &out})
+}
+
+// ConfigDiscard drops what is staged.
+func (c *Client) ConfigDiscard(ctx context.Context) (Discarded, error) {
+	var out Discarded
+	return out, c.do(ctx, call{method: http.MethodPost, path: "api/v1/config/discard", out: &out})
+}
+
+// ConfigRollback stages what brings an earlier revision back; 0: the one before.
+func (c *Client) ConfigRollback(ctx context.Context, revision uint64) (Staging, error) {
+	var out Staging
+	return out, c.do(ctx, call{method: http.MethodPost, path: "api/v1/config/rollback", in: Revision{revision}, out: &out})
+}
+
+// KeySet answers the public keys, a JWK Set (RFC 7517 section 5).
+func (c *Client) KeySet(ctx context.Context) ([]byte, error) {
+	var out []byte
+	return out, c.do(ctx, call{method: http.MethodGet, path: ".well-known/jwks.json", out: &out})
+}
+
+// Metadata describes the authority to OAuth libraries.
+func (c *Client) Metadata(ctx context.Context) (Metadata, error) {
+	var out Metadata
+	return out, c.do(ctx, call{method: http.MethodGet, path: ".well-known/oauth-authorization-server", out: &out})
+}
+
+// Alive asks whether the process answers.
+func (c *Client) Alive(ctx context.Context) (Health, error) {
+	var out Health
+	return out, c.do(ctx, call{method: http.MethodGet, path: "healthz", out: &out})
+}
+
+// Ready asks whether the server answers verdicts.
+func (c *Client) Ready(ctx context.Context) (Health, error) {
+	var out Health
+	return out, c.do(ctx, call{method: http.MethodGet, path: "readyz", out: &out})
+}
+
+// Description answers the OpenAPI document.
+func (c *Client) Description(ctx context.Context) ([]byte, error) {
+	var out []byte
+	return out, c.do(ctx, call{method: http.MethodGet, path: "openapi.json", out: &out})
+}
+
+func tokenPath(id string) string { return "api/v1/tokens/" + url.PathEscape(id) }
+
+func propertyPath(name string) string { return "api/v1/config/properties/" + url.PathEscape(name) }
+
+func put(v url.Values, name, value string) {
+	if value != "" {
+		v.Set(name, value)
+	}
+}
+
+func putTime(v url.Values, name string, at time.Time) {
+	if !at.IsZero() {
+		v.Set(name, at.UTC().Format(time.RFC3339Nano))
+	}
+}

@@ -1,0 +1,128 @@
+package api
+
+import "time"
+
+// Key is one signing key.
+type Key struct {
+	ID           string     `json:"kid"`
+	Name         string     `json:"name"`
+	Algorithm    string     `json:"alg"`
+	State        string     `json:"state"`
+	CreatedAt    time.Time  `json:"created_at"`
+	Until        *time.Time `json:"until"`
+	CurrentSince *time.Time `json:"current_since"`
+	RetiredAt    *time.Time `json:"retired_at"`
+}
+
+// KeyList is every key, newest first.
+type KeyList struct {
+	Items []Key `json:"items"`
+}
+
+// ResetKeys asks to end every token and login.
+type ResetKeys struct {
+	Reason string `json:"reason,omitempty"`
+}
+
+// KeysReset says what a reset ended and began.
+type KeysReset struct {
+	Generation    uint64 `json:"generation"`
+	Current       Key    `json:"current"`
+	TokensRevoked int    `json:"tokens_revoked"`
+	LoginsEnded   int    `json:"logins_ended"`
+}
+
+// Event is one entry of the audit log.
+type Event struct {
+	Seq       uint64            `json:"seq"`
+	At        time.Time         `json:"at"`
+	Actor     Actor             `json:"actor"`
+	Action    string            `json:"action"`
+	Target    string            `json:"target"`
+	Label     string            `json:"label"`
+	From      string            `json:"from"`
+	Outcome   string            `json:"outcome"`
+	RequestID string            `json:"request_id"`
+	Detail    map[string]string `json:"detail"`
+	Hash      string            `json:"hash"`
+}
+
+// Actor is who an event is about.
+type Actor struct {
+	Kind string `json:"kind"`
+	Name string `json:"name"`
+}
+
+// EventList is one page of the audit log, newest first. NextBefore is the
+// "before" of the next page, 0 on the last.
+type EventList struct {
+	Items      []Event `json:"items"`
+	NextBefore uint64  `json:"next_before"`
+	Total      uint64  `json:"total"`
+}
+
+// EventQuery filters the audit log; zero members do not filter.
+type EventQuery struct {
+	Before        uint64
+	Limit         int
+	Actor, Target string
+	Action        string // exact, or a group with a final dot: "token."
+	Outcome       string
+	Since, Until  time.Time
+}
+
+// Store says where tokens last.
+type Store struct {
+	Kind       string     `json:"kind"`
+	Location   string     `json:"location"`
+	Persistent bool       `json:"persistent"`
+	Problem    string     `json:"problem"`
+	LastWrite  *time.Time `json:"last_write"`
+}
+
+// TokenCounts counts tokens by state; Expiring of the active ones end soon.
+type TokenCounts struct {
+	Active   int `json:"active"`
+	Expired  int `json:"expired"`
+	Deleted  int `json:"deleted"`
+	Revoked  int `json:"revoked"`
+	Expiring int `json:"expiring"`
+}
+
+// Check is one line of the status.
+type Check struct {
+	Name    string `json:"name"`
+	OK      bool   `json:"ok"`
+	Warning bool   `json:"warning"`
+	Fact    string `json:"fact"`
+	Fix     string `json:"fix"`
+}
+
+// Status is how the server stands.
+type Status struct {
+	Version    string            `json:"version"`
+	PID        int               `json:"pid"`
+	Home       string            `json:"home"`
+	StartedAt  time.Time         `json:"started_at"`
+	Listen     string            `json:"listen"`
+	URL        string            `json:"url"`
+	Store      Store             `json:"store"`
+	Tokens     TokenCounts       `json:"tokens"`
+	CurrentKey Key               `json:"current_key"`
+	KeyDue     *time.Time        `json:"key_due"`
+	Staging    Staging           `json:"staging"`
+	Checks     []Check           `json:"checks"`
+	Refusals   map[string]uint64 `json:"refusals"`
+}
+
+// Health is the answer of the probes.
+type Health struct {
+	Status string `json:"status"`
+}
+
+// Metadata describes the authority to OAuth libraries (RFC 8414).
+type Metadata struct {
+	Issuer        string   `json:"issuer"`
+	KeySetURI     string   `json:"jwks_uri"`
+	ResponseTypes []string `json:"response_types_supported"`
+}

@@ -1,0 +1,94 @@
+package api
+
+import "time"
+
+// Token is the record of one API token. A time that is null has not happened
+// and, for expires_at, never will.
+type Token struct {
+	ID               string     `json:"id"`
+	ClientID         string     `json:"client_id"`
+	Role             string     `json:"role"`
+	Tags             []string   `json:"tags"`
+	Audience         []string   `json:"audience"`
+	Issuer           string     `json:"issuer,omitempty"`
+	Description      string     `json:"description"`
+	Contact          string     `json:"contact"`
+	AllowedAddresses []string   `json:"allowed_addresses"`
+	CreatedAt        time.Time  `json:"created_at"`
+	CreatedBy        string     `json:"created_by"`
+	ExpiresAt        *time.Time `json:"expires_at"`
+	KeyID            string     `json:"kid"`
+	State            string     `json:"state"`
+	LastUsedAt       *time.Time `json:"last_used_at"`
+	LastUsedFrom     string     `json:"last_used_from"`
+	DeletedAt        *time.Time `json:"deleted_at,omitempty"`
+	DeletedBy        string     `json:"deleted_by,omitempty"`
+	RestorableUntil  *time.Time `json:"restorable_until,omitempty"`
+}
+
+// IssuedToken is a record with the token's text.
+type IssuedToken struct {
+	Token
+	Text Secret `json:"token"`
+}
+
+// TokenList is one page. NextCursor is "" on the last page; Total counts what
+// matches over all pages.
+type TokenList struct {
+	Items      []Token `json:"items"`
+	NextCursor string  `json:"next_cursor"`
+	Total      int     `json:"total"`
+}
+
+// CreateToken asks for a new token. Lifetime ("90d", "12h", "never") and
+// ExpiresAt (RFC 3339) exclude each other; without both the policy decides.
+type CreateToken struct {
+	ClientID         string   `json:"client_id"`
+	Role             string   `json:"role"`
+	Tags             []string `json:"tags,omitempty"`
+	Audience         []string `json:"audience,omitempty"`
+	ExpiresAt        string   `json:"expires_at,omitempty"`
+	Lifetime         string   `json:"lifetime,omitempty"`
+	Description      string   `json:"description,omitempty"`
+	Contact          string   `json:"contact,omitempty"`
+	AllowedAddresses []string `json:"allowed_addresses,omitempty"`
+}
+
+// TokenQuery filters and orders a list of tokens; zero members do not filter.
+type TokenQuery struct {
+	Text       string // prefix of client ID, id or tag
+	Role       string
+	State      string // active, expired, revoked, deleted or all; "" is all but deleted
+	Tag        string
+	ClientID   string
+	Expiring   string // a duration: those that end within it
+	Sort       string
+	Descending bool
+	Limit      int
+	Cursor     string
+}
+
+// Explain asks why a door would answer a token as it does. The other members
+// are what the door demands.
+type Explain struct {
+	Token    Secret   `json:"token"`
+	Role     string   `json:"role,omitempty"`
+	Tags     []string `json:"tags,omitempty"`
+	ClientID string   `json:"client_id,omitempty"`
+	Audience []string `json:"audience,omitempty"`
+	From     string   `json:"from,omitempty"` // the address that the request came from
+}
+
+// Finding is one check and the values that it compared.
+type Finding struct {
+	Check    string `json:"check"`
+	OK       bool   `json:"ok"`
+	Compared string `json:"compared"`
+	Advice   string `json:"advice"`
+}
+
+// Findings is every check in the order in which it is made; the last one is the
+// verdict.
+type Findings struct {
+	Items []Finding `json:"items"`
+}

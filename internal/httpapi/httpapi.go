@@ -1,0 +1,189 @@
+// Package httpapi is the JSON edge: requests under /api/v1, the public
+// documents and the probes become calls of the authority, and its answers and
+// errors become JSON.
+//
+// It touches no store and no file, and it keeps no state and no cookie: who
+// asks is decided by the live set for each request, what they may do by the
+// authority.
+//
+// The one hard idea: there is one table of routes. The multiplexer, the checks
+// before a handler runs, the OpenAPI document and the test that walks every
+// route all read it, so a route cannot be served unchecked or undescribed.
+package httpapi
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"maps"
+	"net/http"
+	"slices"
+	"strings"
+
+	"mintmark/api"
+	"mintmark/internal/authority"
+	"mintmark/internal/control"
+	"mintmark/internal/edge"
+	"mintmark/internal/liveset"
+)
+
+// Verdicts is what the edge asks of the live set.
+type Verdicts interface {
+	edge.Decider
+	Explain(token string, d liveset.Demand) []liveset.Finding
+}
+
+// Config is what an API is made of.
+type Config struct {
+	Authority *authority.Authority
+	Live      Verdicts
+	Control   control.Controller
+	// KeySet answers the published keys as a JWK Set.
+	KeySet func(ctx context.Context) ([]byte, error)
+	// Verify is the forward-auth door; it answers any method on /auth/verify.
+	Verify http.Handler
+	// Ready answers why the server cannot answer verdicts, or nil.
+	Ready func() error
+	// Policy is the policy in force; its issuer is the one that is published.
+	Policy func() authority.Policy
+	Log    *slog.Logger
+}
+
+// API serves the routes. It is safe for concurrent use.
+type API struct {
+	Config
+	mux         *http.ServeMux
+	routes      []Route
+	description []byte
+}
+
+// New makes the API.
+func New(c Config) (*API, error) {
+	if c.Authority == nil || c.Live == nil || c.Control == nil || c.KeySet == nil || c.Verify == nil || c.Ready == nil || c.Policy == nil || c.Log == nil {
+		return nil, errors.New("httpapi: a member of Config is missing")
+	}
+	a := &API{Config: c, mux: http.NewServeMux()}
+	a.routes = a.table()
+	var err error
+	if a.description, err = describe(a.routes); err != nil {
+		return nil, err
+	}
+	resources := make(map[string]resource)
+	for _, r := range a.routes {
+		if resources[r.Path] == nil {
+			resources[r.Path] = make(resource)
+		}
+		resources[r.Path][r.Method] = r
+	}
+	for path, methods := range resources {
+		a.mux.Handle(path, a.serve(methods))
+	}
+	a.mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
+		a.refuse(w, r, &fault{http.StatusNotFound, api.CodePathUnknown, "There is nothing at this address."})
+	})
+	return a, nil
+}
+
+// ServeHTTP serves every route, and answers any other path as unknown.
+func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	h := w.Header()
+	h.Set("Cache-Control", "no-store")
+	h.Set("X-Content-Type-Options", "nosniff")
+	a.mux.ServeHTTP(w, r)
+}
+
+// Routes is the table, for whoever describes or walks it.
+func (a *API) Routes() []Route { return slices.Clone(a.routes) }
+
+// Patterns are the patterns under which a multiplexer mounts the API.
+func (a *API) Patterns() []string {
+	patterns := make(map[string]bool)
+	for _, r := range a.routes {
+		if strings.HasPrefix(r.Path, "/api/") {
+			patterns["/api/"] = true
+			continue
+		}
+		patterns[r.Path] = true
+	}
+	return slices.Sorted(maps.Keys(patterns))
+}
+
+// resource is what one path answers, by method; "" is any method.
+type resource map[string]Route
+
+// of finds the route of a method: what answers GET answers HEAD.
+func (m resource) of(method string) (Route, bool) {
+	if r, ok := m[method]; ok {
+		return r, true
+	}
+	if method == http.MethodHead {
+		if r, ok := m[http.MethodGet]; ok {
+			return r, true
+		}
+	}
+	r, ok := m[""]
+	return r, ok
+}
+
+func (m resource) allow() string {
+	methods := slices.Collect(maps.Keys(m))
+	if _, ok := m[http.MethodGet]; ok {
+		methods = append(methods, http.MethodHead)
+	}
+	slices.Sort(methods)
+	return strings.Join(methods, ", ")
+}
+
+// serve makes every check that comes before a handler: method, credential,
+// permission, query.
+func (a *API) serve(methods resource) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		route, ok := methods.of(r.Method)
+		if !ok {
+			w.Header().Set("Allow", methods.allow())
+			a.refuse(w, r, &fault{http.StatusMethodNotAllowed, api.CodeMethod, "This address answers " + methods.allow() + " only."})
+			return
+		}
+		if route.raw != nil {
+			route.raw(w, r)
+			return
+		}
+		c := &call{request: r, writer: w}
+		if err := a.admit(c, route.Permission); err != nil {
+			a.refuse(w, r, err)
+			return
+		}
+		var err error
+		if c.query, err = queryOf(r, route.Query); err != nil {
+			a.refuse(w, r, err)
+			return
+		}
+		answer, err := route.answer(c)
+		if err != nil {
+			a.refuse(w, r, err)
+			return
+		}
+		a.write(w, r, route.Status, answer)
+	}
+}
+
+// admit finds out who calls and whether the route is for them.
+func (a *API) admit(c *call, p Permission) error {
+	if p == Anyone {
+		if cred := edge.BearerOf(c.request); cred.Fault != "" {
+			return &verdictError{cred: cred}
+		}
+		c.caller = authority.Nobody(edge.Of(c.request).Origin())
+		return nil
+	}
+	d := liveset.Demand{Purpose: liveset.ForOwnCalls, Role: authority.RoleAdmin}
+	if p == AnyToken {
+		d = liveset.Demand{Purpose: liveset.ForOwnCalls, AnyAudience: true}
+	}
+	var cred edge.Credential
+	c.caller, c.verdict, cred = edge.CallerOf(c.request, a.Live, d)
+	if !c.verdict.Allow() {
+		return &verdictError{cred: cred, verdict: c.verdict}
+	}
+	return nil
+}

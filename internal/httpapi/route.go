@@ -1,0 +1,79 @@
+package httpapi
+
+import (
+	"net/http"
+	"net/url"
+	"reflect"
+
+	"mintmark/internal/authority"
+	"mintmark/internal/liveset"
+)
+
+// Permission is who may use a route.
+type Permission uint8
+
+// The permissions. The authority checks administrators again.
+const (
+	Administrator Permission = iota // the zero value is the strictest
+	AnyToken                        // any valid API token or login token
+	Anyone                          // no credential needed
+)
+
+// Parameter is a query parameter or a header field that a route takes.
+type Parameter struct {
+	Name, About string
+}
+
+// Route is one line of the table.
+type Route struct {
+	Method     string // "": any method
+	Path       string // pattern of http.ServeMux, without the method
+	Permission Permission
+	Summary    string
+	Status     int  // of success; 0: 200, or 204 without an answer
+	Form       bool // the body may be a form
+	Query      []Parameter
+	Headers    []Parameter
+	in, out    reflect.Type // nil for routes that serve themselves
+	answer     func(*call) (any, error)
+	raw        http.HandlerFunc
+	media      string // what a raw route answers
+}
+
+// call is one request on its way through a handler.
+type call struct {
+	request *http.Request
+	writer  http.ResponseWriter
+	caller  authority.Caller
+	verdict liveset.Verdict
+	query   url.Values
+}
+
+// none is a body without members, or no body.
+type none struct{}
+
+// does gives a route its function: the body becomes an In, the Out becomes the
+// answer.
+func does[In, Out any](r Route, fn func(*call, In) (Out, error)) Route {
+	r.in, r.out = reflect.TypeFor[In](), reflect.TypeFor[Out]()
+	if r.Status == 0 {
+		r.Status = http.StatusOK
+		if r.out == reflect.TypeFor[none]() {
+			r.Status = http.StatusNoContent
+		}
+	}
+	r.answer = func(c *call) (any, error) {
+		var in In
+		if err := c.decode(&in, r.Form); err != nil {
+			return nil, err
+		}
+		return fn(c, in)
+	}
+	return r
+}
+
+// serves gives a route that writes its own answer of a media type.
+func serves(r Route, media string, fn http.HandlerFunc) Route {
+	r.raw, r.media, r.Status = fn, media, http.StatusOK
+	return r
+}

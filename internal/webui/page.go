@@ -1,0 +1,311 @@
+package webui
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"html/template"
+	"net/http"
+	"path"
+	"strconv"
+	"strings"
+	"time"
+
+	"mintmark/internal/authority"
+	"mintmark/internal/bitting"
+	"mintmark/internal/edge"
+)
+
+// page is what a template is given.
+type page struct {
+	Name     string // the template
+	Title    string
+	Nav      string // the entry of the main navigation that is current
+	Shell    []string
+	Errors   []authority.FieldError
+	Problem  string // a failure that belongs to no field
+	Notice   notice
+	Body     any
+	Frame    frame
+	Language string
+}
+
+// frame is what every page of a signed-in administrator shows.
+type frame struct {
+	Signed        bool
+	User          string
+	Host          string
+	Theme, Times  string
+	Keys          bool
+	Path          string // of this page, to come back to
+	Static        string
+	Program       string
+	Banner        string
+	BannerMends   bool // "Set up storage" mends it
+	Second        string
+	Staged        int
+	RequestID     string
+	ShortcutsHelp bool
+}
+
+// notice is the outcome of the change before, in the strip under the title.
+type notice struct {
+	Text      string
+	RestoreID string
+	Until     time.Time
+}
+
+// Error answers the message for a field, or "".
+func (p page) Error(field string) string {
+	for _, e := range p.Errors {
+		if e.Field == field {
+			return e.Msg
+		}
+	}
+	return ""
+}
+
+func (w *console) functions() template.FuncMap {
+	return template.FuncMap{
+		"glyph":   bitting.Path,
+		"short":   func(id authority.TokenID) string { return id.Short() },
+		"title":   roleName,
+		"rfc3339": func(t time.Time) string { return t.UTC().Format(time.RFC3339) },
+		"utc":     func(t time.Time) string { return t.UTC().Format("2 Jan 2006, 15:04 UTC") },
+		"date":    func(t time.Time) string { return t.UTC().Format("2 Jan 2006") },
+		"ago":     func(t time.Time) string { return ago(w.Now(), t) },
+		"until":   func(t time.Time) string { return until(w.Now(), t) },
+		"spell":   spell,
+		"plural":  plural,
+		"join":    strings.Join,
+		"dict":    dict,
+		"add":     func(a, b int) int { return a + b },
+		"contains": func(list []string, s string) bool {
+			return strings.Contains("\x00"+strings.Join(list, "\x00")+"\x00", "\x00"+s+"\x00")
+		},
+	}
+}
+
+func dict(pairs ...any) (map[string]any, error) {
+	m := make(map[string]any, len(pairs)/2)
+	for i := 0; i+1 < len(pairs); i += 2 {
+		key, ok := pairs[i].(string)
+		if !ok {
+			return nil, errors.New("dict: a key is not a string")
+		}
+		m[key] = pairs[i+1]
+	}
+	return m, nil
+}
+
+func roleName(r authority.Role) string {
+	switch r {
+	case authority.RoleAdmin:
+		return "Admin"
+	case authority.RoleUser:
+		return "User"
+	case authority.RoleVerifier:
+		return "Verifier"
+	}
+	return string(r)
+}
+
+// parsePages parses each page together with the frame and the shared parts.
+func parsePages(functions template.FuncMap) (map[string]*template.Template, error) {
+	frame, err := template.New("frame").Funcs(functions).ParseFS(templateFiles, "templates/frame.html", "templates/parts.html")
+	if err != nil {
+		return nil, err
+	}
+	files, err := templateFiles.ReadDir("templates")
+	if err != nil {
+		return nil, err
+	}
+	pages := make(map[string]*template.Template)
+	for _, f := range files {
+		name := strings.TrimSuffix(f.Name(), ".html")
+		if name == "frame" || name == "parts" {
+			continue
+		}
+		t, err := frame.Clone()
+		if err != nil {
+			return nil, err
+		}
+		if pages[name], err = t.ParseFS(templateFiles, path.Join("templates", f.Name())); err != nil {
+			return nil, err
+		}
+	}
+	return pages, nil
+}
+
+// render writes a whole page or, should the template fail, a whole error.
+func (w *console) render(rw http.ResponseWriter, r *http.Request, a *admin, status int, p page) {
+	p.Frame = w.frame(r, a)
+	p.Language = "en"
+	if p.Notice == (notice{}) {
+		p.Notice = w.notice(r, a)
+	}
+	var out bytes.Buffer
+	if err := w.pages[p.Name].ExecuteTemplate(&out, "frame", p); err != nil {
+		w.Log.Error("page did not render", "page", p.Name, "request_id", p.Frame.RequestID, "error", err)
+		http.Error(rw, "internal error", http.StatusInternalServerError)
+		return
+	}
+	rw.Header().Set("Content-Type", "text/html; charset=utf-8")
+	rw.WriteHeader(status)
+	_, _ = out.WriteTo(rw)
+}
+
+func (w *console) frame(r *http.Request, a *admin) frame {
+	f := frame{
+		Host: w.Host, Theme: preference(r, "theme", "system"), Times: preference(r, "times", "relative"), Keys: preference(r, "keys", "on") == "on",
+		Static: "/static/" + w.version, Program: w.Program, RequestID: edge.Of(r).RequestID, Path: "/tokens",
+	}
+	if r.Method == http.MethodGet {
+		f.Path = r.URL.RequestURI()
+	}
+	if a == nil {
+		return f
+	}
+	f.Signed, f.User = true, a.name
+	w.banner(r.Context(), a, &f)
+	return f
+}
+
+// banner decides what the whole console must say: storage first.
+func (w *console) banner(ctx context.Context, a *admin, f *frame) {
+	facts := w.Authority.Facts()
+	switch {
+	case facts.Problem != "":
+		f.Banner = "Changes cannot be written: " + facts.Problem + ". New tokens and deletions are refused until they can."
+	case !facts.Persistent:
+		f.BannerMends = true
+		counts, err := w.Authority.TokenCounts(ctx, a.Caller)
+		switch {
+		case err != nil || counts.Active == 0:
+			f.Banner = "Tokens are kept in memory only. Restarting the server deletes any token you create."
+		case counts.Active == 1:
+			f.Banner = "Tokens are kept in memory only. Restarting the server deletes the 1 there is."
+		default:
+			f.Banner = fmt.Sprintf("Tokens are kept in memory only. Restarting the server deletes all %d.", counts.Active)
+		}
+	}
+	_, staging, err := w.Control.Properties(ctx, a.Caller)
+	if err == nil {
+		f.Staged = staging.Count
+		if staging.Waiting > 0 {
+			f.Second = "Settings have changed and wait for a restart."
+		}
+	}
+}
+
+func preference(r *http.Request, name, standard string) string {
+	c, err := r.Cookie("mintmark_" + name)
+	if err != nil {
+		return standard
+	}
+	switch c.Value {
+	case "system", "light", "dark", "relative", "utc", "local", "on", "off":
+		return c.Value
+	}
+	return standard
+}
+
+// notice is chosen by a code in the address; no text of the address is shown.
+func (w *console) notice(r *http.Request, a *admin) notice {
+	if a == nil || r.Method != http.MethodGet {
+		return notice{}
+	}
+	q := r.URL.Query()
+	id, err := authority.ParseTokenID(q.Get("id"))
+	client := "the token"
+	var t authority.TokenView
+	if err == nil {
+		if t, err = w.Authority.Token(r.Context(), a.Caller, id); err == nil {
+			client = "the token of " + t.ClientID
+		}
+	}
+	switch q.Get("done") {
+	case "deleted":
+		n := notice{Text: capital(client) + " was deleted."}
+		if err == nil && t.State == authority.StateDeleted && w.Now().Before(t.RestorableUntil) {
+			n.RestoreID, n.Until = string(t.ID), t.RestorableUntil
+		}
+		return n
+	case "restored":
+		return notice{Text: capital(client) + " works again."}
+	case "reset":
+		return notice{Text: "The signing secret was reset. Every earlier token is refused from now on."}
+	case "staged":
+		return notice{Text: "Staged. Nothing runs differently until you apply it."}
+	case "applied":
+		return notice{Text: "Applied."}
+	case "restart":
+		return notice{Text: "Applied. Some of it takes effect at the next start."}
+	case "nothing":
+		return notice{Text: "Nothing was staged, so nothing changed."}
+	case "discarded":
+		return notice{Text: "What was staged was dropped."}
+	}
+	return notice{}
+}
+
+func capital(s string) string { return strings.ToUpper(s[:1]) + s[1:] }
+
+// refuse renders a page again with what was wrong, and its input kept.
+func (w *console) refuse(rw http.ResponseWriter, r *http.Request, a *admin, err error, p page) {
+	var e *authority.Error
+	if !errors.As(err, &e) || e.Kind == authority.Internal {
+		w.failure(rw, r, a, err)
+		return
+	}
+	p.Errors = e.Fields
+	if len(p.Errors) == 0 {
+		p.Problem = e.Msg
+	}
+	if e.RetryAfter > 0 {
+		rw.Header().Set("Retry-After", strconv.Itoa(int(e.RetryAfter/time.Second)+1))
+	}
+	w.render(rw, r, a, statusOf(e.Kind), p)
+}
+
+// failure renders the page for an error that no form can mend.
+func (w *console) failure(rw http.ResponseWriter, r *http.Request, a *admin, err error) {
+	kind := authority.KindOf(err)
+	text := "Something went wrong on the server."
+	if kind == authority.Internal {
+		w.Log.Error("request failed", "request_id", edge.Of(r).RequestID, "error", err)
+	} else {
+		text = err.Error()
+	}
+	w.render(rw, r, a, statusOf(kind), page{Name: "problem", Title: "That did not work", Problem: text})
+}
+
+func (w *console) notFound(rw http.ResponseWriter, r *http.Request, a admin) {
+	w.render(rw, r, &a, http.StatusNotFound, page{Name: "problem", Title: "Page not found", Problem: "There is no page at this address."})
+}
+
+// statusOf translates a Kind for pages.
+func statusOf(k authority.Kind) int {
+	switch k {
+	case authority.Internal:
+		return http.StatusInternalServerError
+	case authority.Invalid:
+		return http.StatusUnprocessableEntity
+	case authority.Unauthenticated:
+		return http.StatusUnauthorized
+	case authority.Forbidden, authority.StepUp:
+		return http.StatusForbidden
+	case authority.NotFound:
+		return http.StatusNotFound
+	case authority.Conflict:
+		return http.StatusConflict
+	case authority.Throttled:
+		return http.StatusTooManyRequests
+	case authority.Unavailable:
+		return http.StatusServiceUnavailable
+	case authority.Full:
+		return http.StatusInsufficientStorage
+	}
+	return http.StatusInternalServerError
+}

@@ -1,0 +1,228 @@
+package webui
+
+import (
+	"errors"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"mintmark/internal/authority"
+	"mintmark/internal/edge"
+	"mintmark/internal/liveset"
+)
+
+// admin is a signed-in administrator; only signedIn makes one.
+type admin struct {
+	authority.Caller
+	name            string
+	authenticatedAt time.Time
+}
+
+// cookieName is bound to the host by its prefix where the connection allows it
+// (RFC 6265bis section 4.1.3.2).
+func cookieName(in edge.Inbound) string {
+	if in.TLS {
+		return "__Host-mintmark_session"
+	}
+	return "mintmark_session"
+}
+
+func (w *console) setSession(rw http.ResponseWriter, r *http.Request, in authority.SignedIn) {
+	inbound := edge.Of(r)
+	http.SetCookie(rw, &http.Cookie{
+		Name: cookieName(inbound), Value: in.Text.Unsafe(), Path: "/", HttpOnly: true, Secure: inbound.TLS, SameSite: http.SameSiteStrictMode,
+		Expires: in.ExpiresAt,
+	})
+}
+
+func (w *console) clearSession(rw http.ResponseWriter, r *http.Request) {
+	inbound := edge.Of(r)
+	http.SetCookie(rw, &http.Cookie{Name: cookieName(inbound), Path: "/", HttpOnly: true, Secure: inbound.TLS, SameSite: http.SameSiteStrictMode, MaxAge: -1})
+}
+
+// signedIn lets only a login through; everybody else is asked to sign in.
+func (w *console) signedIn(fn func(http.ResponseWriter, *http.Request, admin)) http.HandlerFunc {
+	return func(rw http.ResponseWriter, r *http.Request) {
+		in := edge.Of(r)
+		reason := ""
+		if cookie, err := r.Cookie(cookieName(in)); err == nil {
+			v := w.Live.Decide(cookie.Value, liveset.Demand{Purpose: liveset.ForLogin, From: in.Addr})
+			if v.Allow() {
+				fn(rw, r, admin{v.Identity.Caller(in.Origin()), v.Identity.ClientID, v.Identity.AuthenticatedAt})
+				return
+			}
+			reason = ended(v.Reason)
+			w.clearSession(rw, r)
+		}
+		target := "/sign-in"
+		if r.Method == http.MethodGet && r.URL.Path != "/" {
+			target += "?next=" + url.QueryEscape(r.URL.RequestURI())
+		}
+		if reason != "" {
+			sep := "?"
+			if strings.Contains(target, "?") {
+				sep = "&"
+			}
+			target += sep + "ended=" + reason
+		}
+		http.Redirect(rw, r, target, http.StatusSeeOther)
+	}
+}
+
+func ended(r liveset.Reason) string {
+	switch r {
+	case liveset.Idle:
+		return "idle"
+	case liveset.Expired:
+		return "expired"
+	case liveset.Revoked, liveset.RetiredKey, liveset.UnknownKey:
+		return "reset"
+	case liveset.SignedOut:
+		return "out"
+	default:
+		return "other"
+	}
+}
+
+// endedText says why somebody has to sign in again. The code comes from the
+// address and picks a text; it is never shown.
+func (w *console) endedText(code string) string {
+	switch code {
+	case "idle":
+		return "You were signed out after " + spell(w.LoginIdle()) + " without activity. Sign in to go on."
+	case "expired":
+		return "Your sign-in has reached its end. Sign in to go on."
+	case "reset":
+		return "The signing secret was reset, so all sign-ins ended."
+	case "out", "other":
+		return "You are signed out. Sign in to go on."
+	}
+	return ""
+}
+
+// localNext keeps a redirect on this server.
+func localNext(s string) string {
+	u, err := url.Parse(s)
+	if err != nil || u.IsAbs() || u.Host != "" || !strings.HasPrefix(u.Path, "/") || strings.HasPrefix(s, "//") || strings.ContainsAny(s, "\\\r\n") {
+		return "/tokens"
+	}
+	return u.RequestURI()
+}
+
+type signInForm struct {
+	Username, Next string
+	Ended          string
+	Insecure       bool
+	Reauth         bool
+}
+
+func (w *console) signInPage(rw http.ResponseWriter, r *http.Request) {
+	needed, err := w.Authority.SetupNeeded(r.Context())
+	if err != nil {
+		w.failure(rw, r, nil, err)
+		return
+	}
+	if needed {
+		http.Redirect(rw, r, "/setup", http.StatusSeeOther)
+		return
+	}
+	q := r.URL.Query()
+	w.render(rw, r, nil, http.StatusOK, page{
+		Name: "sign-in", Title: "Sign in",
+		Body: signInForm{Next: localNext(q.Get("next")), Ended: w.endedText(q.Get("ended")), Insecure: insecure(r)},
+	})
+}
+
+// insecure reports a connection on which a password can be read by others.
+func insecure(r *http.Request) bool {
+	in := edge.Of(r)
+	return !in.TLS && in.Addr.IsValid() && !in.Addr.IsLoopback()
+}
+
+func (w *console) signIn(rw http.ResponseWriter, r *http.Request) {
+	form := signInForm{Username: r.PostFormValue("username"), Next: localNext(r.PostFormValue("next")), Insecure: insecure(r)}
+	in, err := w.Authority.SignIn(r.Context(), authority.Nobody(edge.Of(r).Origin()), form.Username, authority.NewSecret(r.PostFormValue("password")))
+	if err != nil {
+		w.refuse(rw, r, nil, err, page{Name: "sign-in", Title: "Sign in", Body: form})
+		return
+	}
+	w.setSession(rw, r, in)
+	http.Redirect(rw, r, form.Next, http.StatusSeeOther)
+}
+
+func (w *console) signOut(rw http.ResponseWriter, r *http.Request, a admin) {
+	if err := w.Authority.SignOut(r.Context(), a.Caller); err != nil {
+		w.failure(rw, r, &a, err)
+		return
+	}
+	w.clearSession(rw, r)
+	http.Redirect(rw, r, "/sign-in", http.StatusSeeOther)
+}
+
+func (w *console) reauthPage(rw http.ResponseWriter, r *http.Request, a admin) {
+	w.render(rw, r, &a, http.StatusOK, page{
+		Name: "reauth", Title: "Enter your password again", Body: signInForm{Username: a.name, Next: localNext(r.URL.Query().Get("next"))},
+	})
+}
+
+func (w *console) reauth(rw http.ResponseWriter, r *http.Request, a admin) {
+	form := signInForm{Username: a.name, Next: localNext(r.PostFormValue("next"))}
+	in, err := w.Authority.Reauthenticate(r.Context(), a.Caller, authority.NewSecret(r.PostFormValue("password")))
+	if err != nil {
+		w.refuse(rw, r, &a, err, page{Name: "reauth", Title: "Enter your password again", Body: form})
+		return
+	}
+	w.setSession(rw, r, in)
+	http.Redirect(rw, r, form.Next, http.StatusSeeOther)
+}
+
+func (w *console) setupPage(rw http.ResponseWriter, r *http.Request) {
+	needed, err := w.Authority.SetupNeeded(r.Context())
+	if err != nil {
+		w.failure(rw, r, nil, err)
+		return
+	}
+	if !needed {
+		http.Redirect(rw, r, "/sign-in", http.StatusSeeOther)
+		return
+	}
+	w.render(rw, r, nil, http.StatusOK, page{Name: "setup", Title: "First sign-in", Body: signInForm{Username: "admin", Insecure: insecure(r)}})
+}
+
+func (w *console) setup(rw http.ResponseWriter, r *http.Request) {
+	form := signInForm{Username: r.PostFormValue("username"), Insecure: insecure(r)}
+	in, err := w.Authority.CompleteSetup(r.Context(), authority.Nobody(edge.Of(r).Origin()),
+		authority.NewSecret(strings.TrimSpace(r.PostFormValue("code"))), form.Username, authority.NewSecret(r.PostFormValue("password")))
+	if err != nil {
+		w.refuse(rw, r, nil, err, page{Name: "setup", Title: "First sign-in", Body: form})
+		return
+	}
+	w.setSession(rw, r, in)
+	http.Redirect(rw, r, "/tokens", http.StatusSeeOther)
+}
+
+// stepUp sends a login whose password is too old to enter it again, and
+// reports whether it did.
+func (w *console) stepUp(rw http.ResponseWriter, r *http.Request, err error, back string) bool {
+	if !errors.Is(err, authority.StepUp) {
+		return false
+	}
+	http.Redirect(rw, r, "/reauth?next="+url.QueryEscape(back), http.StatusSeeOther)
+	return true
+}
+
+// preferences keeps how pages look and how times read. They are no secrets.
+func (w *console) preferences(rw http.ResponseWriter, r *http.Request) {
+	for name, allowed := range map[string][]string{"theme": {"system", "light", "dark"}, "times": {"relative", "utc", "local"}, "keys": {"on", "off"}} {
+		value := r.PostFormValue(name)
+		for _, a := range allowed {
+			if value == a {
+				http.SetCookie(rw, &http.Cookie{
+					Name: "mintmark_" + name, Value: a, Path: "/", MaxAge: 365 * 24 * 3600, SameSite: http.SameSiteStrictMode, Secure: edge.Of(r).TLS, HttpOnly: true,
+				})
+			}
+		}
+	}
+	http.Redirect(rw, r, localNext(r.PostFormValue("next")), http.StatusSeeOther)
+}

@@ -1,0 +1,132 @@
+// Package webui is the console: pages rendered on the server for administrators.
+//
+// It touches requests and answers; it asks the authority and the control for
+// everything else. Every page works without script; script only spares clicks.
+//
+// The one hard idea: a dialog is a state of a page. The server renders the list
+// with the dialog open, script makes it modal, and without script it is simply
+// there. One form, one handler, one error path.
+package webui
+
+import (
+	"embed"
+	"errors"
+	"html/template"
+	"io/fs"
+	"log/slog"
+	"net/http"
+	"time"
+
+	"mintmark/internal/authority"
+	"mintmark/internal/control"
+	"mintmark/internal/edge"
+)
+
+//go:embed templates/*.html
+var templateFiles embed.FS
+
+//go:embed static/*
+var staticFiles embed.FS
+
+// Config is what the console is made of.
+type Config struct {
+	Authority *authority.Authority
+	Live      edge.Decider
+	Control   control.Controller
+	Policy    func() authority.Policy
+	LoginIdle func() time.Duration
+	Now       func() time.Time
+	NewKey    func() string // an Idempotency-Key for one form
+	Log       *slog.Logger
+	Host      string
+	Program   string // what people type: "manager", "mintmark"
+	Home      string // "" without one
+}
+
+type console struct {
+	Config
+	pages   map[string]*template.Template
+	version string // of the static files
+}
+
+// New makes the console. It is mounted at "/".
+func New(c Config) (http.Handler, error) {
+	if c.Authority == nil || c.Live == nil || c.Control == nil || c.Policy == nil || c.LoginIdle == nil || c.Now == nil || c.NewKey == nil || c.Log == nil {
+		return nil, errors.New("webui: a member of Config is missing")
+	}
+	static, err := fs.Sub(staticFiles, "static")
+	if err != nil {
+		return nil, err
+	}
+	w := &console{Config: c, version: digest(static)}
+	if w.pages, err = parsePages(w.functions()); err != nil {
+		return nil, err
+	}
+	mux := http.NewServeMux()
+	mux.Handle("GET /static/{version}/{file}", staticHandler(static))
+	w.openRoutes(mux)
+	w.signedRoutes(mux)
+	return w.headers(http.NewCrossOriginProtection().Handler(mux)), nil
+}
+
+// openRoutes need no login.
+func (w *console) openRoutes(mux *http.ServeMux) {
+	mux.HandleFunc("GET /sign-in", w.signInPage)
+	mux.HandleFunc("POST /sign-in", w.signIn)
+	mux.HandleFunc("GET /setup", w.setupPage)
+	mux.HandleFunc("POST /setup", w.setup)
+	mux.HandleFunc("POST /preferences", w.preferences)
+}
+
+// signedRoutes get the signed-in administrator handed in; there is no other
+// way to have one.
+func (w *console) signedRoutes(mux *http.ServeMux) {
+	for pattern, fn := range map[string]func(http.ResponseWriter, *http.Request, admin){
+		"GET /{$}":                  w.home,
+		"POST /sign-out":            w.signOut,
+		"GET /reauth":               w.reauthPage,
+		"POST /reauth":              w.reauth,
+		"GET /menu":                 w.menuPage,
+		"GET /tokens":               w.tokensPage,
+		"GET /tokens/new":           w.newTokenPage,
+		"POST /tokens":              w.createToken,
+		"GET /tokens/{id}":          w.tokenPage,
+		"POST /tokens/{id}/reveal":  w.revealToken,
+		"GET /tokens/{id}/delete":   w.deletePage,
+		"POST /tokens/{id}/delete":  w.deleteToken,
+		"POST /tokens/{id}/restore": w.restoreToken,
+		"GET /secret":               w.secretPage,
+		"POST /secret/reset":        w.resetSecret,
+		"GET /audit":                w.auditPage,
+		"GET /settings":             w.settingsPage,
+		"POST /settings/stage":      w.stageSetting,
+		"GET /settings/review":      w.reviewPage,
+		"POST /settings/apply":      w.applySettings,
+		"POST /settings/discard":    w.discardSettings,
+		"GET /settings/storage":     w.storagePage,
+		"GET /status":               w.statusPage,
+		"GET /":                     w.notFound,
+	} {
+		mux.HandleFunc(pattern, w.signedIn(fn))
+	}
+}
+
+// headers sets what holds for every page. The policy leaves no room for inline
+// script or style, and none for a script that writes markup.
+func (w *console) headers(next http.Handler) http.Handler {
+	const policy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; font-src 'self'; connect-src 'self'; " +
+		"form-action 'self'; frame-ancestors 'none'; base-uri 'none'; require-trusted-types-for 'script'"
+	return http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		h := rw.Header()
+		h.Set("Content-Security-Policy", policy)
+		h.Set("X-Content-Type-Options", "nosniff")
+		h.Set("Referrer-Policy", "same-origin")
+		h.Set("Cross-Origin-Opener-Policy", "same-origin")
+		h.Set("Cache-Control", "no-store")
+		if edge.Of(r).TLS {
+			h.Set("Strict-Transport-Security", "max-age=31536000")
+		}
+		r.Body = http.MaxBytesReader(rw, r.Body, 64<<10)
+		next.ServeHTTP(rw, r)
+	})
+}

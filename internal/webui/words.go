@@ -1,0 +1,42 @@
+package webui
+
+import (
+	"fmt"
+	"time"
+)
+
+// spell says a duration in its largest unit that fits: "30 minutes".
+func spell(d time.Duration) string {
+	for _, u := range []struct {
+		length time.Duration
+		name   string
+	}{{24 * time.Hour, "day"}, {time.Hour, "hour"}, {time.Minute, "minute"}} {
+		if d >= u.length {
+			return plural(int(d/u.length), u.name)
+		}
+	}
+	return plural(int(d/time.Second), "second")
+}
+
+func plural(n int, word string) string {
+	if n == 1 {
+		return "1 " + word
+	}
+	return fmt.Sprintf("%d %ss", n, word)
+}
+
+func ago(now, t time.Time) string {
+	d := now.Sub(t)
+	if d < time.Minute {
+		return "just now"
+	}
+	return spell(d) + " ago"
+}
+
+func until(now, t time.Time) string {
+	d := t.Sub(now)
+	if d < 0 {
+		return ago(now, t)
+	}
+	return "in " + spell(d)
+}
