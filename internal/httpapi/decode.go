@@ -7,7 +7,9 @@ import (
 	"mime"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"mintmark/api"
@@ -65,7 +67,7 @@ func malformed(detail string) error {
 	return &fault{http.StatusBadRequest, api.CodeBodyMalformed, detail}
 }
 
-// decodeForm reads a form of text fields as the JSON object with these members.
+// decodeForm reads the one form there is.
 func decodeForm(body []byte, into any) error {
 	values, err := url.ParseQuery(string(body))
 	if err != nil {
@@ -96,13 +98,17 @@ func queryOf(r *http.Request, known []Parameter) (url.Values, error) {
 	if err != nil {
 		return nil, &fault{http.StatusBadRequest, api.CodeQuery, "The query is malformed."}
 	}
-	names := make(map[string]bool, len(known))
+	var names []string
 	for _, p := range known {
-		names[p.Name] = true
+		names = append(names, p.Name)
 	}
 	for name, value := range values {
-		if !names[name] {
-			return nil, &fault{http.StatusBadRequest, api.CodeQuery, "This address does not take the query parameter " + strconv.QuoteToASCII(name) + "."}
+		// The name that was sent is not repeated: it may be a pasted token.
+		if len(names) == 0 {
+			return nil, &fault{http.StatusBadRequest, api.CodeQuery, "This address takes no query."}
+		}
+		if !slices.Contains(names, name) {
+			return nil, &fault{http.StatusBadRequest, api.CodeQuery, "There is an unknown query parameter. This address takes " + strings.Join(names, ", ") + "."}
 		}
 		if len(value) > 1 {
 			return nil, &fault{http.StatusBadRequest, api.CodeQuery, "The query parameter " + name + " is there twice."}

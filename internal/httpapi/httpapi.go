@@ -38,8 +38,8 @@ type Config struct {
 	Authority *authority.Authority
 	Live      Verdicts
 	Control   control.Controller
-	// KeySet answers the published keys as a JWK Set.
-	KeySet func(ctx context.Context) ([]byte, error)
+	// JWKS answers the published keys as a JWK Set.
+	JWKS func(ctx context.Context) ([]byte, error)
 	// Verify is the forward-auth door; it answers any method on /auth/verify.
 	Verify http.Handler
 	// Ready answers why the server cannot answer verdicts, or nil.
@@ -59,7 +59,7 @@ type API struct {
 
 // New makes the API.
 func New(c Config) (*API, error) {
-	if c.Authority == nil || c.Live == nil || c.Control == nil || c.KeySet == nil || c.Verify == nil || c.Ready == nil || c.Policy == nil || c.Log == nil {
+	if c.Authority == nil || c.Live == nil || c.Control == nil || c.JWKS == nil || c.Verify == nil || c.Ready == nil || c.Policy == nil || c.Log == nil {
 		return nil, errors.New("httpapi: a member of Config is missing")
 	}
 	a := &API{Config: c, mux: http.NewServeMux()}

@@ -81,6 +81,12 @@ func (w *console) functions() template.FuncMap {
 		"join":    strings.Join,
 		"dict":    dict,
 		"add":     func(a, b int) int { return a + b },
+		"deref": func(s *string) string {
+			if s == nil {
+				return ""
+			}
+			return *s
+		},
 		"contains": func(list []string, s string) bool {
 			return strings.Contains("\x00"+strings.Join(list, "\x00")+"\x00", "\x00"+s+"\x00")
 		},

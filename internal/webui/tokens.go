@@ -36,6 +36,7 @@ type tokenForm struct {
 	ClientID, Role, Tags, Expires, Date, Description, Contact, Addresses, Audience, Key string
 	Choices                                                                             []option
 	Never                                                                               bool
+	filled                                                                              bool
 }
 
 type option struct{ Value, Label string }
@@ -81,7 +82,7 @@ func (w *console) showTokens(rw http.ResponseWriter, r *http.Request, a admin, s
 	b.Counts, _ = w.Authority.TokenCounts(r.Context(), a.Caller)
 	b.links()
 	policy := w.Policy()
-	if b.Form.Key == "" {
+	if !b.Form.filled {
 		b.Form = w.emptyForm(policy)
 	}
 	b.Form.Choices, b.Form.Never = expiryChoices(policy), policy.NeverExpire && policy.MaxLifetime == 0
@@ -216,7 +217,7 @@ func (w *console) createToken(rw http.ResponseWriter, r *http.Request, a admin) 
 func readForm(r *http.Request) tokenForm {
 	f := func(name string) string { return r.PostFormValue(name) }
 	return tokenForm{
-		ClientID: f("client_id"), Role: f("role"), Tags: f("tags"), Expires: f("expires"), Date: f("date"), Description: f("description"),
+		filled: true, ClientID: f("client_id"), Role: f("role"), Tags: f("tags"), Expires: f("expires"), Date: f("date"), Description: f("description"),
 		Contact: f("contact"), Addresses: f("allowed_addresses"), Audience: f("audience"), Key: f("key"),
 	}
 }

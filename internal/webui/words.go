@@ -38,5 +38,17 @@ func until(now, t time.Time) string {
 	if d < 0 {
 		return ago(now, t)
 	}
-	return "in " + spell(d)
+	return "in " + spell(d+slack(d))
+}
+
+// slack rounds to the nearest: a token made a minute ago for 90 days does not
+// end in 89.
+func slack(d time.Duration) time.Duration {
+	switch {
+	case d >= 24*time.Hour:
+		return 12 * time.Hour
+	case d >= time.Hour:
+		return 30 * time.Minute
+	}
+	return 30 * time.Second
 }

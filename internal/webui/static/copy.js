@@ -77,7 +77,7 @@ async function copyArea(dialog) {
   if (await put(area)) {
     said.textContent = "Copied.";
     copied(button, "Token copied.");
-    delete dialog.dataset.once;
+    delete dialog.dataset.single;
     return;
   }
   area.focus();

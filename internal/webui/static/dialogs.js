@@ -50,7 +50,7 @@ export function openModal(dialog, after) {
 }
 
 function mayClose(dialog) {
-  if ("once" in dialog.dataset) return window.confirm("Close without copying? The token is not shown again.");
+  if ("single" in dialog.dataset) return window.confirm("Close without copying? The token is not shown again.");
   if (dialog.id === "new-dialog" && edited) {
     if (!window.confirm("Discard this token?")) return false;
     edited = false;

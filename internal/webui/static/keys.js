@@ -32,6 +32,6 @@ function focusSearch(event) {
 
 function cycleTimes() {
   const choices = [...document.querySelectorAll('#manage-menu [name="times"]')];
-  const at = choices.findIndex((choice) => "on" in choice.dataset);
+  const at = choices.findIndex((choice) => "chosen" in choice.dataset);
   choices[(at + 1) % choices.length]?.click();
 }

@@ -20,7 +20,7 @@ export function menu() {
   for (const item of items) {
     const choice = item.name === "theme" || item.name === "times";
     item.setAttribute("role", choice ? "menuitemradio" : "menuitem");
-    if (choice) item.setAttribute("aria-checked", String("on" in item.dataset));
+    if (choice) item.setAttribute("aria-checked", String("chosen" in item.dataset));
     item.tabIndex = -1;
   }
   const open = (index) => {

@@ -1,0 +1,148 @@
+package httpapi
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"maps"
+	"net/http"
+	"strings"
+	"time"
+
+	"mintmark/api"
+	"mintmark/internal/authority"
+	"mintmark/internal/control"
+)
+
+func (a *API) listKeys(c *call, _ none) (api.KeyList, error) {
+	keys, err := a.Authority.Keys(c.request.Context(), c.caller)
+	if err != nil {
+		return api.KeyList{}, err
+	}
+	out := api.KeyList{Items: []api.Key{}}
+	for _, k := range keys {
+		out.Items = append(out.Items, keyOf(k))
+	}
+	return out, nil
+}
+
+func (a *API) resetKeys(c *call, in api.ResetKeys) (api.KeysReset, error) {
+	r, err := a.Authority.ResetKeys(c.request.Context(), c.caller, in.Reason)
+	if err != nil {
+		return api.KeysReset{}, err
+	}
+	return api.KeysReset{Generation: r.Generation, Current: keyOf(r.Current), TokensRevoked: r.Tokens, LoginsEnded: r.Logins}, nil
+}
+
+func (a *API) listEvents(c *call, _ none) (api.EventList, error) {
+	var wrong faults
+	q := authority.AuditQuery{
+		Before: wrong.number("before", c.query.Get("before"), 64), Limit: int(wrong.number("limit", c.query.Get("limit"), 31)),
+		Actor: c.query.Get("actor"), Target: c.query.Get("target"), Action: c.query.Get("action"), Outcome: c.query.Get("outcome"),
+		Since: wrong.time("since", c.query.Get("since")), Until: wrong.time("until", c.query.Get("until")),
+	}
+	if c.query.Get("limit") != "" && q.Limit == 0 && len(wrong) == 0 {
+		wrong.add("limit", "limit.range", "A page has 1 to 500 entries.")
+	}
+	if o := q.Outcome; o != "" && o != authority.OutcomeOK && o != authority.OutcomeRefused {
+		wrong.add("outcome", "outcome.unknown", "The outcome is ok or refused.")
+	}
+	if err := wrong.err(); err != nil {
+		return api.EventList{}, err
+	}
+	page, err := a.Authority.Audit(c.request.Context(), c.caller, q)
+	if err != nil {
+		return api.EventList{}, err
+	}
+	out := api.EventList{Items: []api.Event{}, NextBefore: page.Next, Total: page.Total}
+	for _, e := range page.Events {
+		out.Items = append(out.Items, eventOf(e))
+	}
+	return out, nil
+}
+
+func (a *API) status(c *call, _ none) (api.Status, error) {
+	s, err := a.Control.Status(c.request.Context(), c.caller)
+	if err != nil {
+		return api.Status{}, err
+	}
+	return statusDocument(s), nil
+}
+
+func (a *API) metadata(*call, none) (api.Metadata, error) {
+	issuer := a.Policy().Issuer
+	// No grant exists, so the list that RFC 8414 section 2 requires is empty.
+	return api.Metadata{Issuer: issuer, KeySetURI: strings.TrimSuffix(issuer, "/") + "/.well-known/jwks.json", ResponseTypes: []string{}}, nil
+}
+
+func (a *API) alive(*call, none) (api.Health, error) { return api.Health{Status: "ok"}, nil }
+
+// ready says no more than ready or not: anyone may ask.
+func (a *API) ready(*call, none) (api.Health, error) {
+	if a.Ready() != nil {
+		return api.Health{}, &authority.Error{Kind: authority.Unavailable, Code: api.CodeNotReady, Msg: "The server is not ready."}
+	}
+	return api.Health{Status: "ready"}, nil
+}
+
+func (a *API) keySet(w http.ResponseWriter, r *http.Request) {
+	body, err := a.JWKS(r.Context())
+	if err != nil {
+		a.refuse(w, r, err)
+		return
+	}
+	publish(w, r, "application/jwk-set+json", body)
+}
+
+func (a *API) openAPI(w http.ResponseWriter, r *http.Request) {
+	publish(w, r, mediaJSON, a.description)
+}
+
+// publish answers what anyone may have and keep for a while.
+func publish(w http.ResponseWriter, r *http.Request, media string, body []byte) {
+	sum := sha256.Sum256(body)
+	h := w.Header()
+	h.Set("Content-Type", media)
+	h.Set("Cache-Control", "public, max-age=300")
+	h.Set("ETag", `"`+hex.EncodeToString(sum[:16])+`"`)
+	http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(body))
+}
+
+func keyOf(k authority.Key) api.Key {
+	return api.Key{
+		ID: k.ID.String(), Name: k.Name, Algorithm: k.Algorithm, State: string(k.State), CreatedAt: k.CreatedAt.UTC(),
+		Until: moment(k.Until), CurrentSince: moment(k.CurrentSince), RetiredAt: moment(k.RetiredAt),
+	}
+}
+
+func eventOf(e authority.Event) api.Event {
+	out := api.Event{
+		Seq: e.Seq, At: e.At.UTC(), Actor: api.Actor{Kind: e.Actor.Kind, Name: e.Actor.Name}, Action: e.Action, Target: e.Target, Label: e.Label,
+		From: e.From, Outcome: e.Outcome, RequestID: e.RequestID, Detail: maps.Clone(e.Detail), Hash: e.Hash,
+	}
+	if out.Detail == nil {
+		out.Detail = map[string]string{}
+	}
+	return out
+}
+
+func statusDocument(s control.Status) api.Status {
+	out := api.Status{
+		Version: s.Version, PID: s.PID, Home: s.Home, StartedAt: s.StartedAt.UTC(), Listen: s.Listen, URL: s.URL, Store: storeOf(s.Store),
+		Tokens: api.TokenCounts{
+			Active: s.Tokens.Active, Expired: s.Tokens.Expired, Deleted: s.Tokens.Deleted, Revoked: s.Tokens.Revoked, Expiring: s.Tokens.Expiring,
+		},
+		CurrentKey: keyOf(s.CurrentKey), KeyDue: moment(s.KeyDue), Staging: stagingOf(s.Staging), Checks: []api.Check{}, Refusals: maps.Clone(s.Refusals),
+	}
+	for _, c := range s.Checks {
+		out.Checks = append(out.Checks, api.Check{Name: c.Name, OK: c.OK, Warning: c.Warning, Fact: c.Fact, Fix: c.Fix})
+	}
+	if out.Refusals == nil {
+		out.Refusals = map[string]uint64{}
+	}
+	return out
+}
+
+func storeOf(f authority.StoreFacts) api.Store {
+	return api.Store{Kind: f.Kind, Location: f.Location, Persistent: f.Persistent, Problem: f.Problem, LastWrite: moment(f.LastWrite)}
+}
