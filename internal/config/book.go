@@ -13,16 +13,18 @@ import (
 	"sync"
 	"time"
 
+	"mintmark/internal/durable"
 	"mintmark/internal/strictjson"
 )
 
 const (
 	bookFormat = "mintmark-config/1"
-	maxBook    = 1 << 20
+	maxBook    = 4 << 20 // bytes
 	maxHistory = 20
 )
 
-// Files reads and durably replaces one private file.
+// Files reads and durably replaces one private file. After an error of Write
+// the file is as it was, unless the error matches durable.ErrUnknown.
 type Files interface {
 	Read(path string, limit int64) ([]byte, error)
 	Write(path string, parts ...[]byte) error
@@ -37,11 +39,13 @@ type Author struct {
 }
 
 // Change is one change of the book. It is written together with the change and
-// waits there until the audit log has it.
+// waits there until the audit log has it. Its ID counts the changes of the book
+// and is never used again.
 type Change struct {
+	ID       uint64            `json:"id"`
 	At       time.Time         `json:"at"`
 	By       Author            `json:"by"`
-	Action   string            `json:"action"` // "config.staged", "config.applied", "config.discarded"
+	Action   string            `json:"action"` // "config.created", "config.staged", "config.applied", "config.discarded", "config.rollback_staged"
 	Revision uint64            `json:"revision"`
 	Items    map[string]string `json:"items,omitempty"` // property: "before -> after"
 }
@@ -64,16 +68,50 @@ type document struct {
 	StagedAt time.Time          `json:"staged_at"`
 	History  []Revision         `json:"history"`
 	Changes  []Change           `json:"pending_changes"`
+	Changed  uint64             `json:"last_change"` // the id of the latest change, pending or not
 	Checksum string             `json:"checksum"`
 }
 
 func (d document) seal() []byte {
 	d.Checksum = ""
-	body, _ := json.MarshalIndent(d, "", "  ") // texts and times only: it cannot fail
+	body, _ := json.MarshalIndent(d, "", "  ") // what cannot be written is caught by encode
 	sum := sha256.Sum256(body)
 	d.Checksum = "sha256:" + hex.EncodeToString(sum[:])
 	sealed, _ := json.MarshalIndent(d, "", "  ")
 	return append(sealed, '\n')
+}
+
+// encode answers the stored form, which decode takes: a book that could not be
+// opened again is not written.
+func (d document) encode() ([]byte, error) {
+	data := d.seal()
+	if len(data) > maxBook {
+		return nil, fmt.Errorf("it would be larger than %d bytes", maxBook)
+	}
+	if _, err := decode(data); err != nil {
+		return nil, fmt.Errorf("it could not be read again: %w", err)
+	}
+	return data, nil
+}
+
+func decode(data []byte) (document, error) {
+	var d document
+	if err := strictjson.Decode(data, &d); err != nil {
+		return d, err
+	}
+	if d.Format != bookFormat {
+		return d, fmt.Errorf("its format is not %s", bookFormat)
+	}
+	if !bytes.Equal(d.seal(), data) {
+		return d, errors.New("its checksum does not match; properties are changed with: config properties set")
+	}
+	if d.Applied == nil || d.Staged == nil {
+		return d, errors.New("its applied or staged properties are missing")
+	}
+	if faults := append(unknown(d.Applied), unknown(d.Staged)...); len(faults) > 0 {
+		return d, &FaultsError{faults}
+	}
+	return d, nil
 }
 
 func (d document) clone() document {
@@ -95,13 +133,21 @@ type Book struct {
 // Create writes a new book whose first revision is applied; only the creation
 // of a home does. The values must resolve.
 func Create(files Files, path string, applied map[string]string, by Author, now time.Time) (*Book, error) {
-	if _, _, err := Resolve(Layers{File: applied}); err != nil {
+	values, _, err := Resolve(Layers{File: applied})
+	if err != nil {
 		return nil, err
 	}
-	d := document{Format: bookFormat, Revision: 1, Applied: applied, Staged: map[string]*string{}}
-	d.History = []Revision{{1, now, by, maps.Clone(applied)}}
-	d.Changes = []Change{d.change(now, by, "config.created", nil)}
-	if err := files.CreateNew(path, d.seal()); err != nil {
+	d := document{Format: bookFormat, Revision: 1, Applied: map[string]string{}, Staged: map[string]*string{}}
+	for name := range applied {
+		d.Applied[name] = values[name].Text
+	}
+	d.History = []Revision{{1, now, by, maps.Clone(d.Applied)}}
+	d.note(d.change(now, by, "config.created", nil))
+	data, err := d.encode()
+	if err == nil {
+		err = files.CreateNew(path, data)
+	}
+	if err != nil {
 		return nil, fmt.Errorf("create configuration: %w", err)
 	}
 	return &Book{files: files, path: path, doc: d}, nil
@@ -114,21 +160,9 @@ func Open(files Files, path string) (*Book, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open configuration: %w", err)
 	}
-	var d document
-	if err := strictjson.Decode(data, &d); err != nil {
+	d, err := decode(data)
+	if err != nil {
 		return nil, damaged(path, err)
-	}
-	if d.Format != bookFormat {
-		return nil, damaged(path, fmt.Errorf("its format is not %s", bookFormat))
-	}
-	if !bytes.Equal(d.seal(), data) {
-		return nil, damaged(path, errors.New("its checksum does not match; properties are changed with: config properties set"))
-	}
-	if d.Applied == nil {
-		d.Applied = map[string]string{}
-	}
-	if d.Staged == nil {
-		d.Staged = map[string]*string{}
 	}
 	return &Book{files: files, path: path, doc: d}, nil
 }
@@ -156,6 +190,9 @@ func (b *Book) History() []Revision {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	h := slices.Clone(b.doc.History)
+	for i := range h {
+		h[i].Applied = maps.Clone(h[i].Applied)
+	}
 	slices.Reverse(h)
 	return h
 }
@@ -169,7 +206,7 @@ func (b *Book) Stage(name string, value *string, by Author, now time.Time) error
 		return err
 	}
 	if value != nil {
-		text, err := p.check(*value)
+		text, err := p.Canonical(*value)
 		if err != nil {
 			return &FaultsError{[]Fault{{p.Name, err.Error()}}}
 		}
@@ -180,16 +217,18 @@ func (b *Book) Stage(name string, value *string, by Author, now time.Time) error
 		staged, isStaged := d.Staged[p.Name]
 		same := value == nil && !was || value != nil && was && *value == before
 		switch {
-		case same && !isStaged, isStaged && equal(staged, value) && !same:
+		case same && !isStaged, isStaged && equal(staged, value):
 			return nil, nil
 		case same:
 			delete(d.Staged, p.Name)
-		default:
-			d.Staged[p.Name] = value
+			if len(d.Staged) == 0 {
+				d.StagedBy, d.StagedAt = Author{}, time.Time{}
+			}
+			return d.change(now, by, "config.discarded", map[string]string{p.Name: arrow(p, staged, stated(before, was))}), nil
 		}
+		d.Staged[p.Name] = value
 		d.StagedBy, d.StagedAt = by, now
-		c := d.change(now, by, "config.staged", map[string]string{p.Name: arrow(p, before, value)})
-		return &c, nil
+		return d.change(now, by, "config.staged", map[string]string{p.Name: arrow(p, stated(before, was), value)}), nil
 	})
 }
 
@@ -197,18 +236,24 @@ func equal(a, b *string) bool {
 	return a == nil && b == nil || a != nil && b != nil && *a == *b
 }
 
-func arrow(p Property, before string, after *string) string {
-	to := "(unset)"
-	if after != nil {
-		to = *after
+func stated(value string, is bool) *string {
+	if !is {
+		return nil
 	}
-	if before == "" {
-		before = "(unset)"
+	return &value
+}
+
+func arrow(p Property, before, after *string) string {
+	text := func(value *string) string {
+		switch {
+		case value == nil:
+			return "(unset)"
+		case p.Secret:
+			return "[secret]"
+		}
+		return *value
 	}
-	if p.Secret {
-		return "[secret] -> [secret]"
-	}
-	return before + " -> " + to
+	return text(before) + " -> " + text(after)
 }
 
 // Preview is what would be applied: the values, and an error that holds every
@@ -243,8 +288,10 @@ func (e *ConflictError) Error() string {
 // book that has moved on; 0 does not. Nothing staged answers the revision that
 // is applied, and false. The values must have been checked with Preview.
 func (b *Book) Apply(revision uint64, by Author, now time.Time) (uint64, bool, error) {
-	applied := false
+	var at uint64
+	var applied bool
 	err := b.update(func(d *document) (*Change, error) {
+		at = d.Revision
 		if revision != 0 && revision != d.Revision {
 			return nil, &ConflictError{revision, d.Revision}
 		}
@@ -258,7 +305,8 @@ func (b *Book) Apply(revision uint64, by Author, now time.Time) (uint64, bool, e
 			if err != nil {
 				return nil, err
 			}
-			items[name] = arrow(p, d.Applied[name], value)
+			before, was := d.Applied[name]
+			items[name] = arrow(p, stated(before, was), value)
 		}
 		d.Applied, d.Staged = d.merged(), map[string]*string{}
 		d.StagedBy, d.StagedAt = Author{}, time.Time{}
@@ -267,11 +315,13 @@ func (b *Book) Apply(revision uint64, by Author, now time.Time) (uint64, bool, e
 		if len(d.History) > maxHistory {
 			d.History = d.History[len(d.History)-maxHistory:]
 		}
-		c := d.change(now, by, "config.applied", items)
-		return &c, nil
+		at = d.Revision
+		return d.change(now, by, "config.applied", items), nil
 	})
-	at, _ := b.Applied()
-	return at, applied && err == nil, err
+	if err != nil {
+		return 0, false, err
+	}
+	return at, applied, nil
 }
 
 // Discard drops what is staged and answers how many values that were.
@@ -282,8 +332,7 @@ func (b *Book) Discard(by Author, now time.Time) (int, error) {
 			return nil, nil
 		}
 		d.Staged, d.StagedBy, d.StagedAt = map[string]*string{}, Author{}, time.Time{}
-		c := d.change(now, by, "config.discarded", nil)
-		return &c, nil
+		return d.change(now, by, "config.discarded", nil), nil
 	})
 	return n, err
 }
@@ -303,6 +352,9 @@ func (b *Book) Rollback(revision uint64, by Author, now time.Time) error {
 			return nil, ErrNoRevision
 		}
 		then := d.History[i].Applied
+		if faults := unknown(then); len(faults) > 0 {
+			return nil, &FaultsError{faults}
+		}
 		d.Staged = map[string]*string{}
 		for name, value := range then {
 			if d.Applied[name] != value {
@@ -314,9 +366,11 @@ func (b *Book) Rollback(revision uint64, by Author, now time.Time) error {
 				d.Staged[name] = nil
 			}
 		}
-		d.StagedBy, d.StagedAt = by, now
-		c := d.change(now, by, "config.rollback_staged", map[string]string{"revision": strconv.FormatUint(revision, 10)})
-		return &c, nil
+		d.StagedBy, d.StagedAt = Author{}, time.Time{}
+		if len(d.Staged) > 0 {
+			d.StagedBy, d.StagedAt = by, now
+		}
+		return d.change(now, by, "config.rollback_staged", map[string]string{"revision": strconv.FormatUint(revision, 10)}), nil
 	})
 }
 
@@ -324,22 +378,44 @@ func (b *Book) Rollback(revision uint64, by Author, now time.Time) error {
 func (b *Book) Pending() []Change {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return slices.Clone(b.doc.Changes)
+	changes := slices.Clone(b.doc.Changes)
+	for i := range changes {
+		changes[i].Items = maps.Clone(changes[i].Items)
+	}
+	return changes
 }
 
-// Recorded drops the first n pending changes: the audit log has them.
+// Recorded drops the first n pending changes: the audit log has them. It is for
+// a caller who alone moves changes; others say with RecordedThrough which.
 func (b *Book) Recorded(n int) error {
-	if n == 0 {
+	pending := b.Pending()
+	if n = min(n, len(pending)); n == 0 {
 		return nil
 	}
+	return b.RecordedThrough(pending[n-1].ID)
+}
+
+// RecordedThrough drops the pending changes up to the one with this ID: the
+// audit log has them.
+func (b *Book) RecordedThrough(id uint64) error {
 	return b.update(func(d *document) (*Change, error) {
-		d.Changes = d.Changes[min(n, len(d.Changes)):]
+		before := len(d.Changes)
+		d.Changes = slices.DeleteFunc(d.Changes, func(c Change) bool { return c.ID <= id })
+		if len(d.Changes) == before {
+			return nil, nil
+		}
 		return &Change{}, nil
 	})
 }
 
-func (d *document) change(now time.Time, by Author, action string, items map[string]string) Change {
-	return Change{At: now, By: by, Action: action, Revision: d.Revision, Items: items}
+func (d *document) change(now time.Time, by Author, action string, items map[string]string) *Change {
+	return &Change{At: now, By: by, Action: action, Revision: d.Revision, Items: items}
+}
+
+func (d *document) note(c *Change) {
+	d.Changed++
+	c.ID = d.Changed
+	d.Changes = append(d.Changes, *c)
 }
 
 // update changes a copy, writes it, and only then makes it the book. A nil
@@ -354,11 +430,29 @@ func (b *Book) update(fn func(*document) (*Change, error)) error {
 		return err
 	}
 	if c.Action != "" {
-		next.Changes = append(next.Changes, *c)
+		next.note(c)
 	}
-	if err := b.files.Write(b.path, next.seal()); err != nil {
+	data, err := next.encode()
+	if err != nil {
+		return fmt.Errorf("write configuration: %w", err)
+	}
+	if err := b.write(data); err != nil {
 		return fmt.Errorf("write configuration: %w", err)
 	}
 	b.doc = next
 	return nil
+}
+
+// write replaces the file. When it is unknown whether that happened, what was
+// there is put back: an error that still matches durable.ErrUnknown says that
+// this is unknown, too.
+func (b *Book) write(data []byte) error {
+	err := b.files.Write(b.path, data)
+	if !errors.Is(err, durable.ErrUnknown) {
+		return err
+	}
+	if undone := b.files.Write(b.path, b.doc.seal()); undone != nil {
+		return fmt.Errorf("%w; putting back what was there: %w", err, undone)
+	}
+	return fmt.Errorf("%v; what was there was put back", err) //nolint:errorlint // it is known again
 }

@@ -10,6 +10,7 @@
 package config
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -19,6 +20,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 )
 
 // Property describes one setting.
@@ -44,8 +47,25 @@ func (p Property) Env() string {
 	return "MINTMARK_" + strings.ToUpper(strings.ReplaceAll(p.Name, ".", "_"))
 }
 
+// maxValue bounds a value, in bytes.
+const maxValue = 4096
+
 // Canonical answers the one way to write a value, or why it is none.
-func (p Property) Canonical(value string) (string, error) { return p.check(value) }
+func (p Property) Canonical(value string) (string, error) {
+	switch {
+	case value == "":
+		return "", errors.New("the value is empty; unset the property instead")
+	case len(value) > maxValue:
+		return "", fmt.Errorf("the value is longer than %d bytes", maxValue)
+	case !utf8.ValidString(value) || strings.ContainsFunc(value, unicode.IsControl):
+		return "", errors.New("the value holds characters that are not text")
+	}
+	text, err := p.check(value)
+	if err != nil && p.Secret {
+		return "", errors.New("the value is not one that this property takes")
+	}
+	return text, err
+}
 
 // The names that the program itself asks for.
 const (
@@ -97,7 +117,7 @@ func Catalogue() []Property {
 		duration(Drain, "Network and TLS", "10s", "How long a stop waits for requests that are under way.", 0),
 		duration(LoginIdle, "Sign-in", "30m", "A login ends after so long without use.", time.Minute),
 		duration(LoginAbsolute, "Sign-in", "12h", "A login ends after so long in any case.", time.Minute),
-		number(LoginAttempts, "Sign-in", "5", "How many failed sign-ins under one name bring a pause.", 1, 100),
+		number(LoginAttempts, "Sign-in", "5", "How many failed sign-ins under one name bring a pause.", 100),
 		duration(LoginPause, "Sign-in", "5m", "How long that pause is.", time.Second),
 		duration(StepUp, "Sign-in", "15m", "How old the last password entry may be for what needs a recent one.", time.Second),
 		restart(choice(LogLevel, "Logging", "info", "The least important messages that are logged.", "debug", "info", "warn", "error")),
@@ -105,14 +125,23 @@ func Catalogue() []Property {
 	}
 }
 
+// maxName bounds, in bytes, what is compared with the names of the catalogue.
+const maxName = 100
+
 // Lookup finds a property by name or alias; an unknown name is an
 // *UnknownError that may suggest one.
 func Lookup(name string) (Property, error) {
-	nearest, distance := "", 4
-	for _, p := range Catalogue() {
+	all := Catalogue()
+	for _, p := range all {
 		if p.Name == name || slices.Contains(p.Aliases, name) {
 			return p, nil
 		}
+	}
+	if len(name) > maxName {
+		return Property{}, &UnknownError{Name: name[:maxName] + "…"}
+	}
+	nearest, distance := "", 4
+	for _, p := range all {
 		if d := editDistance(p.Name, name); d < distance {
 			nearest, distance = p.Name, d
 		}
@@ -141,7 +170,7 @@ func ResolveSet(args []string) (name, value, note string, err error) {
 	case len(args) == 1 && filepath.IsAbs(args[0]) && strings.HasSuffix(args[0], ".json"):
 		return Store, args[0], "A path alone sets " + Store + ".", nil
 	case len(args) != 2:
-		return "", "", "", fmt.Errorf("give a property and its value, or the absolute path of a .json file")
+		return "", "", "", errors.New("give a property and its value, or the absolute path of a .json file")
 	}
 	p, err := Lookup(args[0])
 	if err != nil {
@@ -181,13 +210,13 @@ func duration(name, group, standard, help string, least time.Duration) Property 
 	}
 }
 
-func number(name, group, standard, help string, least, most int) Property {
+func number(name, group, standard, help string, most int) Property {
 	return Property{
 		Name: name, Group: group, Type: "number", Default: standard, Live: true, Help: help,
 		check: func(s string) (string, error) {
 			n, err := strconv.Atoi(s)
-			if err != nil || n < least || n > most {
-				return "", fmt.Errorf("%s is not a number from %d to %d", strconv.Quote(s), least, most)
+			if err != nil || n < 1 || n > most {
+				return "", fmt.Errorf("%s is not a number from 1 to %d", strconv.Quote(s), most)
 			}
 			return strconv.Itoa(n), nil
 		},
@@ -205,23 +234,25 @@ func restart(p Property) Property {
 }
 
 // store recognises every form of the property; those that this build cannot
-// open are refused by name rather than taken for a path.
+// open are refused by name rather than taken for a path. A value may hold a
+// database password, so no error repeats it.
 func store(s string) (string, error) {
+	scheme, _, isURL := strings.Cut(s, ":")
 	switch {
-	case strings.HasPrefix(s, "sqlite:"), strings.HasPrefix(s, "postgres://"), strings.HasPrefix(s, "postgresql://"):
-		return "", fmt.Errorf("this build keeps tokens in memory or in a JSON file; give the absolute path of a .json file")
-	case s == "" || s == "memory":
-		return "", fmt.Errorf("to keep tokens in memory, unset the property")
+	case isURL && slices.Contains([]string{"sqlite", "postgres", "postgresql"}, strings.ToLower(scheme)):
+		return "", errors.New("this build keeps tokens in memory or in a JSON file; give the absolute path of a .json file")
+	case s == "memory":
+		return "", errors.New("to keep tokens in memory, unset the property")
 	case !filepath.IsAbs(s):
-		return "", fmt.Errorf("%s is not an absolute path", strconv.Quote(s))
+		return "", errors.New("the value is not an absolute path")
 	case !strings.HasSuffix(s, ".json"):
-		return "", fmt.Errorf("%s does not end in .json", strconv.Quote(s))
+		return "", errors.New("the path does not end in .json")
 	}
-	return absolute(s)
+	return filepath.Clean(s), nil
 }
 
 func absolute(s string) (string, error) {
-	if !filepath.IsAbs(s) || strings.ContainsRune(s, 0) {
+	if !filepath.IsAbs(s) {
 		return "", fmt.Errorf("%s is not an absolute path", strconv.Quote(s))
 	}
 	return filepath.Clean(s), nil
@@ -243,10 +274,12 @@ func audience(s string) (string, error) {
 		if len(a) > 200 || strings.ContainsAny(a, " \"\\") {
 			return "", fmt.Errorf("%s is not an audience", strconv.Quote(a))
 		}
-		out = append(out, a)
+		if !slices.Contains(out, a) {
+			out = append(out, a)
+		}
 	}
 	if len(out) == 0 {
-		return "", fmt.Errorf("a server without an audience would take tokens for anybody; give at least one")
+		return "", errors.New("a server without an audience would take tokens for anybody; give at least one")
 	}
 	return strings.Join(out, ","), nil
 }
@@ -260,6 +293,9 @@ func prefixes(s string) (string, error) {
 		}
 		out = append(out, p.String())
 	}
+	if len(out) == 0 {
+		return "", errors.New("the list is empty; unset the property instead")
+	}
 	return strings.Join(out, ","), nil
 }
 
@@ -270,6 +306,9 @@ func parsePrefix(s string) (netip.Prefix, error) {
 	p, err := netip.ParsePrefix(s)
 	if err != nil {
 		return netip.Prefix{}, fmt.Errorf("%s is not an address range", strconv.Quote(s))
+	}
+	if p.Addr().Is4In6() && p.Bits() >= 96 {
+		p = netip.PrefixFrom(p.Addr().Unmap(), p.Bits()-96) // peers are compared unmapped
 	}
 	return p.Masked(), nil
 }

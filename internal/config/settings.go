@@ -3,7 +3,9 @@ package config
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -53,7 +55,7 @@ type Value struct {
 }
 
 // Layers are the places that values come from; flag beats environment beats
-// file beats default.
+// file beats default. A variable of the environment that is empty is unset.
 type Layers struct {
 	Flags  map[string]string
 	Getenv func(string) (string, bool)
@@ -84,8 +86,8 @@ func Resolve(l Layers) (map[string]Value, Settings, error) {
 	var faults []Fault
 	for _, p := range Catalogue() {
 		v := l.pick(p)
-		if v.Text != "" {
-			text, err := p.check(v.Text)
+		if v.Source != FromDefault || v.Text != "" {
+			text, err := p.Canonical(v.Text)
 			if err != nil {
 				faults = append(faults, Fault{p.Name, describe(p, v, err)})
 				continue
@@ -94,11 +96,7 @@ func Resolve(l Layers) (map[string]Value, Settings, error) {
 		}
 		values[p.Name] = v
 	}
-	for name := range l.File {
-		if p, err := Lookup(name); err != nil || p.Name != name {
-			faults = append(faults, Fault{name, "there is no such property"})
-		}
-	}
+	faults = append(faults, unknown(l.File)...)
 	if len(faults) > 0 {
 		return nil, Settings{}, &FaultsError{faults}
 	}
@@ -107,6 +105,17 @@ func Resolve(l Layers) (map[string]Value, Settings, error) {
 		return nil, Settings{}, &FaultsError{faults}
 	}
 	return values, s, nil
+}
+
+// unknown finds what no property is called.
+func unknown[V any](values map[string]V) []Fault {
+	var faults []Fault
+	for _, name := range slices.Sorted(maps.Keys(values)) {
+		if p, err := Lookup(name); err != nil || p.Name != name {
+			faults = append(faults, Fault{name, "there is no such property"})
+		}
+	}
+	return faults
 }
 
 func (l Layers) pick(p Property) Value {
@@ -164,8 +173,12 @@ func typed(values map[string]Value) Settings {
 	return s
 }
 
-// IssuerFor is the issuer of a server that listens on address.
+// IssuerFor is the issuer of a server that listens on address; one without a
+// host is known as localhost.
 func IssuerFor(address string, tls bool) string {
+	if strings.HasPrefix(address, ":") {
+		address = "localhost" + address
+	}
 	if tls {
 		return "https://" + address
 	}
@@ -175,8 +188,11 @@ func IssuerFor(address string, tls bool) string {
 // check holds properties against each other.
 func (s Settings) check() []Fault {
 	var faults []Fault
-	if (s.Certificate == "") != (s.Key == "") {
-		faults = append(faults, Fault{Certificate, "a certificate needs its key, and a key its certificate: set both or neither"})
+	switch {
+	case s.Certificate != "" && s.Key == "":
+		faults = append(faults, Fault{Key, "a certificate needs its key: set both or neither"})
+	case s.Certificate == "" && s.Key != "":
+		faults = append(faults, Fault{Certificate, "a key needs its certificate: set both or neither"})
 	}
 	if s.MaxLifetime > 0 && s.Lifetime > s.MaxLifetime {
 		faults = append(faults, Fault{Lifetime, "the lifetime is longer than " + MaxLifetime + " allows"})

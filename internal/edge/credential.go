@@ -2,6 +2,7 @@ package edge
 
 import (
 	"net/http"
+	"net/url"
 	"strings"
 
 	"mintmark/internal/authority"
@@ -40,12 +41,15 @@ func BearerOf(r *http.Request) Credential {
 	return Credential{Text: text, Present: true}
 }
 
-// hasQueryToken looks for access_token without decoding the rest.
+// hasQueryToken looks for access_token, escaped or not; no value is decoded.
 func hasQueryToken(query string) bool {
 	for query != "" {
 		var pair string
 		pair, query, _ = strings.Cut(query, "&")
 		name, _, _ := strings.Cut(pair, "=")
+		if plain, err := url.QueryUnescape(name); err == nil {
+			name = plain
+		}
 		if strings.EqualFold(name, "access_token") {
 			return true
 		}

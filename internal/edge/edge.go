@@ -77,18 +77,17 @@ func Wrap(c Config, next http.Handler) http.Handler {
 		rec := &recorder{ResponseWriter: w}
 		r = r.WithContext(context.WithValue(r.Context(), inboundKey{}, in))
 		defer func() {
-			if p := recover(); p != nil {
-				if p == http.ErrAbortHandler {
-					panic(p)
-				}
+			p := recover()
+			if p != nil && p != http.ErrAbortHandler {
 				// The value of a panic may hold a secret; its type does not.
 				c.Log.Error("handler panicked", "request_id", in.RequestID, "route", route(r), "type", typeName(p), "stack", stack())
-				if rec.status == 0 {
-					http.Error(rec, "internal error", http.StatusInternalServerError)
-				}
+				p = rec.fail()
 			}
 			c.Log.Info("request", "request_id", in.RequestID, "method", safeMethod(r.Method), "route", route(r), "status", rec.code(),
 				"bytes", rec.bytes, "duration_ms", float64(c.Now().Sub(start).Microseconds())/1000, "from", in.From())
+			if p != nil {
+				panic(p)
+			}
 		}()
 		next.ServeHTTP(rec, r)
 	})

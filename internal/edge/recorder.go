@@ -39,6 +39,18 @@ func (r *recorder) code() int {
 	return r.status
 }
 
+// fail answers 500 after a panic. An answer that has begun cannot be taken back:
+// what fail returns then breaks the connection, so that nobody takes it for
+// whole.
+func (r *recorder) fail() any {
+	if r.status != 0 {
+		return http.ErrAbortHandler
+	}
+	r.Header().Set("Cache-Control", "no-store")
+	http.Error(r, "internal error", http.StatusInternalServerError)
+	return nil
+}
+
 func typeName(v any) string { return fmt.Sprintf("%T", v) }
 
 func stack() string { return string(debug.Stack()) }

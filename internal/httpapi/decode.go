@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -49,7 +50,7 @@ func (c *call) decode(into any, form bool) error {
 	}
 	switch {
 	case media == mediaJSON:
-		err = strictjson.Decode(body, into)
+		err = decodeObject(body, into)
 	case media == mediaForm && form:
 		err = decodeForm(body, into)
 	case form:
@@ -65,6 +66,18 @@ func (c *call) decode(into any, form bool) error {
 
 func malformed(detail string) error {
 	return &fault{http.StatusBadRequest, api.CodeBodyMalformed, detail}
+}
+
+// decodeObject reads a JSON object; null, which Go would read as one without
+// members, is none.
+func decodeObject(body []byte, into any) error {
+	if err := strictjson.Decode(body, into); err != nil {
+		return err
+	}
+	if body = bytes.TrimLeft(body, " \t\r\n"); body[0] != '{' {
+		return errors.New("it is not an object")
+	}
+	return nil
 }
 
 // decodeForm reads the one form there is.

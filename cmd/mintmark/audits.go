@@ -1,0 +1,51 @@
+package main
+
+import (
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"mintmark/api"
+)
+
+func (c *cli) auditCommand() *cobra.Command {
+	var q api.EventQuery
+	cmd := &cobra.Command{
+		Use: "list", Short: "List audit entries, newest first", Args: exactly(0, 0),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			l, err := c.reach(cmd.Context(), how{})
+			if err != nil {
+				return err
+			}
+			defer l.Close()
+			page, err := l.Audit(cmd.Context(), q)
+			if err != nil {
+				return err
+			}
+			return printList(c, "EventList", page.Items, []column[api.Event]{
+				{name: "TIME", of: func(e api.Event) string { return e.At.UTC().Format(time.RFC3339) }},
+				{name: "ACTOR", of: func(e api.Event) string { return orDash(e.Actor.Name) }},
+				{name: "ACTION", of: func(e api.Event) string { return e.Action }},
+				{name: "TARGET", of: func(e api.Event) string { return orDash(strings.TrimSpace(e.Label + " " + shortTarget(e.Target))) }},
+				{name: "FROM", of: func(e api.Event) string { return orDash(e.From) }},
+				{name: "OUTCOME", of: func(e api.Event) string { return e.Outcome }},
+			}, map[string]any{"next_before": page.NextBefore, "total": page.Total})
+		},
+	}
+	f := cmd.Flags()
+	f.StringVar(&q.Actor, "actor", "", "who")
+	f.StringVar(&q.Action, "action", "", "what, such as token.created, or a group such as token.")
+	f.StringVar(&q.Target, "target", "", "an id or a client ID")
+	f.StringVar(&q.Outcome, "outcome", "", "ok or refused")
+	f.IntVar(&q.Limit, "limit", 50, "how many at the most")
+	f.Uint64Var(&q.Before, "before", 0, "only entries before this number")
+	return c.group("audit", "Read the audit log", cmd)
+}
+
+func shortTarget(id string) string {
+	if strings.HasPrefix(id, "tok_") {
+		return shortID(id)
+	}
+	return ""
+}

@@ -1,0 +1,274 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/tls"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"os"
+	"os/user"
+	"path/filepath"
+	"runtime/debug"
+	"time"
+
+	"mintmark/internal/authority"
+	"mintmark/internal/config"
+	"mintmark/internal/control"
+	"mintmark/internal/durable"
+	"mintmark/internal/edge"
+	"mintmark/internal/gateway"
+	"mintmark/internal/home"
+	"mintmark/internal/httpapi"
+	"mintmark/internal/liveset"
+	"mintmark/internal/password"
+	"mintmark/internal/signing"
+	"mintmark/internal/store/mapstore"
+)
+
+// core is everything of a server but its listeners.
+type core struct {
+	dir       home.Dir // "" without a home
+	held      *durable.Held
+	store     *mapstore.Store
+	ring      *signing.Ring
+	live      *liveset.Set
+	running   *control.Running
+	authority *authority.Authority
+	control   *control.Control
+	api       *httpapi.API
+	operator  string // user@host
+	host      string
+	log       *slog.Logger
+}
+
+// how says in which way a core is opened.
+type how struct {
+	flags       map[string]string // properties given on the command line
+	log         *slog.Logger
+	wait        time.Duration // for the lock
+	lostKeyring bool          // a missing keyring is made anew: for a reset only
+	noTokens    bool          // leave the token store alone: it cannot be opened
+	fresh       bool          // a home that init has just made: it has no keys yet
+}
+
+// openCore opens a home under its lock, or a memory-only core when dir is "".
+// Nothing is created in a home but what its rooms create when they are told to.
+func (c *cli) openCore(ctx context.Context, dir home.Dir, h how) (_ *core, err error) {
+	k := &core{dir: dir, log: h.log, operator: operator()}
+	k.host, _ = os.Hostname()
+	if k.log == nil {
+		k.log = slog.New(slog.DiscardHandler)
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, k.Close())
+		}
+	}()
+	layers := config.Layers{Flags: h.flags, Getenv: c.getenv}
+	var book *config.Book
+	if dir != "" {
+		if k.held, err = lock(ctx, dir, c.files, h.wait); err != nil {
+			return nil, err
+		}
+		if book, err = config.Open(c.files, dir.Config()); err != nil {
+			return nil, err
+		}
+		_, layers.File = book.Applied()
+	}
+	if k.running, err = control.NewRunning(layers); err != nil {
+		return nil, fail(exitInvalid, "config.invalid", "%s", err)
+	}
+	if err = k.openStores(c.files, h); err != nil {
+		return nil, err
+	}
+	if err = k.wire(ctx, book, c.files); err != nil {
+		return nil, err
+	}
+	return k, k.load(ctx, h)
+}
+
+// lock waits for the home: a start may meet the last breath of a stop.
+func lock(ctx context.Context, dir home.Dir, files durable.Files, wait time.Duration) (*durable.Held, error) {
+	deadline := time.Now().Add(wait)
+	for {
+		held, err := dir.Lock(files)
+		var locked *durable.LockedError
+		if err == nil || !errors.As(err, &locked) || time.Now().After(deadline) {
+			return held, err
+		}
+		select {
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+}
+
+func (k *core) openStores(files durable.Files, h how) (err error) {
+	tokens := k.running.Settings().Store
+	if k.dir == "" {
+		if tokens != "" {
+			return fail(exitInvalid, "store.no_home", "a token store needs an installation directory: keys and administrators must last as long as the tokens").advise("mintmark init DIR --store " + tokens)
+		}
+		k.ring = signing.InMemory(rand.Reader)
+		k.store, err = mapstore.Open(mapstore.Config{Now: time.Now})
+		return err
+	}
+	if h.noTokens {
+		tokens = ""
+	}
+	k.ring, err = signing.Open(files, k.dir.Keyring(), rand.Reader)
+	if h.lostKeyring && errors.Is(err, signing.ErrLost) {
+		k.ring, err = signing.Create(files, k.dir.Keyring(), rand.Reader)
+	}
+	if err != nil {
+		return err
+	}
+	k.store, err = mapstore.Open(mapstore.Config{Home: string(k.dir), Tokens: tokens, Files: files, Now: time.Now})
+	return err
+}
+
+func (k *core) wire(ctx context.Context, book *config.Book, files durable.Files) (err error) {
+	k.live, err = liveset.New(liveset.Config{
+		Verifier: k.ring.Verifier, Now: time.Now, LoginIdle: k.running.LoginIdle,
+		Audience:    func() []string { return k.running.Settings().Audience },
+		LoginIssuer: func() string { return k.running.Settings().Issuer },
+	})
+	if err != nil {
+		return err
+	}
+	k.authority, err = authority.New(authority.Config{
+		Store: k.store, Custody: k.ring, Passwords: password.NewHasher(password.Recommended(), 2, rand.Reader), Usage: k.live,
+		Policy: k.running.Policy, Now: time.Now, Rand: rand.Reader, Host: k.host,
+	})
+	if err != nil {
+		return err
+	}
+	k.control, err = control.New(control.Config{
+		Authority: k.authority, Book: book, Running: k.running, Refusals: k.live.Refusals, Now: time.Now,
+		SwitchStore: func(ctx context.Context, path string, commit func() error) (int, int, error) {
+			carried, err := k.store.SwitchTokens(ctx, path, commit)
+			return carried.Existing, carried.Carried, err
+		},
+		CheckStore: func(path string) (string, error) { return checkStore(files, path) },
+		CheckTLS: func(certificate, key string) error {
+			_, err := tls.LoadX509KeyPair(certificate, key)
+			return err
+		},
+		Program: control.Program{
+			Version: version(), PID: os.Getpid(), Home: string(k.dir), StartedAt: time.Now().UTC(),
+			URL: func() string { s := k.running.Settings(); return config.IssuerFor(s.Listen, s.Certificate != "") },
+		},
+	})
+	if err != nil {
+		return err
+	}
+	k.api, err = httpapi.New(httpapi.Config{
+		Authority: k.authority, Live: k.live, Control: k.control, Verify: gateway.Verify{Live: k.live, Audience: func() []string { return k.running.Settings().Audience }}, Policy: k.running.Policy, Log: k.log,
+		JWKS: func(ctx context.Context) ([]byte, error) {
+			keys, err := k.authority.PublishedKeys(ctx)
+			return k.ring.JWKSet(keys), err
+		},
+		Ready: func() error {
+			if !k.live.Ready() {
+				return errors.New("the live set is not loaded")
+			}
+			return nil
+		},
+	})
+	return err
+}
+
+// load makes the core ready to answer: the records of an empty memory, what an
+// earlier process left to be recorded, and the live set.
+func (k *core) load(ctx context.Context, h how) error {
+	if k.dir == "" || h.fresh {
+		if err := k.authority.Found(ctx, k.self()); err != nil {
+			return err
+		}
+	} else if !h.lostKeyring {
+		if err := k.authority.CheckCustody(ctx, k.ring.Has); err != nil {
+			return err
+		}
+	}
+	if err := k.control.Recover(ctx, k.self()); err != nil {
+		return err
+	}
+	return k.store.Follow(ctx, k.live)
+}
+
+// self is the process itself, as the audit log names it.
+func (k *core) self() authority.Caller {
+	return authority.LocalOperator(k.operator, authority.Origin{})
+}
+
+// handler serves the API for one listener; rest serves what is not the API's.
+func (k *core) handler(operator string, rest http.Handler) http.Handler {
+	mux := http.NewServeMux()
+	for _, pattern := range k.api.Patterns() {
+		mux.Handle(pattern, k.api)
+	}
+	if rest != nil {
+		mux.Handle("/", rest)
+	}
+	return edge.Wrap(edge.Config{
+		Log: k.log, Now: time.Now, NewID: newID, TrustedProxies: func() []prefix { return k.running.Settings().Proxies }, Operator: operator,
+	}, mux)
+}
+
+// Close lets go of everything; it may be called on a core that is half open.
+func (k *core) Close() error {
+	var err error
+	if k.store != nil {
+		err = k.store.Close()
+	}
+	if k.held != nil {
+		err = errors.Join(err, k.held.Close())
+	}
+	return err
+}
+
+func newID() string {
+	b := make([]byte, 8)
+	_, _ = rand.Read(b) // it never fails
+	return hex.EncodeToString(b)
+}
+
+// operator is who runs this process: user@host.
+func operator() string {
+	name := "uid " + fmt.Sprint(os.Geteuid())
+	if u, err := user.Current(); err == nil && u.Username != "" {
+		name = u.Username
+	}
+	host, err := os.Hostname()
+	if err != nil {
+		host = "localhost"
+	}
+	return name + "@" + host
+}
+
+func checkStore(files durable.Files, path string) (string, error) {
+	if err := files.CheckFolder(filepath.Dir(path)); err != nil {
+		return "", err
+	}
+	if _, err := os.Lstat(path); errors.Is(err, os.ErrNotExist) {
+		return "", fmt.Errorf("%s does not exist. Make it with: install -m 600 /dev/null %s", path, path)
+	}
+	if err := files.CheckFile(path); err != nil {
+		return "", err
+	}
+	return "checked: folder closed, file yours alone", nil
+}
+
+// version is what the build knows of itself.
+func version() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok || info.Main.Version == "" {
+		return "unversioned"
+	}
+	return info.Main.Version
+}

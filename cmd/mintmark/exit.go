@@ -1,0 +1,151 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+
+	"mintmark/api"
+	"mintmark/internal/authority"
+	"mintmark/internal/durable"
+	"mintmark/internal/home"
+)
+
+// The exit codes. For status, 1, 3 and 4 have the meaning of LSB.
+const (
+	exitDone        = 0
+	exitFailed      = 1
+	exitUsage       = 2
+	exitNotRunning  = 3
+	exitNotAllowed  = 4
+	exitNotFound    = 5
+	exitConflict    = 6
+	exitInvalid     = 7
+	exitConfirm     = 8
+	exitUnavailable = 9
+	exitAttention   = 10
+	exitInterrupted = 130
+)
+
+// failure is an error with its exit code, a stable code for scripts and what to
+// do about it.
+type failure struct {
+	exit      int
+	code      string
+	message   string
+	hint      string
+	requestID string
+}
+
+func (f *failure) Error() string { return f.message }
+
+func fail(exit int, code, format string, args ...any) *failure {
+	return &failure{exit: exit, code: code, message: fmt.Sprintf(format, args...)}
+}
+
+func (f *failure) advise(hint string) *failure {
+	f.hint = hint
+	return f
+}
+
+// attention is an answer "yes, look at this" that is no failure.
+var errAttention = errors.New("attention needed")
+
+// classify turns any error into a failure.
+func classify(err error) *failure {
+	var f *failure
+	var refused *api.Error
+	var domain *authority.Error
+	var locked *durable.LockedError
+	var start *home.StartError
+	switch {
+	case errors.As(err, &f):
+		return f
+	case errors.Is(err, context.Canceled):
+		return fail(exitInterrupted, "interrupted", "interrupted; nothing more was done")
+	case errors.As(err, &refused):
+		f = fail(exitOf(refused.Status), refused.Code, "%s", refused.Detail)
+		f.requestID = refused.RequestID
+		if len(refused.Fields) > 1 {
+			var lines []string
+			for _, field := range refused.Fields {
+				lines = append(lines, field.Field+": "+field.Detail)
+			}
+			f.message = strings.Join(lines, "\n  ")
+		}
+		return f
+	case errors.As(err, &domain):
+		return fail(exitOf(statusOf(domain.Kind)), domain.Code, "%s", err)
+	case errors.As(err, &locked):
+		return fail(exitConflict, "home.locked", "%s", err)
+	case errors.As(err, &start):
+		return fail(exitFailed, "server.start", "%s", err)
+	case errors.Is(err, home.ErrExists):
+		return fail(exitConflict, "home.exists", "%s", err)
+	case errors.Is(err, home.ErrNone):
+		return fail(exitNotFound, "home.none", "%s", err)
+	case errors.Is(err, context.DeadlineExceeded):
+		return fail(exitUnavailable, "timeout", "%s", err)
+	}
+	return fail(exitFailed, "failed", "%s", err)
+}
+
+func statusOf(k authority.Kind) int {
+	switch k {
+	case authority.Invalid:
+		return http.StatusBadRequest
+	case authority.Unauthenticated, authority.Forbidden, authority.StepUp:
+		return http.StatusForbidden
+	case authority.NotFound:
+		return http.StatusNotFound
+	case authority.Conflict:
+		return http.StatusConflict
+	case authority.Throttled, authority.Unavailable, authority.Full:
+		return http.StatusServiceUnavailable
+	case authority.Internal:
+	}
+	return http.StatusInternalServerError
+}
+
+func exitOf(status int) int {
+	switch status {
+	case http.StatusBadRequest, http.StatusUnprocessableEntity, http.StatusRequestEntityTooLarge:
+		return exitInvalid
+	case http.StatusUnauthorized, http.StatusForbidden:
+		return exitNotAllowed
+	case http.StatusNotFound:
+		return exitNotFound
+	case http.StatusConflict:
+		return exitConflict
+	case http.StatusTooManyRequests, http.StatusServiceUnavailable, http.StatusInsufficientStorage, http.StatusBadGateway, http.StatusGatewayTimeout:
+		return exitUnavailable
+	}
+	return exitFailed
+}
+
+// report prints a failure on the error output and answers its exit code.
+func (c *cli) report(err error) int {
+	if errors.Is(err, errAttention) {
+		return exitAttention
+	}
+	f := classify(err)
+	if c.flags.output == "json" || c.flags.output == "jsonl" {
+		type body struct {
+			Code      string `json:"code"`
+			Message   string `json:"message"`
+			Hint      string `json:"hint,omitempty"`
+			RequestID string `json:"request_id,omitempty"`
+		}
+		line, _ := json.Marshal(map[string]body{"error": {f.code, f.message, f.hint, f.requestID}})
+		fmt.Fprintln(c.err, string(line))
+		return f.exit
+	}
+	fmt.Fprintf(c.err, "%s: %s\n", c.paint(red, "error"), f.message)
+	if f.hint != "" {
+		fmt.Fprintf(c.err, "  %s\n", f.hint)
+	}
+	return f.exit
+}

@@ -1,0 +1,263 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"mintmark/internal/authority"
+	"mintmark/internal/config"
+	"mintmark/internal/home"
+	"mintmark/internal/webui"
+)
+
+type prefix = netip.Prefix
+
+func (c *cli) serveCommand() *cobra.Command {
+	var listen string
+	cmd := &cobra.Command{
+		Use: "serve", Short: "Run the server in the foreground", Args: exactly(0, 0),
+		Long: "Runs the server until it is told to stop. Without an installation directory tokens are kept in memory.",
+		Example: "  " + c.program + " serve --listen 127.0.0.1:3000\n" +
+			"  " + c.program + " serve --home /opt/mintmark",
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			flags := map[string]string{}
+			if listen != "" {
+				flags[config.Listen] = listen
+			}
+			return c.serve(cmd.Context(), flags)
+		},
+	}
+	cmd.Flags().StringVar(&listen, "listen", "", "the address and port to listen on")
+	return cmd
+}
+
+// serve runs until ctx ends and everything has drained.
+func (c *cli) serve(ctx context.Context, flags map[string]string) error {
+	dir, err := c.dirOrMemory()
+	if err != nil {
+		return err
+	}
+	level := new(slog.LevelVar)
+	log := slog.New(slog.NewTextHandler(c.err, &slog.HandlerOptions{Level: level}))
+	k, err := c.openCore(ctx, dir, how{flags: flags, log: log, wait: 2 * time.Second})
+	if err != nil {
+		return err
+	}
+	settings := k.running.Settings()
+	_ = level.UnmarshalText([]byte(settings.LogLevel)) // checked by the catalogue
+	if settings.LogFormat == "json" {
+		k.log = slog.New(slog.NewJSONHandler(c.err, &slog.HandlerOptions{Level: level}))
+	}
+	s := &server{core: k, cli: c}
+	err = s.run(ctx, settings)
+	return errors.Join(err, k.Close())
+}
+
+// dirOrMemory is the home that is meant, or "" when none is: memory.
+func (c *cli) dirOrMemory() (home.Dir, error) {
+	dir, err := c.dir()
+	var f *failure
+	if errors.As(err, &f) && f.code == "home.none" && c.flags.home == "" {
+		return "", nil
+	}
+	return dir, err
+}
+
+// server is a core with its listeners.
+type server struct {
+	*core
+	cli  *cli
+	code string // the file with the one-time code, "" when there is none
+}
+
+func (s *server) run(ctx context.Context, settings config.Settings) (err error) {
+	public, err := s.listen(ctx, settings)
+	if err != nil {
+		return err
+	}
+	console, err := webui.New(webui.Config{
+		Authority: s.authority, Live: s.live, Control: s.control, Policy: s.running.Policy, LoginIdle: s.running.LoginIdle, Now: time.Now,
+		NewKey: newID, Log: s.log, Host: s.host, Program: s.program(), Home: string(s.dir),
+	})
+	if err != nil {
+		return err
+	}
+	servers := []*http.Server{s.httpServer(s.handler("", console))}
+	listeners := []net.Listener{public}
+	if s.dir != "" {
+		local, err := s.dir.Listen(ctx)
+		if err != nil {
+			return errors.Join(err, public.Close())
+		}
+		servers, listeners = append(servers, s.httpServer(s.handler(s.operator, nil))), append(listeners, local)
+		if err := s.dir.WritePid(os.Getpid()); err != nil {
+			return err
+		}
+		defer s.dir.RemovePid()
+	}
+	if err := s.openSetup(ctx); err != nil {
+		return err
+	}
+	defer s.forgetCode()
+	failed := make(chan error, len(servers))
+	for i, server := range servers {
+		go func() { failed <- server.Serve(listeners[i]) }()
+	}
+	s.announce(public.Addr())
+	stopNotify := notify("READY=1")
+	defer stopNotify()
+	background, end := context.WithCancel(context.WithoutCancel(ctx))
+	defer end()
+	go s.maintain(background)
+	select {
+	case <-ctx.Done():
+	case err = <-failed:
+	}
+	return errors.Join(err, s.drain(servers, settings.Drain))
+}
+
+// listen opens the public listener, and says who has the port when it cannot.
+func (s *server) listen(ctx context.Context, settings config.Settings) (net.Listener, error) {
+	var lc net.ListenConfig
+	l, err := lc.Listen(ctx, "tcp", settings.Listen)
+	if errors.Is(err, syscall.EADDRINUSE) {
+		by := "another process"
+		if who := home.Holder(settings.Listen); who != "" {
+			by = who
+		}
+		return nil, fail(exitFailed, "server.port_in_use", "%s is already in use by %s", settings.Listen, by).advise("choose another with: config properties set server.listen HOST:PORT")
+	}
+	if err != nil {
+		return nil, fail(exitFailed, "server.listen", "listen on %s: %s", settings.Listen, err)
+	}
+	if settings.Certificate == "" {
+		return l, nil
+	}
+	pair, err := newCertificate(settings.Certificate, settings.Key)
+	if err != nil {
+		return nil, errors.Join(fail(exitInvalid, "server.tls", "%s", err), l.Close())
+	}
+	return tls.NewListener(l, &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: pair.get, NextProtos: []string{"h2", "http/1.1"}}), nil
+}
+
+// httpServer bounds what a client may take: time, header, connections at rest.
+func (s *server) httpServer(h http.Handler) *http.Server {
+	return &http.Server{
+		Handler: h, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 30 * time.Second, WriteTimeout: time.Minute, IdleTimeout: 2 * time.Minute,
+		MaxHeaderBytes: 16 << 10, ErrorLog: slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
+	}
+}
+
+func (s *server) announce(at net.Addr) {
+	facts := s.authority.Facts()
+	s.log.Info("ready", "address", at.String(), "version", version(), "store", facts.Kind, "location", facts.Location)
+	if !facts.Persistent {
+		s.log.Warn("tokens are kept in memory only and will be lost on restart", "remedy", "config properties set api.access.tokens.store <path>")
+	}
+}
+
+// program is what people type to reach this server.
+func (s *server) program() string {
+	if s.dir != "" {
+		return s.dir.Manager()
+	}
+	return s.cli.program
+}
+
+// openSetup shows the one-time code of a server without an administrator: on
+// the terminal, or else in a file that only this user can read.
+func (s *server) openSetup(ctx context.Context) error {
+	code, err := s.authority.OpenSetup(ctx, s.self())
+	if err != nil || code == (authority.Secret{}) {
+		return err
+	}
+	if terminal(s.cli.err) {
+		fmt.Fprintf(s.cli.err, "\nNo administrator exists. Open %s and enter this one-time code:\n\n    %s\n\n", s.url(), code.Unsafe())
+		return nil
+	}
+	s.code = s.dir.Code()
+	if s.dir == "" {
+		folder, err := os.MkdirTemp("", "mintmark-")
+		if err != nil {
+			return fmt.Errorf("keep the one-time code: %w", err)
+		}
+		s.code = filepath.Join(folder, "first-sign-in-code")
+	}
+	_ = os.Remove(s.code)
+	f, err := os.OpenFile(s.code, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return fmt.Errorf("keep the one-time code: %w", err)
+	}
+	_, err = io.WriteString(f, code.Unsafe()+"\n")
+	if err := errors.Join(err, f.Close()); err != nil {
+		return fmt.Errorf("keep the one-time code: %w", err)
+	}
+	s.log.Warn("no administrator exists; the first sign-in needs the one-time code", "code_file", s.code, "address", s.url())
+	return nil
+}
+
+func (s *server) url() string {
+	settings := s.running.Settings()
+	return config.IssuerFor(settings.Listen, settings.Certificate != "")
+}
+
+func (s *server) forgetCode() {
+	if s.code == "" {
+		return
+	}
+	_ = os.Remove(s.code)
+	if s.dir == "" {
+		_ = os.Remove(filepath.Dir(s.code))
+	}
+}
+
+// maintain does what has no hurry, until ctx ends.
+func (s *server) maintain(ctx context.Context) {
+	hourly, often := time.NewTicker(time.Hour), time.NewTicker(time.Second)
+	defer hourly.Stop()
+	defer often.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-hourly.C:
+			if err := s.authority.Maintain(ctx); err != nil {
+				s.log.Error("maintenance did not finish", "error", err)
+			}
+		case <-often.C:
+			if needed, err := s.authority.SetupNeeded(ctx); err == nil && !needed {
+				s.forgetCode()
+				often.Stop()
+			}
+		}
+	}
+}
+
+// drain lets requests that are under way finish.
+func (s *server) drain(servers []*http.Server, patience time.Duration) error {
+	stop := notify("STOPPING=1")
+	defer stop()
+	ctx, cancel := context.WithTimeout(context.Background(), max(patience, time.Millisecond))
+	defer cancel()
+	for _, server := range servers {
+		if err := server.Shutdown(ctx); err != nil {
+			s.log.Warn("requests were cut off", "error", err)
+			_ = server.Close()
+		}
+	}
+	s.log.Info("stopped")
+	return nil
+}

@@ -1,0 +1,196 @@
+package edge_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"net/netip"
+	"strings"
+	"testing"
+	"time"
+
+	"mintmark/internal/edge"
+)
+
+// wrapped is one handler behind the edge, with what it logged.
+type wrapped struct {
+	http.Handler
+	log bytes.Buffer
+}
+
+func wrap(operator string, proxies []string, handler http.HandlerFunc) *wrapped {
+	w := new(wrapped)
+	var trusted []netip.Prefix
+	for _, p := range proxies {
+		trusted = append(trusted, netip.MustParsePrefix(p))
+	}
+	at := time.Date(2026, 11, 23, 14, 8, 2, 0, time.UTC)
+	w.Handler = edge.Wrap(edge.Config{
+		Log: slog.New(slog.NewJSONHandler(&w.log, &slog.HandlerOptions{Level: slog.LevelDebug})), Operator: operator,
+		Now:            func() time.Time { at = at.Add(1500 * time.Microsecond); return at },
+		NewID:          func() string { return "req_1" },
+		TrustedProxies: func() []netip.Prefix { return trusted },
+	}, handler)
+	return w
+}
+
+func TestTheClientsAddressIsTheOneThatMayBeBelieved(t *testing.T) {
+	for name, c := range map[string]struct {
+		peer      string
+		proxies   []string
+		forwarded []string
+		want      string
+		via       bool
+	}{
+		"no proxy":                     {"203.0.113.9:1", nil, nil, "203.0.113.9", false},
+		"stranger forges":              {"203.0.113.9:1", []string{"10.0.0.1/32"}, []string{"127.0.0.1"}, "203.0.113.9", false},
+		"proxy tells":                  {"10.0.0.1:1", []string{"10.0.0.1/32"}, []string{"203.0.113.9"}, "203.0.113.9", true},
+		"client forges before it":      {"10.0.0.1:1", []string{"10.0.0.1/32"}, []string{"127.0.0.1, 203.0.113.9"}, "203.0.113.9", true},
+		"client forges a field":        {"10.0.0.1:1", []string{"10.0.0.1/32"}, []string{"127.0.0.1", "203.0.113.9"}, "203.0.113.9", true},
+		"two proxies":                  {"10.0.0.1:1", []string{"10.0.0.0/24"}, []string{"203.0.113.9, 10.0.0.2"}, "203.0.113.9", true},
+		"client is in the proxies":     {"10.0.0.1:1", []string{"10.0.0.0/24"}, []string{"10.0.0.7"}, "10.0.0.7", true},
+		"proxy tells nothing":          {"10.0.0.1:1", []string{"10.0.0.1/32"}, nil, "10.0.0.1", false},
+		"proxy tells no address":       {"10.0.0.1:1", []string{"10.0.0.1/32"}, []string{"unknown"}, "10.0.0.1", false},
+		"last one is no address":       {"10.0.0.1:1", []string{"10.0.0.1/32"}, []string{"203.0.113.9, _hidden"}, "10.0.0.1", false},
+		"mapped address":               {"[::ffff:10.0.0.1]:1", []string{"10.0.0.1/32"}, []string{"::ffff:203.0.113.9"}, "203.0.113.9", true},
+		"zone":                         {"[fe80::1%eth0]:1", nil, nil, "fe80::1", false},
+		"forged zone":                  {"10.0.0.1:1", []string{"10.0.0.1/32"}, []string{"fe80::1%x\" y"}, "fe80::1", true},
+		"version 6 behind a proxy":     {"[2001:db8::1]:1", []string{"2001:db8::/64"}, []string{"2001:db8:1::9"}, "2001:db8:1::9", true},
+		"other proxy header is no use": {"203.0.113.9:1", nil, nil, "203.0.113.9", false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var got edge.Inbound
+			h := wrap("", c.proxies, func(_ http.ResponseWriter, r *http.Request) { got = edge.Of(r) })
+			r := httptest.NewRequest("GET", "/", nil)
+			r.RemoteAddr = c.peer
+			r.Header["X-Forwarded-For"] = c.forwarded
+			r.Header.Set("X-Real-Ip", "127.0.0.1")
+			r.Header.Set("Forwarded", "for=127.0.0.1")
+			h.ServeHTTP(httptest.NewRecorder(), r)
+			if got.Addr.String() != c.want || got.ViaProxy != c.via || got.From() != c.want {
+				t.Errorf("%s, via proxy %v", got.Addr, got.ViaProxy)
+			}
+		})
+	}
+}
+
+func TestEncryptionIsBelievedOfAConfiguredProxyOnly(t *testing.T) {
+	for name, c := range map[string]struct {
+		proxies, proto []string
+		want           bool
+	}{
+		"stranger":    {nil, []string{"https"}, false},
+		"proxy":       {[]string{"192.0.2.1/32"}, []string{"https"}, true},
+		"plain proxy": {[]string{"192.0.2.1/32"}, []string{"http"}, false},
+		"two fields":  {[]string{"192.0.2.1/32"}, []string{"http", "https"}, false},
+	} {
+		var got edge.Inbound
+		h := wrap("", c.proxies, func(_ http.ResponseWriter, r *http.Request) { got = edge.Of(r) })
+		r := httptest.NewRequest("GET", "/", nil)
+		r.Header["X-Forwarded-Proto"] = c.proto
+		h.ServeHTTP(httptest.NewRecorder(), r)
+		if got.TLS != c.want {
+			t.Errorf("%s: TLS is %v", name, got.TLS)
+		}
+	}
+}
+
+func TestTheSocketBelievesNoHeader(t *testing.T) {
+	var got edge.Inbound
+	h := wrap("root@tokens-01", []string{"0.0.0.0/0"}, func(_ http.ResponseWriter, r *http.Request) { got = edge.Of(r) })
+	r := httptest.NewRequest("GET", "/", nil)
+	r.RemoteAddr = "@"
+	r.Header.Set("X-Forwarded-For", "203.0.113.9")
+	h.ServeHTTP(httptest.NewRecorder(), r)
+	if got.From() != "local" || got.Operator != "root@tokens-01" || got.ViaProxy {
+		t.Errorf("%+v", got)
+	}
+}
+
+func TestOneLineIsLoggedAndHoldsNothingThatWasSent(t *testing.T) {
+	const mark = "eyJsecret"
+	mux := http.NewServeMux()
+	mux.HandleFunc("POST /things/{id}", func(w http.ResponseWriter, _ *http.Request) {
+		w.WriteHeader(http.StatusCreated)
+		_, _ = io.WriteString(w, mark)
+	})
+	h := wrap("", nil, mux.ServeHTTP)
+	r := httptest.NewRequest("POST", "/things/"+mark+"?access_token="+mark, strings.NewReader(mark))
+	for _, name := range []string{"Authorization", "Cookie", "Referer", "User-Agent", "X-Request-Id", "X-Forwarded-For"} {
+		r.Header.Set(name, mark)
+	}
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, r)
+	if got := w.Header().Get("X-Request-Id"); got != "req_1" {
+		t.Errorf("X-Request-Id is %q", got)
+	}
+	if strings.Contains(h.log.String(), mark) {
+		t.Errorf("logged %s", &h.log)
+	}
+	var line map[string]any
+	if err := json.Unmarshal(h.log.Bytes(), &line); err != nil {
+		t.Fatalf("no single line: %v in %s", err, &h.log)
+	}
+	for name, want := range map[string]any{
+		"msg": "request", "request_id": "req_1", "method": "POST", "route": "POST /things/{id}", "status": 201.0, "bytes": 9.0, "duration_ms": 1.5, "from": "192.0.2.1",
+	} {
+		if line[name] != want {
+			t.Errorf("%s is %v, want %v", name, line[name], want)
+		}
+	}
+}
+
+func TestAPathThatNothingServesIsNotLogged(t *testing.T) {
+	h := wrap("", nil, http.NewServeMux().ServeHTTP)
+	h.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest("GET", "/eyJsecret", nil))
+	if text := h.log.String(); strings.Contains(text, "eyJsecret") || !strings.Contains(text, `"route":"none"`) || !strings.Contains(text, `"status":404`) {
+		t.Errorf("logged %s", text)
+	}
+}
+
+func TestAPanicIsA500WithoutItsValue(t *testing.T) {
+	h := wrap("", nil, func(http.ResponseWriter, *http.Request) { panic("eyJsecret") })
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, httptest.NewRequest("GET", "/", nil))
+	if w.Code != http.StatusInternalServerError || strings.Contains(w.Body.String(), "eyJsecret") || w.Header().Get("Cache-Control") != "no-store" {
+		t.Errorf("%d %v %s", w.Code, w.Header(), w.Body)
+	}
+	if text := h.log.String(); strings.Contains(text, "eyJsecret") || !strings.Contains(text, `"status":500`) || !strings.Contains(text, `"type":"string"`) {
+		t.Errorf("logged %s", text)
+	}
+}
+
+func TestAnAnswerThatAPanicCutsIsNotTakenForWhole(t *testing.T) {
+	h := wrap("", nil, func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = io.WriteString(w, `{"items":[`)
+		_ = http.NewResponseController(w).Flush()
+		panic("eyJsecret")
+	})
+	server := httptest.NewUnstartedServer(h)
+	server.Config.ErrorLog = slog.NewLogLogger(slog.NewTextHandler(&h.log, nil), slog.LevelError)
+	server.Start()
+	resp, err := http.Get(server.URL)
+	if err == nil {
+		_, err = io.ReadAll(resp.Body)
+		resp.Body.Close()
+	}
+	server.Close()
+	if err == nil {
+		t.Error("the answer was read without an error")
+	}
+	if text := h.log.String(); !strings.Contains(text, "handler panicked") || !strings.Contains(text, `"msg":"request"`) || strings.Contains(text, "eyJsecret") {
+		t.Errorf("logged %s", text)
+	}
+}
+
+func TestALongMethodIsCutInTheLog(t *testing.T) {
+	h := wrap("", nil, func(http.ResponseWriter, *http.Request) {})
+	r := httptest.NewRequest(strings.Repeat("A", 100), "/", nil)
+	h.ServeHTTP(httptest.NewRecorder(), r)
+	if strings.Contains(h.log.String(), strings.Repeat("A", 17)) {
+		t.Errorf("logged %s", &h.log)
+	}
+}

@@ -1,0 +1,319 @@
+package httpapi_test
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"mintmark/api"
+	"mintmark/internal/authority"
+	"mintmark/internal/config"
+	"mintmark/internal/control"
+	"mintmark/internal/durable"
+	"mintmark/internal/edge"
+	"mintmark/internal/httpapi"
+	"mintmark/internal/liveset"
+	"mintmark/internal/password"
+	"mintmark/internal/signing"
+	"mintmark/internal/store/mapstore"
+)
+
+const (
+	adminName     = "maria"
+	adminPassword = "correct horse battery staple 4"
+)
+
+// house is the API over a real authority, store, keyring, live set and control,
+// with a clock that the test moves and a log that no secret may reach.
+type house struct {
+	t       *testing.T
+	rules   *authority.Authority
+	live    *liveset.Set
+	api     *httpapi.API
+	handler http.Handler // what a network listener serves
+	url     string
+	socket  http.Handler // what the home's socket serves
+	clock   atomic.Int64
+	ready   atomic.Bool
+	log     *journal
+
+	keySetFault error // what reading the key set meets
+
+	admin, user, verifier authority.Issued
+	secrets               []string
+}
+
+// journal is a log that can be read while it is written.
+type journal struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (j *journal) Write(p []byte) (int, error) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.text.Write(p)
+}
+
+func (j *journal) String() string {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.text.String()
+}
+
+func (h *house) now() time.Time { return time.Unix(0, h.clock.Load()).UTC() }
+
+func (h *house) advance(d time.Duration) { h.clock.Add(int64(d)) }
+
+// doorKept stands where the forward-auth door is mounted; the door has tests of
+// its own.
+func doorKept(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("WWW-Authenticate", `Bearer realm="mintmark"`)
+	w.WriteHeader(http.StatusUnauthorized)
+}
+
+func newHouse(t *testing.T) *house {
+	t.Helper()
+	h := &house{t: t, log: new(journal), secrets: []string{adminPassword}}
+	h.clock.Store(time.Date(2026, 11, 23, 14, 8, 2, 5e8, time.UTC).UnixNano())
+	h.ready.Store(true)
+	logger := slog.New(slog.NewJSONHandler(h.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	layers := config.Layers{File: map[string]string{
+		"jwt.issuer": "https://tokens.example", "jwt.audience": "https://api.example", "server.listen": "127.0.0.1:8443",
+	}, Getenv: func(string) (string, bool) { return "", false }}
+	running, err := control.NewRunning(layers)
+	must(t, err)
+	ring := signing.InMemory(rand.Reader)
+	store, err := mapstore.Open(mapstore.Config{Now: h.now})
+	must(t, err)
+	t.Cleanup(func() { _ = store.Close() })
+	h.live, err = liveset.New(liveset.Config{
+		Verifier: ring.Verifier, Audience: func() []string { return running.Policy().Audience },
+		LoginIssuer: func() string { return running.Policy().Issuer }, LoginIdle: running.LoginIdle, Now: h.now,
+	})
+	must(t, err)
+	h.rules, err = authority.New(authority.Config{
+		Store: store, Custody: ring, Passwords: password.NewHasher(password.Params{Memory: 64, Time: 1, Threads: 1}, 4, rand.Reader),
+		Usage: h.live, Policy: running.Policy, Now: h.now, Rand: rand.Reader, Host: "tokens-01",
+	})
+	must(t, err)
+	must(t, h.rules.Found(t.Context(), operator()))
+	must(t, store.Follow(t.Context(), h.live))
+	h.api, err = httpapi.New(httpapi.Config{
+		Authority: h.rules, Live: h.live, Control: h.control(running, layers), Policy: running.Policy, Log: logger,
+		Verify: http.HandlerFunc(doorKept),
+		JWKS: func(ctx context.Context) ([]byte, error) {
+			if h.keySetFault != nil {
+				return nil, h.keySetFault
+			}
+			keys, err := h.rules.PublishedKeys(ctx)
+			return ring.JWKSet(keys), err
+		},
+		Ready: func() error {
+			if !h.ready.Load() {
+				return errors.New("the store at /srv/tokens is still loading")
+			}
+			return nil
+		},
+	})
+	must(t, err)
+	h.serve(logger)
+	h.people()
+	t.Cleanup(h.noSecretWasLogged)
+	return h
+}
+
+func (h *house) control(running *control.Running, layers config.Layers) *control.Control {
+	h.t.Helper()
+	dir := h.t.TempDir()
+	must(h.t, os.Chmod(dir, 0o700))
+	book, err := config.Create(durable.Files{}, filepath.Join(dir, "config.json"), layers.File, config.Author{Kind: "local", Name: "root"}, h.now())
+	must(h.t, err)
+	refused := errors.New("no other store here")
+	c, err := control.New(control.Config{
+		Authority: h.rules, Book: book, Running: running, Now: h.now,
+		SwitchStore: func(context.Context, string, func() error) (int, int, error) { return 0, 0, refused },
+		CheckStore:  func(string) (string, error) { return "", refused },
+		CheckTLS:    func(string, string) error { return refused },
+		Refusals:    h.live.Refusals,
+		Program:     control.Program{Version: "1.0.0", PID: 4242, StartedAt: h.now(), URL: func() string { return "http://127.0.0.1:8443" }},
+	})
+	must(h.t, err)
+	return c
+}
+
+func (h *house) serve(logger *slog.Logger) {
+	mux := http.NewServeMux()
+	for _, pattern := range h.api.Patterns() {
+		mux.Handle(pattern, h.api)
+	}
+	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "the console") })
+	c := edge.Config{
+		Log: logger, Now: h.now, NewID: func() string { return "req_" + strings.ToLower(rand.Text()) },
+		TrustedProxies: func() []netip.Prefix { return nil },
+	}
+	h.handler = edge.Wrap(c, mux)
+	server := httptest.NewServer(h.handler)
+	h.t.Cleanup(server.Close)
+	h.url = server.URL
+	c.Operator = "root@tokens-01"
+	h.socket = edge.Wrap(c, mux)
+}
+
+func (h *house) people() {
+	_, err := h.rules.CreateAdmin(h.t.Context(), operator(), adminName, authority.NewSecret(adminPassword))
+	must(h.t, err)
+	h.admin = h.issue(authority.TokenRequest{ClientID: "root-script", Role: "admin"})
+	h.user = h.issue(authority.TokenRequest{ClientID: "dfsadmin", Role: "user", Tags: []string{"team:data"}})
+	h.verifier = h.issue(authority.TokenRequest{ClientID: "gateway", Role: "verifier"})
+}
+
+func (h *house) issue(r authority.TokenRequest) authority.Issued {
+	h.t.Helper()
+	issued, err := h.rules.IssueToken(h.t.Context(), operator(), r, "")
+	must(h.t, err)
+	h.keep(issued.Text.Unsafe())
+	return issued
+}
+
+// keep remembers a secret that must never be logged.
+func (h *house) keep(secret string) { h.secrets = append(h.secrets, secret) }
+
+func (h *house) noSecretWasLogged() {
+	text := h.log.String()
+	for _, secret := range h.secrets {
+		if strings.Contains(text, secret) {
+			h.t.Errorf("a secret of %d bytes is in the log", len(secret))
+		}
+	}
+}
+
+func operator() authority.Caller {
+	return authority.LocalOperator("root@tokens-01", authority.Origin{RequestID: "req_setup"})
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// answer is what came back.
+type answer struct {
+	status int
+	header http.Header
+	body   []byte
+}
+
+// request is one call of the API as raw as a test needs it.
+type request struct {
+	method, path string
+	token        string
+	body         string
+	media        string // "": JSON when there is a body
+	header       http.Header
+}
+
+// do sends a request over the network and holds every answer to what all
+// answers promise.
+func (h *house) do(r request) answer {
+	h.t.Helper()
+	req, err := http.NewRequestWithContext(h.t.Context(), r.method, h.url+r.path, strings.NewReader(r.body))
+	must(h.t, err)
+	for name, values := range r.header {
+		req.Header[name] = values
+	}
+	if r.token != "" {
+		req.Header.Set("Authorization", "Bearer "+r.token)
+	}
+	if r.media == "" && r.body != "" {
+		r.media = "application/json"
+	}
+	if r.media != "" {
+		req.Header.Set("Content-Type", r.media)
+	}
+	resp, err := http.DefaultClient.Do(req)
+	must(h.t, err)
+	defer func() { _ = resp.Body.Close() }()
+	body, err := io.ReadAll(resp.Body)
+	must(h.t, err)
+	a := answer{resp.StatusCode, resp.Header, body}
+	h.holds(r, a)
+	return a
+}
+
+func (h *house) holds(r request, a answer) {
+	h.t.Helper()
+	if got := a.header.Get("X-Content-Type-Options"); got != "nosniff" {
+		h.t.Errorf("%s %s: X-Content-Type-Options is %q", r.method, r.path, got)
+	}
+	public := strings.HasSuffix(r.path, "jwks.json") || strings.HasSuffix(r.path, "openapi.json")
+	if got := a.header.Get("Cache-Control"); got != "no-store" && !public {
+		h.t.Errorf("%s %s: Cache-Control is %q", r.method, r.path, got)
+	}
+	if a.status < 400 || r.path == "/auth/verify" {
+		return
+	}
+	for _, secret := range h.secrets {
+		if bytes.Contains(a.body, []byte(secret)) {
+			h.t.Errorf("%s %s: a secret is in the problem", r.method, r.path)
+		}
+	}
+	if r.method == http.MethodHead {
+		return
+	}
+	if got := a.header.Get("Content-Type"); got != api.ProblemType {
+		h.t.Errorf("%s %s: %d is %q", r.method, r.path, a.status, got)
+	}
+	p := h.problem(a)
+	if p.Status != a.status || p.Code == "" || p.Title == "" || p.RequestID == "" || p.RequestID != a.header.Get("X-Request-Id") {
+		h.t.Errorf("%s %s: incomplete problem %+v", r.method, r.path, p)
+	}
+	if a.status == http.StatusUnauthorized && a.header.Get("WWW-Authenticate") == "" {
+		h.t.Errorf("%s %s: 401 without a challenge", r.method, r.path)
+	}
+}
+
+func (h *house) problem(a answer) api.Problem {
+	h.t.Helper()
+	var p api.Problem
+	if err := json.Unmarshal(a.body, &p); err != nil {
+		h.t.Fatalf("%d with %q: %v", a.status, a.body, err)
+	}
+	return p
+}
+
+// client is the public client with a token.
+func (h *house) client(token string) *api.Client {
+	h.t.Helper()
+	c, err := api.NewClient(h.url, http.DefaultClient, func() api.Secret { return api.NewSecret(token) })
+	must(h.t, err)
+	return c
+}
+
+func (h *house) asAdmin() *api.Client { return h.client(h.admin.Text.Unsafe()) }
+
+// refused takes an error apart; anything but a refusal of the server fails.
+func refused(t *testing.T, err error) *api.Error {
+	t.Helper()
+	var e *api.Error
+	if !errors.As(err, &e) {
+		t.Fatalf("not refused: %v", err)
+	}
+	return e
+}

@@ -1,0 +1,205 @@
+package httpapi_test
+
+import (
+	"encoding/json"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"mintmark/api"
+)
+
+func TestTheKeySetIsPublishedAndKept(t *testing.T) {
+	h := newHouse(t)
+	const path = "/.well-known/jwks.json"
+	a := h.do(request{method: "GET", path: path})
+	if a.status != http.StatusOK || a.header.Get("Content-Type") != "application/jwk-set+json" || a.header.Get("Cache-Control") != "public, max-age=300" {
+		t.Fatalf("%d %v", a.status, a.header)
+	}
+	var set struct {
+		Keys []map[string]string `json:"keys"`
+	}
+	must(t, json.Unmarshal(a.body, &set))
+	if len(set.Keys) != 2 {
+		t.Errorf("%d keys, want the current and the next", len(set.Keys))
+	}
+	for _, k := range set.Keys {
+		if k["d"] != "" || k["k"] != "" || k["kid"] == "" {
+			t.Errorf("key %v", k)
+		}
+	}
+	tag := a.header.Get("ETag")
+	for value, status := range map[string]int{tag: 304, "W/" + tag: 304, `"x", ` + tag: 304, `"x"`: 200, "": 200} {
+		got := h.do(request{method: "GET", path: path, header: http.Header{"If-None-Match": {value}}})
+		if got.status != status || got.header.Get("ETag") != tag {
+			t.Errorf("If-None-Match %q: %d", value, got.status)
+		}
+	}
+	if _, err := h.asAdmin().ResetKeys(t.Context(), api.ResetKeys{}); err != nil {
+		t.Fatal(err)
+	}
+	if got := h.do(request{method: "GET", path: path, header: http.Header{"If-None-Match": {tag}}}); got.status != http.StatusOK {
+		t.Errorf("after a reset: %d", got.status)
+	}
+}
+
+func TestTheMetadataNamesWhatThereIs(t *testing.T) {
+	h := newHouse(t)
+	a := h.do(request{method: "GET", path: "/.well-known/oauth-authorization-server"})
+	want := `{"issuer":"https://tokens.example","jwks_uri":"https://tokens.example/.well-known/jwks.json","response_types_supported":[]}`
+	if got := strings.TrimSpace(string(a.body)); a.status != http.StatusOK || got != want {
+		t.Errorf("%d %s", a.status, got)
+	}
+}
+
+func TestProbesTellStrangersNoMore(t *testing.T) {
+	h := newHouse(t)
+	for path, body := range map[string]string{"/healthz": `{"status":"ok"}`, "/readyz": `{"status":"ready"}`} {
+		if a := h.do(request{method: "GET", path: path}); a.status != http.StatusOK || strings.TrimSpace(string(a.body)) != body {
+			t.Errorf("%s: %d %s", path, a.status, a.body)
+		}
+	}
+	h.ready.Store(false)
+	a := h.do(request{method: "GET", path: "/readyz"})
+	if a.status != http.StatusServiceUnavailable || h.problem(a).Code != api.CodeNotReady || a.header.Get("Retry-After") == "" {
+		t.Errorf("%d %s", a.status, a.body)
+	}
+	if strings.Contains(string(a.body), "srv") {
+		t.Errorf("a path is told: %s", a.body)
+	}
+	if a := h.do(request{method: "GET", path: "/healthz"}); a.status != http.StatusOK {
+		t.Errorf("alive: %d", a.status)
+	}
+}
+
+func TestAResetEndsEveryTokenAndLogin(t *testing.T) {
+	h := newHouse(t)
+	login := h.signIn()
+	done, err := h.asAdmin().ResetKeys(t.Context(), api.ResetKeys{Reason: "drill"})
+	must(t, err)
+	if done.TokensRevoked != 3 || done.LoginsEnded != 1 || done.Generation != 2 || done.Current.State != "current" {
+		t.Errorf("%+v", done)
+	}
+	for _, token := range []string{h.admin.Text.Unsafe(), h.user.Text.Unsafe(), login.Token.Unsafe()} {
+		if _, err := h.client(token).Whoami(t.Context()); refused(t, err).Code != api.CodeTokenInvalid {
+			t.Errorf("after the reset: %v", err)
+		}
+	}
+}
+
+func TestKeysAreListedWithoutTheirSecrets(t *testing.T) {
+	h := newHouse(t)
+	a := h.do(request{method: "GET", path: "/api/v1/keys", token: h.admin.Text.Unsafe()})
+	var list struct {
+		Items []map[string]any `json:"items"`
+	}
+	must(t, json.Unmarshal(a.body, &list))
+	if len(list.Items) != 2 {
+		t.Fatalf("%s", a.body)
+	}
+	for _, k := range list.Items {
+		for _, name := range []string{"kid", "name", "alg", "state", "created_at", "until", "current_since", "retired_at"} {
+			if _, ok := k[name]; !ok {
+				t.Errorf("%s is missing in %v", name, k)
+			}
+		}
+		if len(k) != 8 {
+			t.Errorf("members %v", k)
+		}
+	}
+}
+
+func TestTheAuditLogIsReadPageByPage(t *testing.T) {
+	h := newHouse(t)
+	c, ctx := h.asAdmin(), t.Context()
+	var seen []uint64
+	q := api.EventQuery{Limit: 2}
+	for {
+		page, err := c.Audit(ctx, q)
+		must(t, err)
+		for _, e := range page.Items {
+			seen = append(seen, e.Seq)
+			if e.Action == "" || e.Hash == "" || e.Detail == nil {
+				t.Errorf("event %+v", e)
+			}
+		}
+		if page.NextBefore == 0 {
+			break
+		}
+		q.Before = page.NextBefore
+	}
+	for i, seq := range seen {
+		if want := uint64(len(seen) - i); seq != want {
+			t.Errorf("place %d holds %d, want %d", i, seq, want)
+		}
+	}
+	page, err := c.Audit(ctx, api.EventQuery{Action: "token.", Target: "dfsadmin", Since: h.now().Add(-time.Second), Until: h.now().Add(time.Second)})
+	must(t, err)
+	if len(page.Items) != 1 || page.Items[0].Label != "dfsadmin" {
+		t.Errorf("filtered %+v", page.Items)
+	}
+	for _, query := range []string{"before=x", "before=-1", "limit=0", "limit=501", "since=now", "until=2026-11-23", "outcome=maybe"} {
+		if a := h.do(request{method: "GET", path: "/api/v1/audit?" + query, token: h.admin.Text.Unsafe()}); a.status != http.StatusBadRequest {
+			t.Errorf("%s: %d", query, a.status)
+		}
+	}
+}
+
+func TestTheStatusTellsHowTheServerStands(t *testing.T) {
+	h := newHouse(t)
+	s, err := h.asAdmin().Status(t.Context())
+	must(t, err)
+	if s.Version != "1.0.0" || s.PID != 4242 || s.Store.Kind != "memory" || s.Tokens.Active != 3 || s.CurrentKey.State != "current" || s.KeyDue == nil || len(s.Checks) == 0 {
+		t.Errorf("%+v", s)
+	}
+}
+
+func TestPropertiesAreStagedComparedAndApplied(t *testing.T) {
+	h := newHouse(t)
+	c, ctx := h.asAdmin(), t.Context()
+	staged, err := c.SetProperty(ctx, "tokens.lifetime.default", "30d")
+	must(t, err)
+	if staged.Difference.After != "30d" || staged.Staging.Count != 1 {
+		t.Errorf("staged %+v", staged)
+	}
+	view, err := c.Config(ctx)
+	must(t, err)
+	for _, p := range view.Properties {
+		if p.Name == "tokens.lifetime.default" && (p.Staged == nil || *p.Staged != "30d" || p.Running == "30d") {
+			t.Errorf("property %+v", p)
+		}
+	}
+	diff, err := c.ConfigDiff(ctx)
+	must(t, err)
+	if len(diff.Items) != 1 {
+		t.Errorf("difference %+v", diff)
+	}
+	if _, err := c.ConfigApply(ctx, 77); refused(t, err).Status != http.StatusConflict {
+		t.Errorf("applied on another revision: %v", err)
+	}
+	applied, err := c.ConfigApply(ctx, 1)
+	must(t, err)
+	if applied.Revision != 2 || len(applied.Differences) != 1 || applied.Carried != nil || applied.RestartNeeded == nil {
+		t.Errorf("applied %+v", applied)
+	}
+	back, err := c.ConfigRollback(ctx, 0)
+	must(t, err)
+	if back.Count != 1 {
+		t.Errorf("rolled back %+v", back)
+	}
+	dropped, err := c.ConfigDiscard(ctx)
+	must(t, err)
+	if dropped.Discarded != 1 {
+		t.Errorf("discarded %+v", dropped)
+	}
+	if _, err := c.UnsetProperty(ctx, "tokens.lifetime.default"); err != nil {
+		t.Errorf("unset: %v", err)
+	}
+	if _, err := c.SetProperty(ctx, "tokens.lifetimes", "1d"); err == nil || refused(t, err).Status >= 500 {
+		t.Errorf("an unknown property: %v", err)
+	}
+	if _, err := c.SetProperty(ctx, "tokens.lifetime.default", "soon"); refused(t, err).Status != http.StatusBadRequest {
+		t.Errorf("a value that is none: %v", err)
+	}
+}
