@@ -319,6 +319,9 @@ func notHandedIn(f file) []string {
 		if !ok {
 			return true
 		}
+		if f.room == "internal/durable" && packages[pkg.Name] == "crypto/rand" {
+			return true // Files.Rand is handed in; its zero value is the system's, like that of Files.Ops
+		}
 		taken := takenByHand()[packages[pkg.Name]]
 		if slices.Contains(taken, selector.Sel.Name) || slices.Contains(taken, "*") {
 			faults = append(faults, fmt.Sprintf("%s: %s.%s is taken, not handed in", f.at(n), pkg.Name, selector.Sel.Name))

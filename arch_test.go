@@ -34,9 +34,9 @@ func houseDrawing() map[string]room {
 		"internal/jws":        {ours: []string{"internal/strictjson"}, pure: true},
 		"internal/liveset":    {ours: []string{"internal/authority", "internal/jws"}, pure: true},
 		"internal/signing":    {ours: []string{"internal/authority", "internal/durable", "internal/jws", "internal/strictjson"}},
-		"internal/password":   {modules: []string{"golang.org/x/crypto", "golang.org/x/text"}},
+		"internal/password":   {ours: []string{"internal/authority"}, modules: []string{"golang.org/x/crypto", "golang.org/x/text"}},
 		"internal/config":     {ours: []string{"internal/durable", "internal/strictjson"}},
-		"internal/home":       {ours: []string{"internal/config", "internal/durable"}},
+		"internal/home":       {ours: []string{"internal/durable"}, modules: []string{"golang.org/x/sys"}},
 		"internal/durable":    {modules: []string{"golang.org/x/sys"}},
 		"internal/bitting":    {pure: true},
 
@@ -50,7 +50,7 @@ func houseDrawing() map[string]room {
 		}},
 		"internal/gateway": {ours: []string{"internal/authority", "internal/edge", "internal/liveset"}},
 
-		"internal/store/mapstore": {ours: []string{"internal/authority", "internal/durable", "internal/strictjson"}},
+		"internal/store/mapstore": {ours: []string{"internal/authority", "internal/durable", "internal/strictjson"}, modules: []string{"golang.org/x/sys"}},
 
 		"internal/durable/durabletest": {ours: []string{"internal/durable"}, modules: testModules(), test: true},
 		"internal/store/storetest":     {ours: []string{"internal/authority"}, modules: testModules(), test: true},

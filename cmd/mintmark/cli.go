@@ -298,7 +298,7 @@ func (c *cli) passwordFile(file string) (string, error) {
 		data, err = io.ReadAll(io.LimitReader(c.in, limit+1))
 	} else {
 		var f *os.File
-		if f, err = os.Open(file); err == nil { //nolint:gosec // the operator names it
+		if f, err = os.Open(file); err == nil {
 			data, err = io.ReadAll(io.LimitReader(f, limit+1))
 			err = errors.Join(err, f.Close())
 		}

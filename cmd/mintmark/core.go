@@ -85,7 +85,7 @@ func (c *cli) openCore(ctx context.Context, dir home.Dir, h how) (_ *core, err e
 	if err = k.openStores(c.files, h); err != nil {
 		return nil, err
 	}
-	if err = k.wire(ctx, book, c.files); err != nil {
+	if err = k.wire(book, c.files); err != nil {
 		return nil, err
 	}
 	return k, k.load(ctx, h)
@@ -132,7 +132,7 @@ func (k *core) openStores(files durable.Files, h how) (err error) {
 	return err
 }
 
-func (k *core) wire(ctx context.Context, book *config.Book, files durable.Files) (err error) {
+func (k *core) wire(book *config.Book, files durable.Files) (err error) {
 	k.live, err = liveset.New(liveset.Config{
 		Verifier: k.ring.Verifier, Now: time.Now, LoginIdle: k.running.LoginIdle,
 		Audience:    func() []string { return k.running.Settings().Audience },

@@ -108,8 +108,14 @@ func (c *cli) getProperty(ctx context.Context, l *link, args []string) error {
 	for _, p := range conf.Properties {
 		if p.Name == wanted.Name {
 			return c.one("Property", p, [][]string{
-				{"property", p.Name}, {"help", p.Help}, {"running", orUnset(p.Running) + "  (" + p.Source + ")"}, {"applied", orUnset(p.Applied)},
-				{"staged", stagedText(p)}, {"default", orUnset(p.Default)}, {"takes effect", effect(p.Live)}, {"environment", p.Env},
+				{"property", p.Name},
+				{"help", p.Help},
+				{"running", orUnset(p.Running) + "  (" + p.Source + ")"},
+				{"applied", orUnset(p.Applied)},
+				{"staged", stagedText(p)},
+				{"default", orUnset(p.Default)},
+				{"takes effect", effect(p.Live)},
+				{"environment", p.Env},
 				{"also known as", orDash(strings.Join(p.Aliases, ", "))},
 			})
 		}

@@ -96,7 +96,7 @@ func shortID(id string) string { return id[:min(len(id), 12)] }
 // or as JSON.
 func (c *cli) hand(t api.IssuedToken, outFile string) error {
 	if outFile != "" {
-		f, err := os.OpenFile(outFile, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600) //nolint:gosec // the operator names it
+		f, err := os.OpenFile(outFile, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 		if errors.Is(err, os.ErrExist) {
 			return fail(exitConflict, "file.exists", "%s exists already; the token was not written. Copy it with: %s token copy %s", outFile, c.program, shortID(t.ID))
 		}
@@ -215,11 +215,20 @@ func (c *cli) showToken(ctx context.Context, l *link, name string) error {
 		}
 	}
 	return c.one("Token", t, [][]string{
-		{"id", t.ID + "  " + bitting.Blocks(t.ID)}, {"client id", t.ClientID}, {"role", t.Role}, {"tags", orDash(strings.Join(t.Tags, ","))},
-		{"state", t.State}, {"audience", strings.Join(t.Audience, ",")}, {"issuer", t.Issuer}, {"description", orDash(t.Description)},
-		{"contact", orDash(t.Contact)}, {"allowed addresses", orDash(strings.Join(t.AllowedAddresses, ","))},
-		{"created", c.when(&t.CreatedAt, "–") + " by " + t.CreatedBy}, {"expires", c.when(t.ExpiresAt, "never")},
-		{"last used", strings.TrimSpace(c.when(t.LastUsedAt, "never") + " " + t.LastUsedFrom)}, {"kid", t.KeyID},
+		{"id", t.ID + "  " + bitting.Blocks(t.ID)},
+		{"client id", t.ClientID},
+		{"role", t.Role},
+		{"tags", orDash(strings.Join(t.Tags, ","))},
+		{"state", t.State},
+		{"audience", strings.Join(t.Audience, ",")},
+		{"issuer", t.Issuer},
+		{"description", orDash(t.Description)},
+		{"contact", orDash(t.Contact)},
+		{"allowed addresses", orDash(strings.Join(t.AllowedAddresses, ","))},
+		{"created", c.when(&t.CreatedAt, "–") + " by " + t.CreatedBy},
+		{"expires", c.when(t.ExpiresAt, "never")},
+		{"last used", strings.TrimSpace(c.when(t.LastUsedAt, "never") + " " + t.LastUsedFrom)},
+		{"kid", t.KeyID},
 	})
 }
 

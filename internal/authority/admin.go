@@ -113,8 +113,8 @@ func (a *Authority) newAdmin(ctx context.Context, by, username string, password 
 	if err != nil {
 		return Admin{}, withField(err, "username")
 	}
-	if err := a.Passwords.Check(password, "mintmark", a.Host, name); err != nil {
-		return Admin{}, invalid(FieldError{"password", "password.refused", err.Error()})
+	if why := a.Passwords.Check(password, "mintmark", a.Host, name); why != "" {
+		return Admin{}, invalid(FieldError{"password", "password.refused", why})
 	}
 	hash, err := a.Passwords.Hash(ctx, password)
 	if err != nil {

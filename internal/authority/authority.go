@@ -42,8 +42,8 @@ type Custody interface {
 
 // Passwords judges and hashes administrators' passwords.
 type Passwords interface {
-	// Check answers why a password may not be used, in a sentence, or nil.
-	Check(password Secret, words ...string) error
+	// Check answers why a password may not be used, in a sentence, or "".
+	Check(password Secret, words ...string) string
 	// Hash answers a PHC string.
 	Hash(ctx context.Context, password Secret) (string, error)
 	// Verify compares; an empty phc takes as long and never matches. again asks

@@ -132,8 +132,10 @@ func parseAddresses(in []string) ([]netip.Prefix, *FieldError) {
 				a = a.Unmap()
 				p = netip.PrefixFrom(a, a.BitLen())
 			} else {
-				return nil, &FieldError{"allowed_addresses", "allowed_addresses.form",
-					fmt.Sprintf("Line %d: %s is not an address range.", i+1, strconv.QuoteToASCII(s))}
+				return nil, &FieldError{
+					"allowed_addresses", "allowed_addresses.form",
+					fmt.Sprintf("Line %d: %s is not an address range.", i+1, strconv.QuoteToASCII(s)),
+				}
 			}
 		}
 		out = append(out, p.Masked())

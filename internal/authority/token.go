@@ -177,8 +177,10 @@ func (p Policy) expiry(r TokenRequest, now time.Time) (time.Time, *FieldError) {
 	case end.Year() > 9999:
 		return time.Time{}, &FieldError{field, field + ".range", "The end of a token lies before the year 10000."}
 	case p.MaxLifetime > 0 && end.After(now.Add(p.MaxLifetime)):
-		return time.Time{}, &FieldError{field, field + ".policy",
-			fmt.Sprintf("Policy allows %d days at most (%s).", p.MaxLifetime/(24*time.Hour), now.Add(p.MaxLifetime).Format("2 Jan 2006"))}
+		return time.Time{}, &FieldError{
+			field, field + ".policy",
+			fmt.Sprintf("Policy allows %d days at most (%s).", p.MaxLifetime/(24*time.Hour), now.Add(p.MaxLifetime).Format("2 Jan 2006")),
+		}
 	}
 	return end, nil
 }

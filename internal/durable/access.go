@@ -105,8 +105,10 @@ func checkFile(path string, info fs.FileInfo) error {
 	}
 	if names := info.Sys().(*syscall.Stat_t).Nlink; names != 1 {
 		copied := quote(path + ".new")
-		return &AccessError{path, fmt.Sprintf("has %d names (hard links)", names),
-			fmt.Sprintf("cp -p %s %s && mv %s %s", quote(path), copied, copied, quote(path))}
+		return &AccessError{
+			path, fmt.Sprintf("has %d names (hard links)", names),
+			fmt.Sprintf("cp -p %s %s && mv %s %s", quote(path), copied, copied, quote(path)),
+		}
 	}
 	return nil
 }
@@ -190,8 +192,10 @@ func (f Files) checkAncestors(path string) error {
 
 func checkAncestor(path string, info fs.FileInfo) error {
 	if owner := ownerOf(info); owner != 0 && owner != os.Geteuid() {
-		return &AccessError{path, fmt.Sprintf("leads to this folder and belongs to uid %d, who could replace it", owner),
-			"chown -h 0 " + quote(path)}
+		return &AccessError{
+			path, fmt.Sprintf("leads to this folder and belongs to uid %d, who could replace it", owner),
+			"chown -h 0 " + quote(path),
+		}
 	}
 	if info.Mode().Type() == fs.ModeSymlink {
 		return nil // its own mode means nothing
@@ -200,8 +204,10 @@ func checkAncestor(path string, info fs.FileInfo) error {
 		return checkKind(path, info, fs.ModeDir)
 	}
 	if info.Mode().Perm()&0o002 != 0 && info.Mode()&fs.ModeSticky == 0 {
-		return &AccessError{path, fmt.Sprintf("leads to this folder and is writable by everybody (mode %04o)", info.Mode().Perm()),
-			"chmod o-w " + quote(path)}
+		return &AccessError{
+			path, fmt.Sprintf("leads to this folder and is writable by everybody (mode %04o)", info.Mode().Perm()),
+			"chmod o-w " + quote(path),
+		}
 	}
 	return nil
 }

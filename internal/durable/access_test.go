@@ -43,22 +43,28 @@ func TestRefusesFilesThatAreNotOursAlone(t *testing.T) {
 	}{
 		"readable by all": {
 			func(t *testing.T, path string) { create(t, path, "secret", 0o644) },
-			"is open to group or others (mode 0644)", "chmod 600 PATH"},
+			"is open to group or others (mode 0644)", "chmod 600 PATH",
+		},
 		"writable by group": {
 			func(t *testing.T, path string) { create(t, path, "secret", 0o660) },
-			"is open to group or others (mode 0660)", "chmod 600 PATH"},
+			"is open to group or others (mode 0660)", "chmod 600 PATH",
+		},
 		"symbolic link": {
 			func(t *testing.T, path string) { must(t, os.Symlink(create(t, path+".real", "secret", 0o600), path)) },
-			"is a symbolic link and not a regular file", "use the path printed by: readlink -f PATH"},
+			"is a symbolic link and not a regular file", "use the path printed by: readlink -f PATH",
+		},
 		"dangling symbolic link": {
 			func(t *testing.T, path string) { must(t, os.Symlink(path+".real", path)) },
-			"is a symbolic link and not a regular file", "use the path printed by: readlink -f PATH"},
+			"is a symbolic link and not a regular file", "use the path printed by: readlink -f PATH",
+		},
 		"hard link": {
 			func(t *testing.T, path string) { must(t, os.Link(create(t, path+"-2", "secret", 0o600), path)) },
-			"has 2 names (hard links)", "cp -p PATH NEW && mv NEW PATH"},
+			"has 2 names (hard links)", "cp -p PATH NEW && mv NEW PATH",
+		},
 		"named pipe": {
 			func(t *testing.T, path string) { must(t, unix.Mkfifo(path, 0o600)) },
-			"is a named pipe and not a regular file", "mv PATH OLD"},
+			"is a named pipe and not a regular file", "mv PATH OLD",
+		},
 		"socket": {
 			func(t *testing.T, path string) {
 				short := filepath.Join(t.TempDir(), "s") // socket paths are short
@@ -67,10 +73,12 @@ func TestRefusesFilesThatAreNotOursAlone(t *testing.T) {
 				t.Cleanup(func() { _ = listener.Close() })
 				must(t, os.Rename(short, path))
 			},
-			"is a socket and not a regular file", "mv PATH OLD"},
+			"is a socket and not a regular file", "mv PATH OLD",
+		},
 		"folder": {
 			func(t *testing.T, path string) { must(t, os.Mkdir(path, 0o700)) },
-			"is a folder and not a regular file", "mv PATH OLD"},
+			"is a folder and not a regular file", "mv PATH OLD",
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			home := newHome(t)
@@ -102,13 +110,17 @@ func TestRefusesFilesOfAnotherOwner(t *testing.T) {
 		if uid == 0 {
 			remedy = fmt.Sprintf("run this as the user with uid %d, or: %s", owner, remedy)
 		}
-		refuses(t, folder, path, calls, durable.AccessError{Path: path, Remedy: remedy,
-			Problem: fmt.Sprintf("belongs to uid %d and not to uid %d, who runs this", owner, uid)})
+		refuses(t, folder, path, calls, durable.AccessError{
+			Path: path, Remedy: remedy,
+			Problem: fmt.Sprintf("belongs to uid %d and not to uid %d, who runs this", owner, uid),
+		})
 	}
 	device := filepath.Join(folder, "device")
 	if _, err := os.Lstat(device); err == nil {
-		refuses(t, folder, device, calls, durable.AccessError{Path: device,
-			Problem: "is a device and not a regular file", Remedy: "mv " + device + " " + device + ".old"})
+		refuses(t, folder, device, calls, durable.AccessError{
+			Path:    device,
+			Problem: "is a device and not a regular file", Remedy: "mv " + device + " " + device + ".old",
+		})
 	}
 	inside := filepath.Join(folder, "folder", "file")
 	var refusal *durable.AccessError
@@ -200,8 +212,10 @@ func TestRefusesFoldersThatOthersCanReach(t *testing.T) {
 			root := newHome(t)
 			path, culprit := test.make(t, root)
 			for _, more := range []map[string]func(durable.Files, string) error{calls, folderCalls} {
-				refuses(t, root, path, more, durable.AccessError{Path: culprit,
-					Remedy: strings.NewReplacer("PATH", shell(culprit), "OLD", shell(culprit+".old")).Replace(test.remedy)})
+				refuses(t, root, path, more, durable.AccessError{
+					Path:   culprit,
+					Remedy: strings.NewReplacer("PATH", shell(culprit), "OLD", shell(culprit+".old")).Replace(test.remedy),
+				})
 			}
 			if strings.HasPrefix(test.remedy, "chmod") {
 				remedied(t, strings.ReplaceAll(test.remedy, "PATH", shell(culprit)),
@@ -326,8 +340,10 @@ func TestNamesWhatItMayNotEnter(t *testing.T) {
 	}
 	home := newHome(t)
 	path := create(t, filepath.Join(home, "file"), "old", 0)
-	refusal := durable.AccessError{Path: path, Remedy: "chmod 600 " + shell(path),
-		Problem: fmt.Sprintf("is closed to uid %d, who runs this", os.Geteuid())}
+	refusal := durable.AccessError{
+		Path: path, Remedy: "chmod 600 " + shell(path),
+		Problem: fmt.Sprintf("is closed to uid %d, who runs this", os.Geteuid()),
+	}
 	read := map[string]func(durable.Files, string) error{"Read": calls["Read"]}
 	refusesCalls(t, path, read, refusal)
 	must(t, os.Chmod(path, 0o600))

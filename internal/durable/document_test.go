@@ -49,8 +49,10 @@ func TestStaleTempsOfOneFileOnlyAreRemoved(t *testing.T) {
 	home := newHome(t)
 	random := strings.Repeat("ab", 8)
 	stale := []string{".temp-file-" + random, ".temp-file-" + strings.Repeat("z7", 8)}
-	others := []string{"file", ".temp-file-", ".temp-file-short", ".temp-file-" + random + "x", ".temp-file-ABABABABABABABAB",
-		".temp-file-2-" + random, ".temp-other-" + random, "temp-file-" + random}
+	others := []string{
+		"file", ".temp-file-", ".temp-file-short", ".temp-file-" + random + "x", ".temp-file-ABABABABABABABAB",
+		".temp-file-2-" + random, ".temp-other-" + random, "temp-file-" + random,
+	}
 	for _, name := range append(stale, others...) {
 		create(t, filepath.Join(home, name), "", 0o600)
 	}

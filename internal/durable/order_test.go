@@ -66,10 +66,14 @@ func TestAnswersOnlyAfterTheDiskHasIt(t *testing.T) {
 		do   func() error
 		want []string
 	}{
-		{"Write", func() error { return files.Write(filepath.Join(home, "file"), []byte("a"), []byte("b")) },
-			[]string{"write temp", "write temp", "sync temp", "rename file", "sync home"}},
-		{"CreateNew", func() error { return files.CreateNew(filepath.Join(home, "log"), []byte("a\n")) },
-			[]string{"write temp", "sync temp", "rename new log", "sync home"}},
+		{
+			"Write", func() error { return files.Write(filepath.Join(home, "file"), []byte("a"), []byte("b")) },
+			[]string{"write temp", "write temp", "sync temp", "rename file", "sync home"},
+		},
+		{
+			"CreateNew", func() error { return files.CreateNew(filepath.Join(home, "log"), []byte("a\n")) },
+			[]string{"write temp", "sync temp", "rename new log", "sync home"},
+		},
 		{"OpenLog", func() (err error) { log, err = files.OpenLog(filepath.Join(home, "log")); return err }, []string{"sync log"}},
 		{"Append", func() error { return log.Append([]byte("b"), []byte("c")) }, []string{"write log", "sync log"}},
 		{"OpenLog of a torn log", func() (err error) { _, err = files.OpenLog(torn); return err }, []string{"truncate torn", "sync torn"}},

@@ -12,6 +12,7 @@ package edge
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"net/http"
 	"net/netip"
@@ -78,7 +79,7 @@ func Wrap(c Config, next http.Handler) http.Handler {
 		r = r.WithContext(context.WithValue(r.Context(), inboundKey{}, in))
 		defer func() {
 			p := recover()
-			if p != nil && p != http.ErrAbortHandler {
+			if p != nil && !aborted(p) {
 				// The value of a panic may hold a secret; its type does not.
 				c.Log.Error("handler panicked", "request_id", in.RequestID, "route", route(r), "type", typeName(p), "stack", stack())
 				p = rec.fail()
@@ -91,6 +92,13 @@ func Wrap(c Config, next http.Handler) http.Handler {
 		}()
 		next.ServeHTTP(rec, r)
 	})
+}
+
+// aborted reports the one panic that is no fault: a handler that gives up on
+// its client.
+func aborted(p any) bool {
+	err, ok := p.(error)
+	return ok && errors.Is(err, http.ErrAbortHandler)
 }
 
 // route is the pattern that matched. The path itself is never logged: people

@@ -62,7 +62,7 @@ func Create(path, program string) (d Dir, undo func(), err error) {
 			return "", nil, fmt.Errorf("%s %w and is not empty", path, ErrExists)
 		}
 		made = false
-		if err := os.Chmod(path, 0o700); err != nil { //nolint:gosec // a directory needs its x
+		if err := os.Chmod(path, 0o700); err != nil {
 			return "", nil, fmt.Errorf("close the installation directory: %w", err)
 		}
 	}
@@ -90,12 +90,12 @@ func Create(path, program string) (d Dir, undo func(), err error) {
 }
 
 func copyProgram(from, to string) (err error) {
-	in, err := os.Open(from) //nolint:gosec // the running program itself
+	in, err := os.Open(from)
 	if err != nil {
 		return fmt.Errorf("copy the program: %w", err)
 	}
 	defer in.Close()
-	out, err := os.OpenFile(to, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o755) //nolint:gosec // a program is executable
+	out, err := os.OpenFile(to, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o755)
 	if err != nil {
 		return fmt.Errorf("copy the program: %w", err)
 	}

@@ -74,14 +74,17 @@ func (d Dir) Start(ctx context.Context, args ...string) (int, error) {
 	if err != nil {
 		return 0, fmt.Errorf("open the server's log: %w", err)
 	}
-	child := exec.Command(d.Manager(), append([]string{"serve", "--home", string(d)}, args...)...) //nolint:gosec,noctx // our own program; it outlives this one
+	child := exec.Command(d.Manager(), append([]string{"serve", "--home", string(d)}, args...)...)
 	child.Stdout, child.Stderr, child.Dir = log, log, string(d)
 	child.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	if err := child.Start(); err != nil {
 		return 0, fmt.Errorf("start the server: %w", err)
 	}
-	exited := make(chan error, 1)
-	go func() { exited <- child.Wait() }()
+	exited := make(chan struct{})
+	go func() {
+		_ = child.Wait() // why it ended stands in its log
+		close(exited)
+	}()
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
 	for {

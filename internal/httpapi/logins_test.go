@@ -92,10 +92,18 @@ func TestASignInNeedsBothMembersOnce(t *testing.T) {
 	h := newHouse(t)
 	const form = "application/x-www-form-urlencoded"
 	for _, c := range []struct{ body, media string }{
-		{"", ""}, {"{}", ""}, {`{"username":"maria"}`, ""}, {`{"username":"maria","password":""}`, ""}, {`{"username":"maria","password":["a"]}`, ""},
-		{`{"username":"maria","password":"a","password":"b"}`, ""}, {`{"username":"maria","password":"a","otp":"1"}`, ""},
-		{"username=maria", form}, {"username=maria&password=a&password=b", form}, {"username=maria&password=a&otp=1", form},
-		{"username=maria&password=%zz", form}, {"username=maria;password=a", form},
+		{"", ""},
+		{"{}", ""},
+		{`{"username":"maria"}`, ""},
+		{`{"username":"maria","password":""}`, ""},
+		{`{"username":"maria","password":["a"]}`, ""},
+		{`{"username":"maria","password":"a","password":"b"}`, ""},
+		{`{"username":"maria","password":"a","otp":"1"}`, ""},
+		{"username=maria", form},
+		{"username=maria&password=a&password=b", form},
+		{"username=maria&password=a&otp=1", form},
+		{"username=maria&password=%zz", form},
+		{"username=maria;password=a", form},
 	} {
 		a := h.do(request{method: "POST", path: "/api/v1/signIn", body: c.body, media: c.media})
 		if a.status != http.StatusBadRequest {

@@ -135,22 +135,19 @@ func parse(phc string) (p Params, salt, key []byte, err error) {
 // Normalize gives the one form of a password that counts (NFKC).
 func Normalize(password string) string { return norm.NFKC.String(password) }
 
-// Check answers in a sentence why a password may not be used, or nil. words are
+// Check answers in a sentence why a password may not be used, or "". words are
 // those of the place: the product, the host, the user.
-func (h *Hasher) Check(password authority.Secret, words ...string) error {
+func (h *Hasher) Check(password authority.Secret, words ...string) string {
 	text := password.Unsafe()
 	if !utf8.ValidString(text) {
-		return errors.New("The password is not text.") //nolint:staticcheck // a sentence for people
+		return "The password is not text."
 	}
 	text = Normalize(text)
 	switch n := utf8.RuneCountInString(text); {
 	case n < MinLength:
-		return fmt.Errorf("A password has at least %d characters; this has %d.", MinLength, n) //nolint:staticcheck // a sentence for people
+		return fmt.Sprintf("A password has at least %d characters; this has %d.", MinLength, n)
 	case n > MaxLength:
-		return fmt.Errorf("A password has at most %d characters.", MaxLength) //nolint:staticcheck // a sentence for people
+		return fmt.Sprintf("A password has at most %d characters.", MaxLength)
 	}
-	if why := guessable(text, words); why != "" {
-		return errors.New(why)
-	}
-	return nil
+	return guessable(text, words)
 }

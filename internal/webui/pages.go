@@ -31,24 +31,24 @@ type secretBody struct {
 }
 
 func (w *console) secretPage(rw http.ResponseWriter, r *http.Request, a admin) {
-	w.showSecret(rw, r, a, http.StatusOK, secretBody{Reset: r.URL.Query().Has("reset")})
+	w.showSecret(visit{rw, r, a}, http.StatusOK, secretBody{Reset: r.URL.Query().Has("reset")})
 }
 
-func (w *console) showSecret(rw http.ResponseWriter, r *http.Request, a admin, status int, b secretBody) {
-	keys, err := w.Authority.Keys(r.Context(), a.Caller)
+func (w *console) showSecret(v visit, status int, b secretBody) {
+	keys, err := w.Authority.Keys(v.r.Context(), v.Caller)
 	if err != nil {
-		w.failure(rw, r, &a, err)
+		w.failure(v.rw, v.r, &v.admin, err)
 		return
 	}
-	s, err := w.Control.Status(r.Context(), a.Caller)
+	s, err := w.Control.Status(v.r.Context(), v.Caller)
 	if err != nil {
-		w.failure(rw, r, &a, err)
+		w.failure(v.rw, v.r, &v.admin, err)
 		return
 	}
 	b.Keys, b.Current, b.Tokens, b.Host = keys, s.CurrentKey, s.Tokens.Active, w.Host
 	b.Day = int(w.Now().Sub(s.CurrentKey.CurrentSince)/(24*time.Hour)) + 1
 	b.Due = int(s.KeyDue.Sub(s.CurrentKey.CurrentSince) / (24 * time.Hour))
-	w.render(rw, r, &a, status, page{
+	w.render(v.rw, v.r, &v.admin, status, page{
 		Name: "secret", Title: "Signing secret", Nav: "secret", Body: b,
 		Shell: []string{w.Program + " stop", w.Program + " support reset-jwt-key", w.Program + " config apply", w.Program + " start"},
 	})
@@ -56,7 +56,7 @@ func (w *console) showSecret(rw http.ResponseWriter, r *http.Request, a admin, s
 
 func (w *console) resetSecret(rw http.ResponseWriter, r *http.Request, a admin) {
 	if strings.TrimSpace(r.PostFormValue("confirm")) != w.Host {
-		w.showSecret(rw, r, a, http.StatusUnprocessableEntity, secretBody{Reset: true, Mistype: true})
+		w.showSecret(visit{rw, r, a}, http.StatusUnprocessableEntity, secretBody{Reset: true, Mistype: true})
 		return
 	}
 	if _, err := w.Authority.ResetKeys(r.Context(), a.Caller, r.PostFormValue("reason")); err != nil {
@@ -112,13 +112,13 @@ type settingsGroup struct {
 }
 
 func (w *console) settingsPage(rw http.ResponseWriter, r *http.Request, a admin) {
-	w.showSettings(rw, r, a, http.StatusOK, settingsBody{}, page{})
+	w.showSettings(visit{rw, r, a}, http.StatusOK, settingsBody{}, page{})
 }
 
-func (w *console) showSettings(rw http.ResponseWriter, r *http.Request, a admin, status int, b settingsBody, p page) {
-	properties, staging, err := w.Control.Properties(r.Context(), a.Caller)
+func (w *console) showSettings(v visit, status int, b settingsBody, p page) {
+	properties, staging, err := w.Control.Properties(v.r.Context(), v.Caller)
 	if err != nil {
-		w.failure(rw, r, &a, err)
+		w.failure(v.rw, v.r, &v.admin, err)
 		return
 	}
 	for _, property := range properties {
@@ -131,7 +131,7 @@ func (w *console) showSettings(rw http.ResponseWriter, r *http.Request, a admin,
 	b.Staging, b.NoHome = staging, w.Home == ""
 	p.Name, p.Title, p.Nav, p.Body = "settings", "Settings", "settings", b
 	p.Shell = []string{w.Program + " config properties list", w.Program + " config properties set <property> <value>", w.Program + " config apply"}
-	w.render(rw, r, &a, status, p)
+	w.render(v.rw, v.r, &v.admin, status, p)
 }
 
 func (w *console) stageSetting(rw http.ResponseWriter, r *http.Request, a admin) {
@@ -143,19 +143,19 @@ func (w *console) stageSetting(rw http.ResponseWriter, r *http.Request, a admin)
 	if _, _, err := w.Control.Stage(r.Context(), a.Caller, name, staged); err != nil {
 		p := page{}
 		p.Errors, p.Problem = faults(err)
-		w.showSettings(rw, r, a, statusOf(authority.KindOf(err)), settingsBody{Fault: name, Input: value}, p)
+		w.showSettings(visit{rw, r, a}, statusOf(authority.KindOf(err)), settingsBody{Fault: name, Input: value}, p)
 		return
 	}
 	http.Redirect(rw, r, "/settings?done=staged#"+url.PathEscape(name), http.StatusSeeOther)
 }
 
 func (w *console) reviewPage(rw http.ResponseWriter, r *http.Request, a admin) {
-	w.review(rw, r, a, http.StatusOK, nil)
+	w.review(visit{rw, r, a}, http.StatusOK, nil)
 }
 
 // review shows what would be applied, or every reason why it cannot be.
-func (w *console) review(rw http.ResponseWriter, r *http.Request, a admin, status int, cause error) {
-	diff, _, err := w.Control.Diff(r.Context(), a.Caller)
+func (w *console) review(v visit, status int, cause error) {
+	diff, _, err := w.Control.Diff(v.r.Context(), v.Caller)
 	if err == nil {
 		err = cause
 	}
@@ -164,14 +164,14 @@ func (w *console) review(rw http.ResponseWriter, r *http.Request, a admin, statu
 		b.Faults, p.Problem = faults(err)
 		status = statusOf(authority.KindOf(err))
 	}
-	w.showSettings(rw, r, a, status, b, p)
+	w.showSettings(v, status, b, p)
 }
 
 func (w *console) applySettings(rw http.ResponseWriter, r *http.Request, a admin) {
 	revision, _ := strconv.ParseUint(r.PostFormValue("revision"), 10, 64)
 	applied, err := w.Control.Apply(r.Context(), a.Caller, revision)
 	if err != nil {
-		w.review(rw, r, a, statusOf(authority.KindOf(err)), err)
+		w.review(visit{rw, r, a}, statusOf(authority.KindOf(err)), err)
 		return
 	}
 	done := "applied"

@@ -19,6 +19,13 @@ type admin struct {
 	authenticatedAt time.Time
 }
 
+// visit is one request of a signed-in administrator.
+type visit struct {
+	rw http.ResponseWriter
+	r  *http.Request
+	admin
+}
+
 // cookieName is bound to the host by its prefix where the connection allows it
 // (RFC 6265bis section 4.1.3.2).
 func cookieName(in edge.Inbound) string {

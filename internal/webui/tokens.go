@@ -60,33 +60,33 @@ func (w *console) home(rw http.ResponseWriter, r *http.Request, _ admin) {
 }
 
 func (w *console) tokensPage(rw http.ResponseWriter, r *http.Request, a admin) {
-	w.showTokens(rw, r, a, http.StatusOK, tokensBody{}, page{})
+	w.showTokens(visit{rw, r, a}, http.StatusOK, tokensBody{}, page{})
 }
 
 func (w *console) newTokenPage(rw http.ResponseWriter, r *http.Request, a admin) {
-	w.showTokens(rw, r, a, http.StatusOK, tokensBody{Dialog: "new"}, page{})
+	w.showTokens(visit{rw, r, a}, http.StatusOK, tokensBody{Dialog: "new"}, page{})
 }
 
 // showTokens renders the list with a dialog over it.
-func (w *console) showTokens(rw http.ResponseWriter, r *http.Request, a admin, status int, b tokensBody, p page) {
-	b.Request = listRequest(r)
-	list, err := w.Authority.Tokens(r.Context(), a.Caller, b.Request)
+func (w *console) showTokens(v visit, status int, b tokensBody, p page) {
+	b.Request = listRequest(v.r)
+	list, err := w.Authority.Tokens(v.r.Context(), v.Caller, b.Request)
 	if authority.KindOf(err) == authority.Invalid && err != nil {
 		b.Request = authority.ListRequest{State: string(authority.StateActive)}
-		list, err = w.Authority.Tokens(r.Context(), a.Caller, b.Request)
+		list, err = w.Authority.Tokens(v.r.Context(), v.Caller, b.Request)
 	}
 	if err != nil {
 		p.Problem = "The list could not be loaded: " + publicText(err)
 	}
 	b.List = list
-	b.Counts, _ = w.Authority.TokenCounts(r.Context(), a.Caller)
+	b.Counts, _ = w.Authority.TokenCounts(v.r.Context(), v.Caller)
 	b.links()
 	policy := w.Policy()
 	if !b.Form.filled {
 		b.Form = w.emptyForm(policy)
 	}
 	b.Form.Choices, b.Form.Never = expiryChoices(policy), policy.NeverExpire && policy.MaxLifetime == 0
-	b.CopyOff, b.Memory, b.MyAddr, b.Issuer = policy.Copy == authority.CopyNever, !w.Authority.Facts().Persistent, edge.Of(r).From(), policy.Issuer
+	b.CopyOff, b.Memory, b.MyAddr, b.Issuer = policy.Copy == authority.CopyNever, !w.Authority.Facts().Persistent, edge.Of(v.r).From(), policy.Issuer
 	p.Name, p.Nav, p.Body = "tokens", "tokens", b
 	if p.Title == "" {
 		p.Title = "API Tokens"
@@ -94,7 +94,7 @@ func (w *console) showTokens(rw http.ResponseWriter, r *http.Request, a admin, s
 	if len(p.Shell) == 0 {
 		p.Shell = []string{w.Program + " token list"}
 	}
-	w.render(rw, r, &a, status, p)
+	w.render(v.rw, v.r, &v.admin, status, p)
 }
 
 func publicText(err error) string {
@@ -206,10 +206,10 @@ func (w *console) createToken(rw http.ResponseWriter, r *http.Request, a admin) 
 		}
 		p := page{Title: "New API Token"}
 		p.Errors, p.Problem = faults(err)
-		w.showTokens(rw, r, a, statusOf(authority.KindOf(err)), tokensBody{Dialog: "new", Form: form}, p)
+		w.showTokens(visit{rw, r, a}, statusOf(authority.KindOf(err)), tokensBody{Dialog: "new", Form: form}, p)
 		return
 	}
-	w.showTokens(rw, r, a, http.StatusCreated, tokensBody{Dialog: "result", Token: issued.TokenView, Text: issued.Text.Unsafe()}, page{
+	w.showTokens(visit{rw, r, a}, http.StatusCreated, tokensBody{Dialog: "result", Token: issued.TokenView, Text: issued.Text.Unsafe()}, page{
 		Title: "Token created", Shell: []string{w.Program + " token create --client-id " + issued.ClientID + " --role " + string(issued.Role)},
 	})
 }
@@ -287,7 +287,7 @@ func (w *console) revealToken(rw http.ResponseWriter, r *http.Request, a admin) 
 		rw.Header().Set("Content-Type", "text/plain; charset=utf-8")
 		_, _ = rw.Write([]byte(issued.Text.Unsafe()))
 	default:
-		w.showTokens(rw, r, a, http.StatusOK, tokensBody{Dialog: "reveal", Token: issued.TokenView, Text: issued.Text.Unsafe()}, page{
+		w.showTokens(visit{rw, r, a}, http.StatusOK, tokensBody{Dialog: "reveal", Token: issued.TokenView, Text: issued.Text.Unsafe()}, page{
 			Title: "Token of " + t.ClientID, Shell: []string{w.Program + " token copy " + t.ID.Short()},
 		})
 	}
@@ -300,12 +300,12 @@ func (w *console) inUse(t authority.TokenView) bool {
 
 func (w *console) deletePage(rw http.ResponseWriter, r *http.Request, a admin) {
 	if t, ok := w.tokenOf(rw, r, a); ok {
-		w.askDelete(rw, r, a, http.StatusOK, t, false)
+		w.askDelete(visit{rw, r, a}, http.StatusOK, t, false)
 	}
 }
 
-func (w *console) askDelete(rw http.ResponseWriter, r *http.Request, a admin, status int, t authority.TokenView, mistyped bool) {
-	w.showTokens(rw, r, a, status, tokensBody{Dialog: "delete", Token: t, InUse: w.inUse(t), Mistype: mistyped}, page{
+func (w *console) askDelete(v visit, status int, t authority.TokenView, mistyped bool) {
+	w.showTokens(v, status, tokensBody{Dialog: "delete", Token: t, InUse: w.inUse(t), Mistype: mistyped}, page{
 		Title: "Delete the token of " + t.ClientID + "?", Shell: []string{w.Program + " token delete " + t.ID.Short()},
 	})
 }
@@ -316,7 +316,7 @@ func (w *console) deleteToken(rw http.ResponseWriter, r *http.Request, a admin) 
 		return
 	}
 	if w.inUse(t) && strings.TrimSpace(r.PostFormValue("confirm")) != t.ClientID && t.State == authority.StateActive {
-		w.askDelete(rw, r, a, http.StatusUnprocessableEntity, t, true)
+		w.askDelete(visit{rw, r, a}, http.StatusUnprocessableEntity, t, true)
 		return
 	}
 	if _, err := w.Authority.RevokeToken(r.Context(), a.Caller, t.ID, r.PostFormValue("leaked") != ""); err != nil {

@@ -29,6 +29,7 @@ const (
 	placeVar   = "MAPSTORE_TEST_PLACE"
 	callers    = 8
 	population = 10_000
+	block      = 100_000 // numbers for one child: more than it can use up
 )
 
 // TestMain lets the test binary be the process that is killed.
@@ -105,7 +106,7 @@ func (j *journal) cycle(t *testing.T, home string, life time.Duration) {
 	t.Helper()
 	cmd := exec.Command(os.Args[0])
 	// The numbers of an earlier child may be in the store without an answer.
-	cmd.Env = append(os.Environ(), childVar+"="+home, firstVar+"="+strconv.Itoa((j.last/1000+1)*1000))
+	cmd.Env = append(os.Environ(), childVar+"="+home, firstVar+"="+strconv.Itoa((j.last/block+1)*block))
 	cmd.Stderr = os.Stderr
 	out, err := cmd.StdoutPipe()
 	if err == nil {

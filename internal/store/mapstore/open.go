@@ -7,7 +7,6 @@ import (
 	"io/fs"
 	"path/filepath"
 	"slices"
-	"time"
 
 	"mintmark/internal/authority"
 	"mintmark/internal/durable"
@@ -56,7 +55,7 @@ func Open(cfg Config) (*Store, error) {
 	}
 	s := &Store{files: cfg.Files, now: cfg.Now, home: cfg.Home}
 	if s.now == nil {
-		s.now = time.Now
+		return nil, errors.New("mapstore: Config.Now is missing")
 	}
 	if err := s.load(cfg); err != nil {
 		return nil, errors.Join(err, s.release())
