@@ -3,6 +3,7 @@ package authority_test
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -104,7 +105,20 @@ func wantKind(t *testing.T, err error, kind authority.Kind, code string) {
 	if authority.KindOf(err) != kind || err == nil {
 		t.Fatalf("got %v (%v), want %v", err, authority.KindOf(err), kind)
 	}
-	if e, ok := err.(*authority.Error); code != "" && (!ok || e.Code != code) {
-		t.Fatalf("got %#v, want code %s", err, code)
+	if code == "" {
+		return
 	}
+	if e := classed(t, err); e.Code != code {
+		t.Fatalf("got %#v, want code %s", e, code)
+	}
+}
+
+// classed is the failure with all that it says.
+func classed(t *testing.T, err error) *authority.Error {
+	t.Helper()
+	var e *authority.Error
+	if !errors.As(err, &e) {
+		t.Fatalf("got %#v, which is no *authority.Error", err)
+	}
+	return e
 }

@@ -52,7 +52,7 @@ func TestAPauseHoldsForTheRightPasswordAndEnds(t *testing.T) {
 	}
 	_, err := h.SignIn(t.Context(), nobody(), otherAdmin, secret(goodPassword))
 	wantKind(t, err, authority.Throttled, "login.paused")
-	if wait := err.(*authority.Error).RetryAfter; wait <= 0 || wait > 5*time.Minute {
+	if wait := classed(t, err).RetryAfter; wait <= 0 || wait > 5*time.Minute {
 		t.Errorf("retry after %s", wait)
 	}
 	h.advance(5 * time.Minute)

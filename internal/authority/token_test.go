@@ -97,7 +97,7 @@ func TestRefusesBadRequestsAndNamesTheField(t *testing.T) {
 			c.change(&r)
 			_, err := h.IssueToken(t.Context(), operator(), r, "")
 			wantKind(t, err, authority.Invalid, "request.invalid")
-			if f := err.(*authority.Error).Fields; len(f) != 1 || f[0].Code != c.code {
+			if f := classed(t, err).Fields; len(f) != 1 || f[0].Code != c.code {
 				t.Errorf("fields %+v, want %s", f, c.code)
 			}
 		})

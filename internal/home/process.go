@@ -74,7 +74,7 @@ func (d Dir) Start(ctx context.Context, args ...string) (int, error) {
 	if err != nil {
 		return 0, fmt.Errorf("open the server's log: %w", err)
 	}
-	child := exec.Command(d.Manager(), append([]string{"serve", "--home", string(d)}, args...)...)
+	child := exec.Command(d.Manager(), append([]string{"serve", "--home", string(d)}, args...)...) //nolint:noctx // it outlives the command that starts it
 	child.Stdout, child.Stderr, child.Dir = log, log, string(d)
 	child.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	if err := child.Start(); err != nil {

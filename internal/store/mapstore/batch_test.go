@@ -56,7 +56,7 @@ func heldStore(t *testing.T) (*Store, *held) {
 }
 
 // insertion answers a channel with the answer of inserting a token.
-func insertion(s *Store, ctx context.Context, id authority.TokenID) <-chan error {
+func insertion(ctx context.Context, s *Store, id authority.TokenID) <-chan error {
 	answer := make(chan error, 1)
 	go func() {
 		answer <- s.Update(ctx, func(tx authority.Tx) error { return tx.Tokens().Insert(authority.Token{ID: id}) })
@@ -68,10 +68,10 @@ func TestAFailedWriteFailsWhatWasBuiltOnIt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, h := heldStore(t)
 		ctx, cancel := context.WithCancel(context.Background())
-		first := insertion(s, ctx, "a")
+		first := insertion(ctx, s, "a")
 		synctest.Wait() // in its rename
-		second := insertion(s, ctx, "b")
-		again := insertion(s, context.Background(), "a") // finds the first one's token
+		second := insertion(ctx, s, "b")
+		again := insertion(context.Background(), s, "a") // finds the first one's token
 		synctest.Wait()
 		cancel()
 		synctest.Wait()
@@ -102,10 +102,10 @@ func TestAFailedWriteFailsWhatWasBuiltOnIt(t *testing.T) {
 func TestCallersShareOneWrite(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, h := heldStore(t)
-		answers := []<-chan error{insertion(s, context.Background(), "first")}
+		answers := []<-chan error{insertion(context.Background(), s, "first")}
 		synctest.Wait()
 		for i := range 31 {
-			answers = append(answers, insertion(s, context.Background(), authority.TokenID(fmt.Sprint(i))))
+			answers = append(answers, insertion(context.Background(), s, authority.TokenID(fmt.Sprint(i))))
 		}
 		synctest.Wait()
 		h.renames <- nil
@@ -119,7 +119,7 @@ func TestCallersShareOneWrite(t *testing.T) {
 			t.Errorf("revision %d, want 3: one for the new file, two writes", s.tokens.revision)
 		}
 		began := time.Now()
-		alone := insertion(s, context.Background(), "alone")
+		alone := insertion(context.Background(), s, "alone")
 		synctest.Wait()
 		h.renames <- nil
 		if err := <-alone; err != nil || time.Since(began) != 0 {
