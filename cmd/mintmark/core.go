@@ -261,6 +261,9 @@ func checkStore(files durable.Files, path string) (string, error) {
 	if err := files.CheckFile(path); err != nil {
 		return "", err
 	}
+	if err := mapstore.CheckTokens(files, path); err != nil {
+		return "", err
+	}
 	return "checked: folder closed, file yours alone", nil
 }
 

@@ -43,13 +43,18 @@ func (s *Store) SwitchTokens(ctx context.Context, path string, commit func() err
 	}
 	t, err := s.takeTokens(path)
 	if err != nil {
-		return Carried{}, err
+		return Carried{}, unusable(err)
 	}
 	c, err := s.toFile(t, commit)
 	if err != nil {
 		return Carried{}, errors.Join(err, t.held.Close())
 	}
 	return c, nil
+}
+
+// unusable tells whoever named a token file why it cannot be one.
+func unusable(err error) error {
+	return &authority.Error{Kind: authority.Invalid, Code: "store.unusable", Msg: err.Error(), Err: err}
 }
 
 func (s *Store) toMemory(commit func() error) (Carried, error) {

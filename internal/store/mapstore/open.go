@@ -46,6 +46,26 @@ func CreateTokens(files durable.Files, path string) error {
 	return nil
 }
 
+// CheckTokens says why a file cannot be a token file, as far as that can be
+// told without taking it: what it holds is neither nothing nor a store that
+// this version reads. It changes nothing.
+func CheckTokens(files durable.Files, path string) error {
+	text, err := files.Read(path, maxFile)
+	if err != nil || blank(text) {
+		return err
+	}
+	if _, err := parse(tokensFormat, text); err != nil {
+		return refusal(path, "token file", err)
+	}
+	return nil
+}
+
+// blank reports a document that is a new store, should the home not know it.
+func blank(text []byte) bool {
+	trimmed := bytes.TrimSpace(text)
+	return len(trimmed) == 0 || string(trimmed) == "{}"
+}
+
 // Open opens what Create made. It never creates a file but the lock of the
 // token file: what is missing is lost, and the error says what to do. With a
 // home, the caller holds the home's lock until Close has returned.
@@ -224,7 +244,7 @@ func (s *Store) takeTokens(path string) (_ *taken, err error) {
 		return nil, t.missing(path, err)
 	}
 	t.file = &file{path: path, format: tokensFormat, mark: mark(text)}
-	if trimmed := bytes.TrimSpace(text); len(trimmed) == 0 || string(trimmed) == "{}" {
+	if blank(text) {
 		return t, s.begin(t)
 	}
 	if t.content, err = parse(tokensFormat, text); err != nil {
