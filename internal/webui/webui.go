@@ -15,6 +15,8 @@ import (
 	"io/fs"
 	"log/slog"
 	"net/http"
+	"net/netip"
+	"net/url"
 	"time"
 
 	"mintmark/internal/authority"
@@ -121,12 +123,22 @@ func (w *console) headers(next http.Handler) http.Handler {
 		h.Set("Content-Security-Policy", policy)
 		h.Set("X-Content-Type-Options", "nosniff")
 		h.Set("Referrer-Policy", "same-origin")
-		h.Set("Cross-Origin-Opener-Policy", "same-origin")
 		h.Set("Cache-Control", "no-store")
+		if trustworthy(r) {
+			h.Set("Cross-Origin-Opener-Policy", "same-origin")
+		}
 		if edge.Of(r).TLS {
 			h.Set("Strict-Transport-Security", "max-age=31536000")
 		}
 		r.Body = http.MaxBytesReader(rw, r.Body, 64<<10)
 		next.ServeHTTP(rw, r)
 	})
+}
+
+// trustworthy reports an origin from which browsers take an opener policy; to
+// any other they answer it with an error in their log (HTML section 7.1.3).
+func trustworthy(r *http.Request) bool {
+	u := url.URL{Host: r.Host}
+	addr, err := netip.ParseAddr(u.Hostname())
+	return edge.Of(r).TLS || u.Hostname() == "localhost" || err == nil && addr.IsLoopback()
 }

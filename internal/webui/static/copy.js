@@ -23,7 +23,11 @@ export function copying() {
 }
 
 async function reveal(form) {
-  const answer = await fetch(form.action, { method: "POST", headers: { Accept: "text/plain" }, redirect: "error" });
+  const answer = await fetch(form.action, { method: "POST", headers: { Accept: "text/plain" } });
+  if (answer.redirected) {
+    location.assign(answer.url); // the sign-in has ended, and that page says why
+    return new Promise(() => {});
+  }
   const text = await answer.text();
   if (answer.ok) return text;
   const error = new Error(text);
