@@ -39,7 +39,7 @@ func (w *console) setSession(rw http.ResponseWriter, r *http.Request, in authori
 	inbound := edge.Of(r)
 	http.SetCookie(rw, &http.Cookie{
 		Name: cookieName(inbound), Value: in.Text.Unsafe(), Path: "/", HttpOnly: true, Secure: inbound.TLS, SameSite: http.SameSiteStrictMode,
-		Expires: in.ExpiresAt,
+		MaxAge: max(1, int(in.ExpiresAt.Sub(w.Now())/time.Second)), // not a date: the browser's clock may be another
 	})
 }
 
