@@ -48,6 +48,7 @@ const (
 	CodeTokenInsufficient   = "token.insufficient"
 	CodeStateUnknown        = "state.unknown"
 	CodeStepUp              = "login.step_up"
+	CodeOrigin              = "origin.refused"
 )
 
 // Error is a refusal as the client hands it out.

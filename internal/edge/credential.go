@@ -79,8 +79,10 @@ func CallerOf(r *http.Request, live Decider, d liveset.Demand) (authority.Caller
 }
 
 // Challenge is the WWW-Authenticate value for a refusal (RFC 6750 section 3):
-// no error when no credential was sent, and never a word of what was sent.
-func Challenge(class liveset.Class, cred Credential) (status int, value string) {
+// no error when no credential was sent, and never a word of what was sent. scope
+// is the role that is missing, when that is why a good token is refused; "" names
+// none.
+func Challenge(class liveset.Class, cred Credential, scope authority.Role) (status int, value string) {
 	const realm = `Bearer realm="mintmark"`
 	switch {
 	case cred.Fault != "":
@@ -88,7 +90,11 @@ func Challenge(class liveset.Class, cred Credential) (status int, value string) 
 	case class == liveset.ClassMissing:
 		return http.StatusUnauthorized, realm
 	case class == liveset.ClassForbidden:
-		return http.StatusForbidden, realm + `, error="insufficient_scope", error_description="the token does not allow this"`
+		value = realm + `, error="insufficient_scope", error_description="the token does not allow this"`
+		if scope != "" {
+			value += `, scope="` + string(scope) + `"`
+		}
+		return http.StatusForbidden, value
 	case class == liveset.ClassUnknown:
 		return http.StatusServiceUnavailable, ""
 	}

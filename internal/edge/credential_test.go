@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
+	"net/url"
 	"strings"
 	"testing"
 
@@ -61,16 +62,18 @@ func TestAChallengeTellsTheClassAndNothingElse(t *testing.T) {
 	for name, c := range map[string]struct {
 		class  liveset.Class
 		cred   edge.Credential
+		scope  authority.Role
 		status int
 		want   string
 	}{
-		"none":      {liveset.ClassMissing, edge.Credential{}, 401, realm},
-		"invalid":   {liveset.ClassInvalid, edge.Credential{Text: "x", Present: true}, 401, realm + `, error="invalid_token", error_description="invalid token"`},
-		"forbidden": {liveset.ClassForbidden, edge.Credential{Text: "x", Present: true}, 403, realm + `, error="insufficient_scope", error_description="the token does not allow this"`},
-		"unknown":   {liveset.ClassUnknown, edge.Credential{Text: "x", Present: true}, 503, ""},
-		"malformed": {liveset.ClassMissing, edge.Credential{Present: true, Fault: "A fault."}, 400, realm + `, error="invalid_request", error_description="A fault."`},
+		"none":         {liveset.ClassMissing, edge.Credential{}, "", 401, realm},
+		"invalid":      {liveset.ClassInvalid, edge.Credential{Text: "x", Present: true}, "", 401, realm + `, error="invalid_token", error_description="invalid token"`},
+		"forbidden":    {liveset.ClassForbidden, edge.Credential{Text: "x", Present: true}, "", 403, realm + `, error="insufficient_scope", error_description="the token does not allow this"`},
+		"another role": {liveset.ClassForbidden, edge.Credential{Text: "x", Present: true}, "admin", 403, realm + `, error="insufficient_scope", error_description="the token does not allow this", scope="admin"`},
+		"unknown":      {liveset.ClassUnknown, edge.Credential{Text: "x", Present: true}, "", 503, ""},
+		"malformed":    {liveset.ClassMissing, edge.Credential{Present: true, Fault: "A fault."}, "", 400, realm + `, error="invalid_request", error_description="A fault."`},
 	} {
-		if status, got := edge.Challenge(c.class, c.cred); status != c.status || got != c.want {
+		if status, got := edge.Challenge(c.class, c.cred, c.scope); status != c.status || got != c.want {
 			t.Errorf("%s: %d %s", name, status, got)
 		}
 	}
@@ -125,16 +128,36 @@ func TestOnlyAVerdictMakesACaller(t *testing.T) {
 	}
 }
 
+// Whatever the field holds, what is read is one word, and it is in the field.
 func FuzzACredentialHasNoSeparator(f *testing.F) {
-	for _, s := range []string{"Bearer a", "JWT a.b.c", "Bearer  a", "Bearer a,b", "bearer\ta", "Bearer a b"} {
-		f.Add(s)
+	for _, seed := range [][2]string{
+		{"", "Bearer a"},
+		{"", "JWT a.b.c"},
+		{"", "Bearer  a"},
+		{"", "Bearer a,b"},
+		{"", "bearer\ta"},
+		{"", "Bearer a b"},
+		{"", "Bearer " + strings.Repeat(".", 100_000)},
+		{"", "Bearer t\u00f6k\u0435n.\xff\x00"},
+		{"access_token=a", "Bearer a"},
+		{"%61ccess%5ftoken", ""},
+		{"a=1;access_token=a&%zz", "Bearer a"},
+	} {
+		f.Add(seed[0], seed[1])
 	}
-	f.Fuzz(func(t *testing.T, field string) {
+	f.Fuzz(func(t *testing.T, query, field string) {
 		r := httptest.NewRequest("GET", "/", nil)
+		r.URL.RawQuery = query
 		r.Header["Authorization"] = []string{field}
 		got := edge.BearerOf(r)
-		if got.Text != "" && (strings.ContainsAny(got.Text, " ,\t") || got.Fault != "" || !got.Present) {
+		if got.Text != "" && (strings.ContainsAny(got.Text, " ,\t") || got.Fault != "" || !got.Present || !strings.HasSuffix(field, got.Text)) {
 			t.Errorf("%q reads as %+v", field, got)
+		}
+		if got.Fault != "" && got.Text != "" {
+			t.Errorf("%q is at fault and read: %+v", field, got)
+		}
+		if values, err := url.ParseQuery(query); err == nil && values.Has("access_token") && got.Fault == "" {
+			t.Errorf("a token in the query %q is no fault", query)
 		}
 	})
 }

@@ -82,7 +82,7 @@ func Wrap(c Config, next http.Handler) http.Handler {
 			if p != nil && !aborted(p) {
 				// The value of a panic may hold a secret; its type does not.
 				c.Log.Error("handler panicked", "request_id", in.RequestID, "route", route(r), "type", typeName(p), "stack", stack())
-				p = rec.fail()
+				p = rec.fail(r, in.RequestID)
 			}
 			c.Log.Info("request", "request_id", in.RequestID, "method", safeMethod(r.Method), "route", route(r), "status", rec.code(),
 				"bytes", rec.bytes, "duration_ms", float64(c.Now().Sub(start).Microseconds())/1000, "from", in.From())
@@ -134,19 +134,21 @@ func (c Config) inbound(r *http.Request) Inbound {
 }
 
 // forwarded walks the list from the right, past every configured proxy, to the
-// first address that none of them vouches for.
-func forwarded(headers []string, trusted []netip.Prefix) (netip.Addr, bool) {
+// first address that none of them vouches for. What is no address ends the walk:
+// the hop that wrote it is the last one known.
+func forwarded(headers []string, trusted []netip.Prefix) (client netip.Addr, ok bool) {
 	hops := strings.Split(strings.Join(headers, ","), ",")
 	for i := len(hops) - 1; i >= 0; i-- {
 		a, err := netip.ParseAddr(strings.TrimSpace(hops[i]))
 		if err != nil {
-			return netip.Addr{}, false
+			break
 		}
-		if a = a.Unmap().WithZone(""); !within(a, trusted) || i == 0 {
-			return a, true
+		client, ok = a.Unmap().WithZone(""), true
+		if !within(client, trusted) {
+			break
 		}
 	}
-	return netip.Addr{}, false
+	return client, ok
 }
 
 func within(a netip.Addr, prefixes []netip.Prefix) bool {

@@ -54,6 +54,9 @@ func TestTheClientsAddressIsTheOneThatMayBeBelieved(t *testing.T) {
 		"client is in the proxies":     {"10.0.0.1:1", []string{"10.0.0.0/24"}, []string{"10.0.0.7"}, "10.0.0.7", true},
 		"proxy tells nothing":          {"10.0.0.1:1", []string{"10.0.0.1/32"}, nil, "10.0.0.1", false},
 		"proxy tells no address":       {"10.0.0.1:1", []string{"10.0.0.1/32"}, []string{"unknown"}, "10.0.0.1", false},
+		"proxy vouches for garbage":    {"10.0.0.1:1", []string{"10.0.0.0/24"}, []string{"garbage, 10.0.0.7"}, "10.0.0.7", true},
+		"an address with a port":       {"10.0.0.1:1", []string{"10.0.0.1/32"}, []string{"203.0.113.9:4711"}, "10.0.0.1", false},
+		"an empty element":             {"10.0.0.1:1", []string{"10.0.0.1/32"}, []string{"203.0.113.9,"}, "10.0.0.1", false},
 		"last one is no address":       {"10.0.0.1:1", []string{"10.0.0.1/32"}, []string{"203.0.113.9, _hidden"}, "10.0.0.1", false},
 		"mapped address":               {"[::ffff:10.0.0.1]:1", []string{"10.0.0.1/32"}, []string{"::ffff:203.0.113.9"}, "203.0.113.9", true},
 		"zone":                         {"[fe80::1%eth0]:1", nil, nil, "fe80::1", false},
@@ -158,8 +161,31 @@ func TestAPanicIsA500WithoutItsValue(t *testing.T) {
 	if w.Code != http.StatusInternalServerError || strings.Contains(w.Body.String(), "eyJsecret") || w.Header().Get("Cache-Control") != "no-store" {
 		t.Errorf("%d %v %s", w.Code, w.Header(), w.Body)
 	}
+	want := `{"type":"about:blank","title":"Internal Server Error","status":500,"code":"internal","request_id":"req_1"}`
+	if got := strings.TrimSpace(w.Body.String()); got != want || w.Header().Get("Content-Type") != "application/problem+json" || w.Header().Get("X-Request-Id") != "req_1" {
+		t.Errorf("problem %s in %v", got, w.Header())
+	}
 	if text := h.log.String(); strings.Contains(text, "eyJsecret") || !strings.Contains(text, `"status":500`) || !strings.Contains(text, `"type":"string"`) {
 		t.Errorf("logged %s", text)
+	}
+}
+
+func TestAPanicTakesBackWhatTheHandlerHadBegunToSay(t *testing.T) {
+	h := wrap("", nil, func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("X-Auth-Role", "admin")
+		w.Header().Set("Content-Length", "2")
+		w.Header().Set("Cache-Control", "public")
+		panic("half-way")
+	})
+	r := httptest.NewRequest("GET", "/", nil)
+	r.Header.Set("Accept", "text/html,application/xhtml+xml")
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, r)
+	if w.Header().Get("X-Auth-Role") != "" || w.Header().Get("Content-Length") != "" || w.Header().Get("Cache-Control") != "no-store" {
+		t.Errorf("%v", w.Header())
+	}
+	if got := w.Body.String(); got != "Internal Server Error, request req_1\n" || w.Header().Get("Content-Type") != "text/plain; charset=utf-8" {
+		t.Errorf("%s: %q", w.Header().Get("Content-Type"), got)
 	}
 }
 
@@ -193,4 +219,31 @@ func TestALongMethodIsCutInTheLog(t *testing.T) {
 	if strings.Contains(h.log.String(), strings.Repeat("A", 17)) {
 		t.Errorf("logged %s", &h.log)
 	}
+}
+
+// The address is always one that somebody vouches for: the peer's, or one of
+// the list; and a stranger's list never counts.
+func FuzzTheAddressIsVouchedFor(f *testing.F) {
+	for _, seed := range []string{
+		"", "203.0.113.9", "127.0.0.1, 203.0.113.9", "x, 10.0.0.7", ",,,", "::ffff:1.2.3.4", "fe80::1%eth0", "[2001:db8::1]:80", strings.Repeat("10.0.0.1,", 4000), "1.2.3.4\x00", "\xff",
+	} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, list string) {
+		for _, peer := range []string{"10.0.0.1:1", "203.0.113.9:1"} {
+			var got edge.Inbound
+			h := wrap("", []string{"10.0.0.0/24"}, func(_ http.ResponseWriter, r *http.Request) { got = edge.Of(r) })
+			r := httptest.NewRequest("GET", "/", nil)
+			r.RemoteAddr = peer
+			r.Header["X-Forwarded-For"] = []string{list}
+			h.ServeHTTP(httptest.NewRecorder(), r)
+			own := netip.MustParseAddrPort(peer).Addr()
+			if !got.ViaProxy && got.Addr != own || got.ViaProxy && peer == "203.0.113.9:1" || got.Addr.Zone() != "" || got.Addr.Is4In6() {
+				t.Errorf("%q from %s is %+v", list, peer, got)
+			}
+			if strings.ContainsAny(got.From(), " \"\n\r") {
+				t.Errorf("address %q", got.From())
+			}
+		}
+	})
 }

@@ -2,8 +2,10 @@ package edge
 
 import (
 	"fmt"
+	"io"
 	"net/http"
 	"runtime/debug"
+	"strings"
 )
 
 // recorder remembers the status and size of an answer for the log line.
@@ -39,15 +41,26 @@ func (r *recorder) code() int {
 	return r.status
 }
 
-// fail answers 500 after a panic. An answer that has begun cannot be taken back:
-// what fail returns then breaks the connection, so that nobody takes it for
-// whole.
-func (r *recorder) fail() any {
+// fail answers 500 after a panic: a problem document (RFC 9457), or a line of
+// text to whoever asked for a page. An answer that has begun cannot be taken
+// back: what fail returns then breaks the connection, so that nobody takes it
+// for whole.
+func (r *recorder) fail(asked *http.Request, requestID string) any {
 	if r.status != 0 {
 		return http.ErrAbortHandler
 	}
+	clear(r.Header()) // whatever the handler meant to say is void
+	r.Header().Set("X-Request-Id", requestID)
+	r.Header().Set("X-Content-Type-Options", "nosniff")
 	r.Header().Set("Cache-Control", "no-store")
-	http.Error(r, "internal error", http.StatusInternalServerError)
+	text, media := "Internal Server Error, request "+requestID+"\n", "text/plain; charset=utf-8"
+	if !strings.Contains(asked.Header.Get("Accept"), "text/html") {
+		media = "application/problem+json"
+		text = fmt.Sprintf(`{"type":"about:blank","title":"Internal Server Error","status":500,"code":"internal","request_id":%q}`+"\n", requestID)
+	}
+	r.Header().Set("Content-Type", media)
+	r.WriteHeader(http.StatusInternalServerError)
+	_, _ = io.WriteString(r, text) // whoever left does not read it
 	return nil
 }
 

@@ -20,8 +20,10 @@ import (
 )
 
 // Verify is the forward-auth door. It answers any method with 200 and who the
-// token speaks for, 401 or 403 with a challenge, 400 when the question itself is
-// malformed, or 503 while the state is unknown.
+// token speaks for, 401 or 403 with a problem document, or 503 while the state is
+// unknown, and with nothing else: a proxy takes every other status for a fault
+// of the door (nginx answers 500 to its client). So a malformed credential is
+// 401 here, and a demand that cannot be understood is 403: no token meets it.
 //
 // The query demands more: role (admin, or user, which is the default), tag
 // (repeatable, all are needed), client_id, audience (one of the server's own).
@@ -47,24 +49,19 @@ func (v Verify) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Cache-Control", "no-store")
 	w.Header().Set("X-Content-Type-Options", "nosniff")
 	cred := edge.BearerOf(r)
-	if cred.Fault != "" {
-		refuse(w, r, liveset.NoCredential, cred)
+	if !cred.Present || cred.Fault != "" {
+		refuse(w, r, refusal{reason: liveset.NoCredential, cred: cred})
 		return
 	}
 	// The operator's socket opens no door: here the token itself is asked about.
 	d, fault := v.demand(r)
 	if fault != "" {
-		write(w, r, problem{Status: http.StatusBadRequest, Code: "demand.invalid", Detail: fault})
+		write(w, r, problem{Status: http.StatusForbidden, Code: "demand.invalid", Detail: fault})
 		return
 	}
-	reason := liveset.NoCredential
-	var verdict liveset.Verdict
-	if cred.Present {
-		verdict = v.Live.Decide(cred.Text, d)
-		reason = verdict.Reason
-	}
-	if !cred.Present || !verdict.Allow() {
-		refuse(w, r, reason, cred)
+	verdict := v.Live.Decide(cred.Text, d)
+	if !verdict.Allow() {
+		refuse(w, r, refusal{verdict.Reason, cred, d})
 		return
 	}
 	// All four are set, also when empty: a header that is absent would let the
@@ -116,15 +113,33 @@ func (v Verify) demand(r *http.Request) (d liveset.Demand, fault string) {
 	return d, ""
 }
 
-func refuse(w http.ResponseWriter, r *http.Request, reason liveset.Reason, cred edge.Credential) {
-	status, challenge := edge.Challenge(reason.Class(), cred)
+// refusal is why a request may not pass.
+type refusal struct {
+	reason liveset.Reason
+	cred   edge.Credential
+	demand liveset.Demand
+}
+
+// role is the one that is missing, when that is why.
+func (f refusal) role() authority.Role {
+	switch {
+	case f.reason != liveset.RoleInsufficient:
+		return ""
+	case f.demand.Role == "":
+		return authority.RoleUser
+	}
+	return f.demand.Role
+}
+
+func refuse(w http.ResponseWriter, r *http.Request, f refusal) {
+	status, challenge := edge.Challenge(f.reason.Class(), f.cred, f.role())
 	if challenge != "" {
 		w.Header().Set("WWW-Authenticate", challenge)
 	}
 	p := problem{Status: status}
 	switch status {
 	case http.StatusBadRequest:
-		p.Code, p.Detail = "credential.malformed", cred.Fault
+		p.Status, p.Code, p.Detail = http.StatusUnauthorized, "credential.malformed", f.cred.Fault
 	case http.StatusForbidden:
 		p.Code, p.Detail = "token.insufficient", "The token does not allow this."
 	case http.StatusServiceUnavailable:
@@ -132,7 +147,7 @@ func refuse(w http.ResponseWriter, r *http.Request, reason liveset.Reason, cred 
 		p.Code, p.Detail = "state.unknown", "The state of the tokens is not known now. Try again."
 	case http.StatusUnauthorized:
 		p.Code, p.Detail = "token.invalid", "Invalid token."
-		if reason.Class() == liveset.ClassMissing {
+		if f.reason.Class() == liveset.ClassMissing {
 			p.Code, p.Detail = "token.missing", "Send an API token."
 		}
 	}

@@ -10,6 +10,7 @@ import (
 	"net/http/httptest"
 	"net/netip"
 	"net/url"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -195,7 +196,7 @@ func TestEveryRefusalHasItsStatus(t *testing.T) {
 		"admin asked for admin":      {admin, "role=admin", 200},
 		"admin asked for tags":       {admin, "tag=team:data&tag=env:prod", 200},
 		"verifier":                   {verifier, "", 403},
-		"verifier widens the door":   {verifier, "role=verifier", 400},
+		"verifier widens the door":   {verifier, "role=verifier", 403},
 		"tag it has":                 {user, "tag=team%3Adata", 200},
 		"tag it has not":             {user, "tag=team:data&tag=env:prod", 403},
 		"client it is":               {user, "client_id=dfsadmin", 200},
@@ -204,20 +205,20 @@ func TestEveryRefusalHasItsStatus(t *testing.T) {
 		"admin is another client":    {admin, "client_id=dfsadmin", 403},
 		"deleted":                    {deleted, "", 401},
 		"for elsewhere":              {elsewhere, "", 401},
-		"elsewhere widens the door":  {elsewhere, "audience=https://elsewhere.example", 400},
+		"elsewhere widens the door":  {elsewhere, "audience=https://elsewhere.example", 403},
 		"for one of ours":            {second, "", 200},
 		"for the one asked":          {second, "audience=" + secondAudience, 200},
 		"for another than asked":     {second, "audience=" + ownAudience, 401},
 		"from elsewhere":             {fenced, "", 403},
-		"unknown role":               {user, "role=root", 400},
-		"empty role":                 {user, "role=", 400},
-		"malformed tag":              {user, "tag=x", 400},
-		"two clients":                {user, "client_id=dfsadmin&client_id=dfsadmin", 400},
-		"client with space":          {user, "client_id=%20dfsadmin", 400},
-		"two audiences":              {user, "audience=" + ownAudience + "&audience=" + secondAudience, 400},
-		"malformed escape":           {user, "role=%zz", 400},
+		"unknown role":               {user, "role=root", 403},
+		"empty role":                 {user, "role=", 403},
+		"malformed tag":              {user, "tag=x", 403},
+		"two clients":                {user, "client_id=dfsadmin&client_id=dfsadmin", 403},
+		"client with space":          {user, "client_id=%20dfsadmin", 403},
+		"two audiences":              {user, "audience=" + ownAudience + "&audience=" + secondAudience, 403},
+		"malformed escape":           {user, "role=%zz", 403},
 		"escaped name":               {user, "%72ole=admin", 403},
-		"semicolon":                  {user, "role=user;x=1", 400},
+		"semicolon":                  {user, "role=user;x=1", 403},
 		"the client's own query":     {user, "q=1&q=2&filter=%zz&a;b&access=1", 200},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -228,7 +229,29 @@ func TestEveryRefusalHasItsStatus(t *testing.T) {
 			if c.status != http.StatusOK {
 				codeOf(t, resp)
 			}
+			if !slices.Contains([]int{200, 401, 403}, resp.StatusCode) {
+				t.Errorf("a proxy takes %d for a fault of the door", resp.StatusCode)
+			}
 		})
+	}
+}
+
+func TestADoorNamesTheRoleThatIsMissing(t *testing.T) {
+	h := newHouse(t)
+	user := h.issue(authority.TokenRequest{ClientID: "dfsadmin", Role: "user"})
+	verifier := h.issue(authority.TokenRequest{ClientID: "gate", Role: "verifier"})
+	for _, c := range []struct {
+		token authority.Issued
+		query string
+		want  string
+	}{
+		{user, "role=admin", `, scope="admin"`}, {verifier, "", `, scope="user"`}, {user, "tag=a:b", ""}, {user, "client_id=maria", ""},
+	} {
+		got := h.ask("GET", c.query, bearer(c.token)).Header.Get("WWW-Authenticate")
+		want := `Bearer realm="mintmark", error="insufficient_scope", error_description="the token does not allow this"` + c.want
+		if got != want {
+			t.Errorf("%q: %s", c.query, got)
+		}
 	}
 }
 
@@ -267,14 +290,14 @@ func TestACredentialIsTakenFromExactlyOnePlace(t *testing.T) {
 		"none":             {nil, "", 401, "token.missing"},
 		"jwt scheme":       {[]string{"JWT " + token}, "", 200, ""},
 		"lower case":       {[]string{"bearer " + token}, "", 200, ""},
-		"twice":            {[]string{"Bearer " + token, "Bearer " + token}, "", 400, "credential.malformed"},
-		"list":             {[]string{"Bearer " + token + ",Bearer x"}, "", 400, "credential.malformed"},
+		"twice":            {[]string{"Bearer " + token, "Bearer " + token}, "", 401, "credential.malformed"},
+		"list":             {[]string{"Bearer " + token + ",Bearer x"}, "", 401, "credential.malformed"},
 		"tab":              {[]string{"Bearer\t" + token}, "", 401, "token.missing"},
 		"basic":            {[]string{"Basic eDp5"}, "", 401, "token.missing"},
-		"query":            {nil, "access_token=" + token, 400, "credential.malformed"},
-		"query and header": {[]string{"Bearer " + token}, "access_token=" + token, 400, "credential.malformed"},
-		"escaped query":    {[]string{"Bearer " + token}, "%61ccess_token=" + token, 400, "credential.malformed"},
-		"line break":       {[]string{"Bearer x\r\nX-Auth-Role: admin"}, "", 400, "credential.malformed"},
+		"query":            {nil, "access_token=" + token, 401, "credential.malformed"},
+		"query and header": {[]string{"Bearer " + token}, "access_token=" + token, 401, "credential.malformed"},
+		"escaped query":    {[]string{"Bearer " + token}, "%61ccess_token=" + token, 401, "credential.malformed"},
+		"line break":       {[]string{"Bearer x\r\nX-Auth-Role: admin"}, "", 401, "credential.malformed"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			resp := h.ask("GET", c.query, http.Header{"Authorization": c.fields})

@@ -1,7 +1,7 @@
 package httpapi
 
 import (
-	"bytes"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -64,23 +64,36 @@ func (c *call) decode(into any, form bool) error {
 	return nil
 }
 
+// maxDetail bounds what a refusal repeats of a body, in bytes.
+const maxDetail = 300
+
 func malformed(detail string) error {
+	if len(detail) > maxDetail {
+		detail = strings.ToValidUTF8(detail[:maxDetail], "") + "…"
+	}
 	return &fault{http.StatusBadRequest, api.CodeBodyMalformed, detail}
 }
 
-// decodeObject reads a JSON object; null, which Go would read as one without
-// members, is none.
+// decodeObject reads a JSON object. A member that is null, which Go would read
+// as one that is not there, is refused: it could mean the default or "none".
 func decodeObject(body []byte, into any) error {
 	if err := strictjson.Decode(body, into); err != nil {
 		return err
 	}
-	if body = bytes.TrimLeft(body, " \t\r\n"); body[0] != '{' {
+	var members map[string]json.RawMessage
+	if err := json.Unmarshal(body, &members); err != nil || members == nil {
 		return errors.New("it is not an object")
+	}
+	for name, value := range members {
+		if string(value) == "null" {
+			return fmt.Errorf("member %q is null; leave it out", name)
+		}
 	}
 	return nil
 }
 
-// decodeForm reads the one form there is.
+// decodeForm reads the one form there is. Names are not repeated: whoever forgot
+// "password=" sent the password as one.
 func decodeForm(body []byte, into any) error {
 	values, err := url.ParseQuery(string(body))
 	if err != nil {
@@ -93,13 +106,13 @@ func decodeForm(body []byte, into any) error {
 	for name, value := range values {
 		switch {
 		case len(value) > 1:
-			return fmt.Errorf("field %q is there twice", name)
+			return errors.New("a field is there twice")
 		case name == "username":
 			in.Username = value[0]
 		case name == "password":
 			in.Password = api.NewSecret(value[0])
 		default:
-			return fmt.Errorf("unknown field %q", name)
+			return errors.New("the fields are username and password")
 		}
 	}
 	return nil

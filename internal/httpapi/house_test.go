@@ -13,6 +13,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -257,12 +258,62 @@ func (h *house) do(r request) answer {
 	return a
 }
 
+// ask sends a request to one of the handlers without a network.
+func (h *house) ask(handler http.Handler, r request) answer {
+	h.t.Helper()
+	req := httptest.NewRequest(r.method, r.path, strings.NewReader(r.body))
+	for name, values := range r.header {
+		req.Header[name] = values
+	}
+	if r.token != "" {
+		req.Header.Set("Authorization", "Bearer "+r.token)
+	}
+	if r.media == "" && r.body != "" {
+		r.media = "application/json"
+	}
+	if r.media != "" {
+		req.Header.Set("Content-Type", r.media)
+	}
+	w := httptest.NewRecorder()
+	handler.ServeHTTP(w, req)
+	a := answer{w.Code, w.Header(), w.Body.Bytes()}
+	h.holds(r, a)
+	return a
+}
+
+// documented holds a refusal to the table: nothing is refused in a way that the
+// route does not name.
+func (h *house) documented(r request, p api.Problem) {
+	h.t.Helper()
+	if h.keySetFault != nil {
+		return // the test makes up refusals that no rule has
+	}
+	path, _, _ := strings.Cut(r.path, "?")
+	known := slices.DeleteFunc(httpapi.Refusals(), func(f httpapi.Refusal) bool {
+		return f.Code != api.CodePathUnknown && f.Code != api.CodeMethod
+	})
+	for _, route := range h.api.Routes() {
+		words, given := strings.Split(route.Path, "/"), strings.Split(path, "/")
+		match := len(words) == len(given)
+		for i := 0; match && i < len(words); i++ {
+			match = words[i] == given[i] || strings.HasPrefix(words[i], "{")
+		}
+		if match && (route.Method == r.method || route.Method == "" || route.Method == "GET" && r.method == "HEAD") {
+			known = append(known, route.Refusals()...)
+		}
+	}
+	if !slices.ContainsFunc(known, func(f httpapi.Refusal) bool { return f.Code == p.Code && f.Status == p.Status }) {
+		h.t.Errorf("%s %s refuses with %d %s, which its route does not name", r.method, path, p.Status, p.Code)
+	}
+}
+
 func (h *house) holds(r request, a answer) {
 	h.t.Helper()
 	if got := a.header.Get("X-Content-Type-Options"); got != "nosniff" {
 		h.t.Errorf("%s %s: X-Content-Type-Options is %q", r.method, r.path, got)
 	}
-	public := strings.HasSuffix(r.path, "jwks.json") || strings.HasSuffix(r.path, "openapi.json")
+	path, _, _ := strings.Cut(r.path, "?")
+	public := strings.HasSuffix(path, "jwks.json") || strings.HasSuffix(path, "openapi.json")
 	if got := a.header.Get("Cache-Control"); got != "no-store" && !public {
 		h.t.Errorf("%s %s: Cache-Control is %q", r.method, r.path, got)
 	}
@@ -284,6 +335,7 @@ func (h *house) holds(r request, a answer) {
 	if p.Status != a.status || p.Code == "" || p.Title == "" || p.RequestID == "" || p.RequestID != a.header.Get("X-Request-Id") {
 		h.t.Errorf("%s %s: incomplete problem %+v", r.method, r.path, p)
 	}
+	h.documented(r, p)
 	if a.status == http.StatusUnauthorized && a.header.Get("WWW-Authenticate") == "" {
 		h.t.Errorf("%s %s: 401 without a challenge", r.method, r.path)
 	}

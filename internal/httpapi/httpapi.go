@@ -53,6 +53,7 @@ type Config struct {
 type API struct {
 	Config
 	mux         *http.ServeMux
+	origins     *http.CrossOriginProtection
 	routes      []Route
 	description []byte
 }
@@ -62,7 +63,7 @@ func New(c Config) (*API, error) {
 	if c.Authority == nil || c.Live == nil || c.Control == nil || c.JWKS == nil || c.Verify == nil || c.Ready == nil || c.Policy == nil || c.Log == nil {
 		return nil, errors.New("httpapi: a member of Config is missing")
 	}
-	a := &API{Config: c, mux: http.NewServeMux()}
+	a := &API{Config: c, mux: http.NewServeMux(), origins: http.NewCrossOriginProtection()}
 	a.routes = a.table()
 	var err error
 	if a.description, err = describe(a.routes); err != nil {
@@ -134,8 +135,8 @@ func (m resource) allow() string {
 	return strings.Join(methods, ", ")
 }
 
-// serve makes every check that comes before a handler: method, credential,
-// permission, query.
+// serve makes every check that comes before a handler: method, origin,
+// credential, permission, query.
 func (a *API) serve(methods resource) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		route, ok := methods.of(r.Method)
@@ -144,13 +145,13 @@ func (a *API) serve(methods resource) http.HandlerFunc {
 			a.refuse(w, r, &fault{http.StatusMethodNotAllowed, api.CodeMethod, "This address answers " + methods.allow() + " only."})
 			return
 		}
-		if route.raw != nil {
-			route.raw(w, r)
-			return
-		}
 		c := &call{request: r, writer: w}
 		if err := a.admit(c, route.Permission); err != nil {
 			a.refuse(w, r, err)
+			return
+		}
+		if route.raw != nil {
+			route.raw(w, r)
 			return
 		}
 		var err error
@@ -167,8 +168,16 @@ func (a *API) serve(methods resource) http.HandlerFunc {
 	}
 }
 
-// admit finds out who calls and whether the route is for them.
+// admit finds out who calls and whether the route is for them. A door judges
+// what it is presented itself, and knows no origin: the request that it is asked
+// about is somebody else's.
 func (a *API) admit(c *call, p Permission) error {
+	if p == Presented {
+		return nil
+	}
+	if a.origins.Check(c.request) != nil {
+		return &fault{http.StatusForbidden, api.CodeOrigin, "A page of another origin may not do this."}
+	}
 	if p == Anyone {
 		if cred := edge.BearerOf(c.request); cred.Fault != "" {
 			return &verdictError{cred: cred}
@@ -183,7 +192,7 @@ func (a *API) admit(c *call, p Permission) error {
 	var cred edge.Credential
 	c.caller, c.verdict, cred = edge.CallerOf(c.request, a.Live, d)
 	if !c.verdict.Allow() {
-		return &verdictError{cred: cred, verdict: c.verdict}
+		return &verdictError{cred, c.verdict}
 	}
 	return nil
 }

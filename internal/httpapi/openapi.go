@@ -5,10 +5,8 @@ import (
 	"errors"
 	"net/http"
 	"reflect"
-	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	"mintmark/api"
 )
@@ -17,15 +15,16 @@ import (
 // so the document is the same bytes for the same table.
 type object = map[string]any
 
-// describer turns Go types of the wire into schemas.
+// describer turns the table into an OpenAPI document; what is the same in many
+// places is named once.
 type describer struct {
-	schemas object
-	inputs  map[reflect.Type]bool
+	schemas, answers object
+	inputs           map[reflect.Type]bool
 }
 
 // describe writes the OpenAPI 3.1 document of a table.
 func describe(routes []Route) ([]byte, error) {
-	d := &describer{schemas: make(object), inputs: make(map[reflect.Type]bool)}
+	d := &describer{schemas: make(object), answers: make(object), inputs: make(map[reflect.Type]bool)}
 	for _, r := range routes {
 		if r.in != nil {
 			d.inputs[r.in] = true
@@ -38,23 +37,27 @@ func describe(routes []Route) ([]byte, error) {
 			item = make(object)
 			paths[r.Path] = item
 		}
-		method := strings.ToLower(r.Method)
-		if method == "" {
-			method = "get"
+		for _, method := range r.methods() {
+			item[strings.ToLower(method)] = d.operation(r, method)
 		}
-		item[method] = d.operation(r)
 	}
 	d.schema(reflect.TypeFor[api.Problem]())
 	document := object{
 		"openapi": "3.1.0",
 		"info": object{
 			"title": "Mintmark", "version": "1",
-			"description": "Issue, list, copy, verify, revoke and restore API tokens. Times are RFC 3339 in UTC; refusals are problem documents (RFC 9457) with a stable code.",
+			"description": "Issue, list, copy, verify, revoke and restore API tokens. Times are RFC 3339 in UTC. " +
+				"Refusals are problem documents (RFC 9457) with a stable code; besides those of each operation, an unknown address is 404 " +
+				api.CodePathUnknown + " and another method is 405 " + api.CodeMethod + " with Allow. What answers GET answers HEAD.",
 		},
-		"paths": paths,
+		"paths":   paths,
+		"servers": []object{{"url": "/"}},
 		"components": object{
-			"schemas":         d.schemas,
-			"securitySchemes": object{"bearer": object{"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}},
+			"schemas": d.schemas, "responses": d.answers, "headers": headers(),
+			"securitySchemes": object{"bearer": object{
+				"type": "http", "scheme": "bearer", "bearerFormat": "JWT",
+				"description": "An API token or a login token, in one Authorization field. The scheme JWT is read as Bearer.",
+			}},
 		},
 	}
 	body, err := json.MarshalIndent(document, "", "  ")
@@ -64,18 +67,26 @@ func describe(routes []Route) ([]byte, error) {
 	return append(body, '\n'), nil
 }
 
-func (d *describer) operation(r Route) object {
-	op := object{"summary": r.Summary, "operationId": operationID(r), "responses": d.responses(r), "security": []object{{"bearer": []string{}}}}
+// methods are those that the document names; a route of any method answers
+// others too.
+func (r Route) methods() []string {
+	if r.Method != "" {
+		return []string{r.Method}
+	}
+	return []string{http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete, http.MethodOptions}
+}
+
+func (d *describer) operation(r Route, method string) object {
+	op := object{
+		"summary": r.Summary, "operationId": operationID(method, r.Path), "description": r.needs(),
+		"responses": d.responses(r), "security": []object{{"bearer": []string{}}},
+	}
 	switch r.Permission {
 	case Administrator:
-		op["description"] = "Needs the role admin."
-	case AnyToken:
-		op["description"] = "Needs any valid token."
+		op["security"] = []object{{"bearer": []string{"admin"}}} // in 3.1 the names are roles
 	case Anyone:
 		op["security"] = []object{}
-	}
-	if r.Method == "" {
-		op["description"] = "Answers every method alike and reads no body. On 200, X-Auth-Client-Id, X-Auth-Role, X-Auth-Tags and X-Auth-Token-Id are always set."
+	case AnyToken, Presented:
 	}
 	if parameters := parametersOf(r); len(parameters) > 0 {
 		op["parameters"] = parameters
@@ -90,19 +101,104 @@ func (d *describer) operation(r Route) object {
 	return op
 }
 
+// needs says who may use the route.
+func (r Route) needs() string {
+	switch r.Permission {
+	case Administrator:
+		return "Needs the role admin."
+	case AnyToken:
+		return "Needs any valid token."
+	case Presented:
+		return "Answers every method alike and reads no body. Takes an API token that is not for introspection alone."
+	case Anyone:
+	}
+	return "Needs no token."
+}
+
 func (d *describer) responses(r Route) object {
-	success := object{"description": http.StatusText(r.Status)}
+	success := object{"description": http.StatusText(r.Status), "headers": successHeaders(r)}
 	switch {
 	case r.media != "":
 		success["content"] = object{r.media: object{"schema": object{"type": "object"}}}
 	case r.out != nil && r.out != reflect.TypeFor[none]():
 		success["content"] = object{mediaJSON: object{"schema": d.schema(r.out)}}
 	}
-	problem := object{api.ProblemType: object{"schema": object{"$ref": "#/components/schemas/Problem"}}}
-	return object{
-		strconv.Itoa(r.Status): success,
-		"default":              object{"description": "A refusal.", "content": problem},
+	out := object{strconv.Itoa(r.Status): success}
+	if r.raw != nil && r.media != "" {
+		out["304"] = object{"description": "Not Modified: If-None-Match names what is current.", "headers": successHeaders(r)}
 	}
+	byStatus := make(map[int][]Refusal)
+	for _, f := range r.Refusals() {
+		byStatus[f.Status] = append(byStatus[f.Status], f)
+	}
+	for status, refusals := range byStatus {
+		out[strconv.Itoa(status)] = object{"$ref": "#/components/responses/" + d.refusal(status, refusals)}
+	}
+	return out
+}
+
+// refusal describes a problem document with one of some codes, and answers the
+// name under which it stands.
+func (d *describer) refusal(status int, refusals []Refusal) string {
+	name, about := strconv.Itoa(status), http.StatusText(status)+"."
+	var codes []string
+	for _, f := range refusals {
+		codes = append(codes, f.Code)
+		name += "-" + f.Code
+		about += "\n- `" + f.Code + "`: " + f.Means
+	}
+	fields := object{"X-Request-Id": headerRef("X-Request-Id")}
+	switch status {
+	case http.StatusUnauthorized:
+		fields["WWW-Authenticate"] = headerRef("WWW-Authenticate")
+	case http.StatusTooManyRequests, http.StatusServiceUnavailable:
+		fields["Retry-After"] = headerRef("Retry-After")
+	}
+	d.answers[name] = object{
+		"description": about, "headers": fields,
+		"content": object{api.ProblemType: object{"schema": object{"allOf": []object{
+			{"$ref": "#/components/schemas/Problem"},
+			{"type": "object", "properties": object{"code": object{"enum": codes}, "status": object{"const": status}}},
+		}}}},
+	}
+	return name
+}
+
+func headerRef(name string) object { return object{"$ref": "#/components/headers/" + name} }
+
+func headers() object {
+	out := make(object)
+	for name, about := range map[string]string{
+		"X-Request-Id":     "Finds the request in the server's log.",
+		"WWW-Authenticate": "The challenge of RFC 6750 section 3.",
+		"Retry-After":      "When to ask again, in seconds.",
+		"Location":         "The address of the new token.",
+		"ETag":             "Of the document as it is now.",
+		"X-Auth-Client-Id": "Whom the token speaks for.",
+		"X-Auth-Role":      "The role of the token.",
+		"X-Auth-Tags":      "The tags of the token, joined with commas; empty without any.",
+		"X-Auth-Token-Id":  "The id of the token.",
+	} {
+		out[name] = object{"description": about, "required": true, "schema": object{"type": "string"}}
+	}
+	return out
+}
+
+func successHeaders(r Route) object {
+	names := []string{"X-Request-Id"}
+	switch {
+	case r.Permission == Presented:
+		names = append(names, "X-Auth-Client-Id", "X-Auth-Role", "X-Auth-Tags", "X-Auth-Token-Id")
+	case r.raw != nil:
+		names = append(names, "ETag")
+	case r.Path == "/api/v1/tokens" && r.Status == http.StatusCreated:
+		names = append(names, "Location")
+	}
+	out := make(object)
+	for _, name := range names {
+		out[name] = headerRef(name)
+	}
+	return out
 }
 
 func parametersOf(r Route) []object {
@@ -117,98 +213,34 @@ func parametersOf(r Route) []object {
 		out = append(out, object{"in": "path", "name": name, "required": true, "schema": object{"type": "string"}})
 	}
 	for _, p := range r.Query {
-		out = append(out, object{"in": "query", "name": p.Name, "description": p.About, "schema": object{"type": "string"}})
+		out = append(out, p.describe("query"))
 	}
 	for _, p := range r.Headers {
-		out = append(out, object{"in": "header", "name": p.Name, "description": p.About, "schema": object{"type": "string"}})
+		out = append(out, p.describe("header"))
+	}
+	return out
+}
+
+func (p Parameter) describe(in string) object {
+	schema := object{"type": "string"}
+	switch {
+	case len(p.Values) > 0:
+		schema["enum"] = p.Values
+	case p.Name == "limit":
+		schema = object{"type": "integer", "minimum": 1, "maximum": 500, "default": 50}
+	}
+	out := object{"in": in, "name": p.Name, "description": p.About, "schema": schema}
+	if p.Repeats {
+		out["schema"] = object{"type": "array", "items": schema}
 	}
 	return out
 }
 
 // operationID is the method and the words of the path, which is unique.
-func operationID(r Route) string {
-	id := strings.ToLower(r.Method)
-	if id == "" {
-		id = "any"
-	}
-	for _, word := range strings.FieldsFunc(strings.TrimPrefix(r.Path, "/api/v1"), func(c rune) bool { return strings.ContainsRune("/{}.-_", c) }) {
+func operationID(method, path string) string {
+	id := strings.ToLower(method)
+	for _, word := range strings.FieldsFunc(strings.TrimPrefix(path, "/api/v1"), func(c rune) bool { return strings.ContainsRune("/{}.-_", c) }) {
 		id += strings.ToUpper(word[:1]) + word[1:]
 	}
 	return id
-}
-
-// schema describes a type; structs are named once and referred to.
-func (d *describer) schema(t reflect.Type) object {
-	switch t {
-	case reflect.TypeFor[time.Time]():
-		return object{"type": "string", "format": "date-time"}
-	case reflect.TypeFor[api.Secret]():
-		return object{"type": "string", "format": "password"}
-	}
-	switch t.Kind() {
-	case reflect.Pointer:
-		return nullable(d.schema(t.Elem()))
-	case reflect.Slice:
-		return object{"type": "array", "items": d.schema(t.Elem())}
-	case reflect.Map:
-		return object{"type": "object", "additionalProperties": d.schema(t.Elem())}
-	case reflect.Struct:
-		if _, done := d.schemas[t.Name()]; !done {
-			d.schemas[t.Name()] = nil // a type that refers to itself ends here
-			d.schemas[t.Name()] = d.structure(t)
-		}
-		return object{"$ref": "#/components/schemas/" + t.Name()}
-	case reflect.Bool:
-		return object{"type": "boolean"}
-	case reflect.Int, reflect.Uint64:
-		return object{"type": "integer"}
-	default:
-		return object{"type": "string"}
-	}
-}
-
-func nullable(schema object) object {
-	if kind, ok := schema["type"]; ok {
-		schema["type"] = []any{kind, "null"}
-		return schema
-	}
-	return object{"anyOf": []object{schema, {"type": "null"}}}
-}
-
-func (d *describer) structure(t reflect.Type) object {
-	properties, required := make(object), []string{}
-	for _, f := range members(t) {
-		name, options, _ := strings.Cut(f.Tag.Get("json"), ",")
-		properties[name] = d.schema(f.Type)
-		if options != "omitempty" {
-			required = append(required, name)
-		}
-	}
-	slices.Sort(required)
-	out := object{"type": "object", "properties": properties}
-	if len(required) > 0 {
-		out["required"] = required
-	}
-	if d.inputs[t] {
-		out["additionalProperties"] = false
-	}
-	return out
-}
-
-func hasRequired(t reflect.Type) bool {
-	return slices.ContainsFunc(members(t), func(f reflect.StructField) bool {
-		return !strings.HasSuffix(f.Tag.Get("json"), ",omitempty")
-	})
-}
-
-// members are the fields of a struct and of those it embeds.
-func members(t reflect.Type) []reflect.StructField {
-	var out []reflect.StructField
-	for _, f := range reflect.VisibleFields(t) {
-		if f.Anonymous || f.Tag.Get("json") == "" {
-			continue
-		}
-		out = append(out, f)
-	}
-	return out
 }

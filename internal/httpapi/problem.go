@@ -47,7 +47,7 @@ func (a *API) refuse(w http.ResponseWriter, r *http.Request, err error) {
 	default:
 		wait = fill(&p, err)
 		if p.Status == http.StatusUnauthorized {
-			_, challenge := edge.Challenge(liveset.ClassMissing, edge.Credential{})
+			_, challenge := edge.Challenge(liveset.ClassMissing, edge.Credential{}, "")
 			w.Header().Set("WWW-Authenticate", challenge)
 		}
 		if p.Status >= http.StatusInternalServerError {
@@ -66,7 +66,11 @@ func (a *API) refuse(w http.ResponseWriter, r *http.Request, err error) {
 // fill tells a refused credential: all invalid tokens read alike.
 func (v *verdictError) fill(w http.ResponseWriter, p *api.Problem) time.Duration {
 	class := v.verdict.Reason.Class()
-	status, challenge := edge.Challenge(class, v.cred)
+	var missing authority.Role
+	if v.verdict.Reason == liveset.RoleInsufficient {
+		missing = authority.RoleAdmin // the one role that a route asks for
+	}
+	status, challenge := edge.Challenge(class, v.cred, missing)
 	if challenge != "" {
 		w.Header().Set("WWW-Authenticate", challenge)
 	}

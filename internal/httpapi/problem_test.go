@@ -11,12 +11,16 @@ import (
 	"mintmark/internal/authority"
 )
 
-func TestEveryKindOfFailureHasItsStatus(t *testing.T) {
-	h := newHouse(t)
-	want := map[authority.Kind]int{
+func statusOfKind() map[authority.Kind]int {
+	return map[authority.Kind]int{
 		authority.Internal: 500, authority.Invalid: 400, authority.Unauthenticated: 401, authority.Forbidden: 403, authority.StepUp: 403,
 		authority.NotFound: 404, authority.Conflict: 409, authority.Throttled: 429, authority.Unavailable: 503, authority.Full: 507,
 	}
+}
+
+func TestEveryKindOfFailureHasItsStatus(t *testing.T) {
+	h := newHouse(t)
+	want := statusOfKind()
 	for _, kind := range authority.Kinds() {
 		t.Run(kind.Error(), func(t *testing.T) {
 			cause := errors.New("open /srv/tokens.json: hidden cause")

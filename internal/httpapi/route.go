@@ -17,11 +17,15 @@ const (
 	Administrator Permission = iota // the zero value is the strictest
 	AnyToken                        // any valid API token or login token
 	Anyone                          // no credential needed
+	Presented                       // the token that is presented is what is asked about
 )
 
-// Parameter is a query parameter or a header field that a route takes.
+// Parameter is a query parameter or a header field that a route takes. Values
+// are all that it can have, when they are few; Repeats: it may be there twice.
 type Parameter struct {
 	Name, About string
+	Values      []string
+	Repeats     bool
 }
 
 // Route is one line of the table.
@@ -34,6 +38,7 @@ type Route struct {
 	Form       bool // the body may be a form
 	Query      []Parameter
 	Headers    []Parameter
+	Refuses    []string     // codes of its own rules; see [Route.Refusals]
 	in, out    reflect.Type // nil for routes that serve themselves
 	answer     func(*call) (any, error)
 	raw        http.HandlerFunc

@@ -72,11 +72,105 @@ func TestOnlyAdministratorsPassWhereOneIsNeeded(t *testing.T) {
 				if a.status != http.StatusForbidden {
 					t.Errorf("%d %s", a.status, a.body)
 				}
-				if got := a.header.Get("WWW-Authenticate"); !strings.Contains(got, `error="insufficient_scope"`) {
+				if got := a.header.Get("WWW-Authenticate"); !strings.Contains(got, `error="insufficient_scope"`) || !strings.Contains(got, `scope="admin"`) {
 					t.Errorf("challenge %q", got)
 				}
 			}
 		})
+	}
+}
+
+// Every route, every caller and every way to be refused before a rule is asked,
+// from the table. A body that is no object stops whoever is let in.
+func TestEveryRouteMeetsEveryCallerAsTheTableSays(t *testing.T) {
+	h := newHouse(t)
+	login := h.signIn().Token.Unsafe()
+	callers := []struct {
+		name, token  string
+		socket       bool
+		known, admin bool
+	}{
+		{name: "nobody"},
+		{name: "forged", token: "eyJhbGciOiJub25lIn0.e30."},
+		{name: "user", token: h.user.Text.Unsafe(), known: true},
+		{name: "verifier", token: h.verifier.Text.Unsafe(), known: true},
+		{name: "admin", token: h.admin.Text.Unsafe(), known: true, admin: true},
+		{name: "login", token: login, known: true, admin: true},
+		{name: "operator", socket: true, known: true, admin: true},
+	}
+	for _, r := range h.api.Routes() {
+		if r.Permission == httpapi.Presented {
+			continue // the door has tests of its own
+		}
+		public := strings.HasSuffix(r.Path, ".json")
+		for _, c := range callers {
+			t.Run(r.Method+r.Path+" as "+c.name, func(t *testing.T) {
+				h.t = t
+				handler := h.handler
+				if c.socket {
+					handler = h.socket
+				}
+				send := func(method, query, body string, want int, code string) {
+					t.Helper()
+					a := h.ask(handler, request{method: method, path: place(r.Path) + query, token: c.token, body: body})
+					if a.status != want || code != "" && h.problem(a).Code != code {
+						t.Errorf("%s%s with %d bytes: %d %.200s, want %d %s", method, query, len(body), a.status, a.body, want, code)
+					}
+				}
+				in, why := 0, ""
+				switch {
+				case r.Permission == httpapi.Anyone || r.Permission == httpapi.AnyToken && c.known || c.admin:
+				case c.known:
+					in, why = 403, api.CodeTokenInsufficient
+				case c.token != "":
+					in, why = 401, api.CodeTokenInvalid
+				default:
+					in, why = 401, api.CodeTokenMissing
+				}
+				or := func(status int, code string) (int, string) {
+					if public && status != 405 {
+						return 200, "" // these look at no body and no query
+					}
+					if in != 0 {
+						return in, why
+					}
+					return status, code
+				}
+				status, code := or(400, api.CodeBodyMalformed)
+				send(r.Method, "", "[]", status, code)
+				status, code = or(413, api.CodeBodyTooLarge)
+				send(r.Method, "", `{"a":"`+strings.Repeat("a", 64<<10)+`"}`, status, code)
+				status, code = or(400, api.CodeQuery)
+				send(r.Method, "?surely=not", "", status, code)
+				send(r.Method, "?access_token=x", "", 400, "")
+				send("PATCH", "", "[]", 405, api.CodeMethod)
+			})
+		}
+		h.t = t
+	}
+}
+
+func TestNoPageOfAnotherOriginChangesAnything(t *testing.T) {
+	h := newHouse(t)
+	for _, r := range h.api.Routes() {
+		if r.Method == "GET" || r.Permission == httpapi.Presented {
+			continue
+		}
+		for name, header := range map[string]http.Header{
+			"fetch metadata": {"Sec-Fetch-Site": {"cross-site"}},
+			"same site":      {"Sec-Fetch-Site": {"same-site"}},
+			"origin":         {"Origin": {"https://evil.example"}},
+			"null origin":    {"Origin": {"null"}},
+		} {
+			a := h.do(request{method: r.Method, path: place(r.Path), token: h.admin.Text.Unsafe(), header: header, body: "[]"})
+			if a.status != http.StatusForbidden || h.problem(a).Code != api.CodeOrigin {
+				t.Errorf("%s %s, %s: %d %s", r.Method, r.Path, name, a.status, a.body)
+			}
+		}
+		own := h.do(request{method: r.Method, path: place(r.Path), token: h.admin.Text.Unsafe(), header: http.Header{"Sec-Fetch-Site": {"same-origin"}}, body: "[]"})
+		if own.status != http.StatusBadRequest {
+			t.Errorf("%s %s from its own origin: %d", r.Method, r.Path, own.status)
+		}
 	}
 }
 

@@ -98,8 +98,13 @@ func (a *API) openAPI(w http.ResponseWriter, r *http.Request) {
 	publish(w, r, mediaJSON, a.description)
 }
 
-// publish answers what anyone may have and keep for a while.
+// publish answers what anyone may have and keep for a while: whole, or as not
+// modified. No other condition is looked at (RFC 9110 sections 13.1.1 and 14.2
+// let a server leave them), so there are no other statuses.
 func publish(w http.ResponseWriter, r *http.Request, media string, body []byte) {
+	for _, name := range []string{"Range", "If-Range", "If-Match", "If-Unmodified-Since"} {
+		r.Header.Del(name)
+	}
 	sum := sha256.Sum256(body)
 	h := w.Header()
 	h.Set("Content-Type", media)

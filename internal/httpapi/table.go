@@ -3,6 +3,8 @@ package httpapi
 import (
 	"net/http"
 	"slices"
+
+	"mintmark/api"
 )
 
 // table is every route there is.
@@ -15,6 +17,7 @@ func (a *API) loginRoutes() []Route {
 		does(Route{
 			Method: http.MethodPost, Path: "/api/v1/signIn", Permission: Anyone, Form: true,
 			Summary: "Sign an administrator in: a name and a password become a login token.",
+			Refuses: []string{"request.invalid", "login.refused", "login.paused", "login.busy"},
 		}, a.signIn),
 		does(Route{
 			Method: http.MethodPost, Path: "/api/v1/signOut", Permission: AnyToken,
@@ -33,57 +36,76 @@ func (a *API) tokenRoutes() []Route {
 		does(Route{
 			Method: http.MethodGet, Path: "/api/v1/tokens", Summary: "List tokens, page by page.",
 			Query: []Parameter{
-				{"q", "Prefix of a client ID, an id or a tag."},
-				{"role", "admin, user or verifier."},
-				{"state", "active, expired, revoked, deleted or all; without it, all but deleted."},
-				{"tag", "A tag that the token carries."},
-				{"client_id", "The exact client ID."},
-				{"expiring", "A duration such as 14d: tokens that end within it."},
-				{"sort", "client_id, role, created_at, expires_at or last_used_at."},
-				{"dir", "asc or desc."},
-				{"limit", "Tokens of a page, 1 to 500; 50 without it."},
-				{"cursor", "next_cursor of the page before."},
+				{Name: "q", About: "Prefix of a client ID, an id or a tag."},
+				{Name: "role", About: "The role of the token.", Values: []string{"admin", "user", "verifier"}},
+				{Name: "state", About: "Without it, all but deleted.", Values: []string{"active", "expired", "revoked", "deleted", "all"}},
+				{Name: "tag", About: "A tag that the token carries."},
+				{Name: "client_id", About: "The exact client ID."},
+				{Name: "expiring", About: "A duration such as 14d: tokens that end within it."},
+				{Name: "sort", About: "client_id without it; what is not there comes last.", Values: []string{"client_id", "role", "created_at", "expires_at", "last_used_at"}},
+				{Name: "dir", About: "asc without it.", Values: []string{"asc", "desc"}},
+				{Name: "limit", About: "Tokens of a page, 1 to 500; 50 without it."},
+				{Name: "cursor", About: "next_cursor of the page before."},
 			},
+			Refuses: []string{"request.invalid"},
 		}, a.listTokens),
 		does(Route{
 			Method: http.MethodPost, Path: "/api/v1/tokens", Summary: "Create a token; the answer holds its text.",
 			Status:  http.StatusCreated,
-			Headers: []Parameter{{"Idempotency-Key", "A repeat within a day answers as the first call did."}},
+			Headers: []Parameter{{Name: "Idempotency-Key", About: "A repeat within a day answers as the first call did."}},
+			Refuses: []string{
+				"request.invalid", api.CodeHeader, "idempotency_key.form", "idempotency_key.reused", "token.not_found", "token.expired", "token.deleted", "token.revoked",
+			},
 		}, a.createToken),
 		does(Route{
 			Method: http.MethodGet, Path: "/api/v1/tokens/find", Summary: "Find the one token that a name stands for.",
 			Query: []Parameter{
-				{"name", "An id, a prefix of one, or a client ID."},
-				{"deleted", "true looks among deleted tokens, false among all others."},
+				{Name: "name", About: "An id, a prefix of one, or a client ID."},
+				{Name: "deleted", About: "true looks among deleted tokens, false among all others.", Values: flagValues()},
 			},
+			Refuses: []string{"request.invalid", "token.not_found", "token.ambiguous"},
 		}, a.findToken),
-		does(Route{Method: http.MethodGet, Path: one, Summary: "Read a token's record."}, a.readToken),
+		does(Route{Method: http.MethodGet, Path: one, Summary: "Read a token's record.", Refuses: []string{"token.not_found"}}, a.readToken),
 		does(Route{
 			Method: http.MethodDelete, Path: one, Summary: "Revoke a token at once; repeating it changes nothing.",
-			Query: []Parameter{{"leaked", "true deletes for good: no restore."}},
+			Query:   []Parameter{{Name: "leaked", About: "true deletes for good: no restore.", Values: flagValues()}},
+			Refuses: []string{"request.invalid", "token.not_found"},
 		}, a.deleteToken),
-		does(Route{Method: http.MethodPost, Path: one + "/reveal", Summary: "Show a token's text again."}, a.revealToken),
-		does(Route{Method: http.MethodPost, Path: one + "/restore", Summary: "Undo a delete within its grace."}, a.restoreToken),
-		does(Route{Method: http.MethodPost, Path: "/api/v1/explain", Summary: "Tell every check of a token and what it compared."}, a.explain),
+		does(Route{
+			Method: http.MethodPost, Path: one + "/reveal", Summary: "Show a token's text again.",
+			Refuses: []string{"token.not_found", "token.copy_forbidden", api.CodeStepUp, "token.expired", "token.deleted", "token.revoked"},
+		}, a.revealToken),
+		does(Route{
+			Method: http.MethodPost, Path: one + "/restore", Summary: "Undo a delete within its grace.",
+			Refuses: []string{"token.not_found", "token.revoked", "token.deleted_for_good", "token.restore_ended"},
+		}, a.restoreToken),
+		does(Route{
+			Method: http.MethodPost, Path: "/api/v1/explain", Summary: "Tell every check of a token and what it compared.",
+			Refuses: []string{"request.invalid"},
+		}, a.explain),
 	}
 }
 
 func (a *API) keyRoutes() []Route {
 	return []Route{
 		does(Route{Method: http.MethodGet, Path: "/api/v1/keys", Summary: "List every key, newest first."}, a.listKeys),
-		does(Route{Method: http.MethodPost, Path: "/api/v1/keys/reset", Summary: "End every token and every login at once, and begin with new keys."}, a.resetKeys),
+		does(Route{
+			Method: http.MethodPost, Path: "/api/v1/keys/reset", Summary: "End every token and every login at once, and begin with new keys.",
+			Refuses: []string{"request.invalid", api.CodeStepUp, "keyring.unwritable"},
+		}, a.resetKeys),
 		does(Route{
 			Method: http.MethodGet, Path: "/api/v1/audit", Summary: "Read the audit log, newest first.",
 			Query: []Parameter{
-				{"before", "next_before of the page before."},
-				{"limit", "Entries of a page, 1 to 500; 50 without it."},
-				{"actor", "The exact name of who did it."},
-				{"target", "The exact id or label of what it was done to."},
-				{"action", "An action, or a group of them with a final dot."},
-				{"outcome", "ok or refused."},
-				{"since", "From this time on."},
-				{"until", "Before this time."},
+				{Name: "before", About: "next_before of the page before."},
+				{Name: "limit", About: "Entries of a page, 1 to 500; 50 without it."},
+				{Name: "actor", About: "The exact name of who did it."},
+				{Name: "target", About: "The exact id or label of what it was done to."},
+				{Name: "action", About: "An action, or a group of them with a final dot."},
+				{Name: "outcome", About: "How it ended.", Values: []string{"ok", "refused"}},
+				{Name: "since", About: "From this time on."},
+				{Name: "until", About: "Before this time."},
 			},
+			Refuses: []string{"request.invalid"},
 		}, a.listEvents),
 		does(Route{Method: http.MethodGet, Path: "/api/v1/status", Summary: "Tell how the server stands, problems first."}, a.status),
 	}
@@ -93,43 +115,75 @@ func (a *API) configRoutes() []Route {
 	const property = "/api/v1/config/properties/{name}"
 	return []Route{
 		does(Route{Method: http.MethodGet, Path: "/api/v1/config", Summary: "List every property with its running, applied and staged value."}, a.readConfig),
-		does(Route{Method: http.MethodPut, Path: property, Summary: "Stage a property; nothing runs differently yet."}, a.setProperty),
-		does(Route{Method: http.MethodDelete, Path: property, Summary: "Stage that a property is unset."}, a.unsetProperty),
-		does(Route{Method: http.MethodGet, Path: "/api/v1/config/diff", Summary: "Validate all that is staged and show the difference."}, a.diffConfig),
-		does(Route{Method: http.MethodPost, Path: "/api/v1/config/apply", Summary: "Apply all that is staged."}, a.applyConfig),
-		does(Route{Method: http.MethodPost, Path: "/api/v1/config/discard", Summary: "Drop all that is staged."}, a.discardConfig),
-		does(Route{Method: http.MethodPost, Path: "/api/v1/config/rollback", Summary: "Stage what brings an earlier revision back."}, a.rollbackConfig),
+		does(Route{
+			Method: http.MethodPut, Path: property, Summary: "Stage a property; nothing runs differently yet.",
+			Refuses: []string{"config.no_home", "config.invalid", "property.unknown", "config.unwritable"},
+		}, a.setProperty),
+		does(Route{
+			Method: http.MethodDelete, Path: property, Summary: "Stage that a property is unset.",
+			Refuses: []string{"config.no_home", "property.unknown", "config.unwritable"},
+		}, a.unsetProperty),
+		does(Route{
+			Method: http.MethodGet, Path: "/api/v1/config/diff", Summary: "Validate all that is staged and show the difference.",
+			Refuses: []string{"config.no_home", "config.invalid"},
+		}, a.diffConfig),
+		does(Route{
+			Method: http.MethodPost, Path: "/api/v1/config/apply", Summary: "Apply all that is staged.",
+			Refuses: []string{"config.no_home", "config.invalid", "config.revision", "config.unwritable", "store.both", "store.unusable"},
+		}, a.applyConfig),
+		does(Route{
+			Method: http.MethodPost, Path: "/api/v1/config/discard", Summary: "Drop all that is staged.",
+			Refuses: []string{"config.no_home", "config.unwritable"},
+		}, a.discardConfig),
+		does(Route{
+			Method: http.MethodPost, Path: "/api/v1/config/rollback", Summary: "Stage what brings an earlier revision back.",
+			Refuses: []string{"config.no_home", "config.no_revision", "config.invalid", "config.unwritable"},
+		}, a.rollbackConfig),
 	}
 }
 
 func (a *API) adminRoutes() []Route {
+	const one = "/api/v1/admins/{name}"
 	return []Route{
 		does(Route{Method: http.MethodGet, Path: "/api/v1/admins", Summary: "List the administrators."}, a.listAdmins),
-		does(Route{Method: http.MethodPost, Path: "/api/v1/admins", Summary: "Add an administrator.", Status: http.StatusCreated}, a.createAdmin),
-		does(Route{Method: http.MethodPost, Path: "/api/v1/admins/{name}/password", Summary: "Give an administrator a new password and end its logins."}, a.resetPassword),
-		does(Route{Method: http.MethodPost, Path: "/api/v1/admins/{name}/unlock", Summary: "Lift the pause after failed sign-ins."}, a.unlockAdmin),
+		does(Route{
+			Method: http.MethodPost, Path: "/api/v1/admins", Summary: "Add an administrator.", Status: http.StatusCreated,
+			Refuses: []string{"request.invalid", api.CodeStepUp, "admin.exists", "login.busy"},
+		}, a.createAdmin),
+		does(Route{
+			Method: http.MethodPost, Path: one + "/password", Summary: "Give an administrator a new password and end its logins.",
+			Refuses: []string{"request.invalid", api.CodeStepUp, "admin.not_found", "login.busy"},
+		}, a.resetPassword),
+		does(Route{
+			Method: http.MethodPost, Path: one + "/unlock", Summary: "Lift the pause after failed sign-ins.",
+			Refuses: []string{"username.form", "admin.not_found"},
+		}, a.unlockAdmin),
 	}
 }
+
+// flagValues are what a parameter takes that is on or off.
+func flagValues() []string { return []string{"true", "false"} }
 
 func (a *API) publicRoutes() []Route {
 	return []Route{
 		serves(Route{
 			Method: http.MethodGet, Path: "/.well-known/jwks.json", Permission: Anyone,
-			Summary: "Publish the keys that verify tokens (RFC 7517).",
+			Summary: "Publish the keys that verify tokens (RFC 7517).", Refuses: []string{"store.unavailable"},
 		}, "application/jwk-set+json", a.keySet),
 		does(Route{
 			Method: http.MethodGet, Path: "/.well-known/oauth-authorization-server", Permission: Anyone,
 			Summary: "Describe the authority to OAuth libraries (RFC 8414).",
 		}, a.metadata),
 		does(Route{Method: http.MethodGet, Path: "/healthz", Permission: Anyone, Summary: "Tell that the process answers."}, a.alive),
-		does(Route{Method: http.MethodGet, Path: "/readyz", Permission: Anyone, Summary: "Tell whether verdicts are answered."}, a.ready),
+		does(Route{Method: http.MethodGet, Path: "/readyz", Permission: Anyone, Summary: "Tell whether verdicts are answered.", Refuses: []string{api.CodeNotReady}}, a.ready),
 		serves(Route{
-			Path: "/auth/verify", Permission: AnyToken, Summary: "Forward-auth: tell a proxy whether a token is allowed.",
+			Path: "/auth/verify", Permission: Presented, Summary: "Forward-auth: tell a proxy whether a token is allowed.",
+			Refuses: []string{"demand.invalid"},
 			Query: []Parameter{
-				{"role", "The role that is needed."},
-				{"tag", "A tag that is needed; may be repeated."},
-				{"client_id", "The client ID that is needed."},
-				{"audience", "The audience that is needed; may be repeated."},
+				{Name: "role", About: "The role that is needed; user without it.", Values: []string{"user", "admin"}},
+				{Name: "tag", About: "A tag that is needed; may be repeated.", Repeats: true},
+				{Name: "client_id", About: "The client ID that is needed."},
+				{Name: "audience", About: "The audience that is needed, one of the server's own."},
 			},
 		}, "", a.Verify.ServeHTTP),
 		serves(Route{

@@ -51,8 +51,8 @@ func (a *API) listTokens(c *call, _ none) (api.TokenList, error) {
 
 func (a *API) createToken(c *call, in api.CreateToken) (api.IssuedToken, error) {
 	keys := c.request.Header.Values("Idempotency-Key")
-	if len(keys) > 1 {
-		return api.IssuedToken{}, &fault{http.StatusBadRequest, api.CodeHeader, "There is more than one Idempotency-Key field."}
+	if len(keys) > 1 || len(keys) == 1 && keys[0] == "" {
+		return api.IssuedToken{}, &fault{http.StatusBadRequest, api.CodeHeader, "There is one Idempotency-Key field, and it is not empty."}
 	}
 	r, err := requestOf(in)
 	if err != nil {

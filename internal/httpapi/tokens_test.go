@@ -195,6 +195,26 @@ func TestMembersThatTheServerSetsCannotBeWritten(t *testing.T) {
 	}
 }
 
+func TestNoMemberIsNull(t *testing.T) {
+	h := newHouse(t)
+	for _, member := range []string{"role", "tags", "audience", "expires_at", "lifetime", "description", "contact", "allowed_addresses"} {
+		body := `{"client_id":"a","role":"user","` + member + `": null }`
+		if member == "role" {
+			body = `{"client_id":"a","role":null}`
+		}
+		a := h.do(request{method: "POST", path: "/api/v1/tokens", token: h.admin.Text.Unsafe(), body: body})
+		if a.status != http.StatusBadRequest || h.problem(a).Code != api.CodeBodyMalformed || !strings.Contains(string(a.body), member) {
+			t.Errorf("%s: %d %s", member, a.status, a.body)
+		}
+	}
+	for _, member := range []string{`"tags":[null]`, `"audience":[null]`, `"allowed_addresses":[null]`} {
+		a := h.do(request{method: "POST", path: "/api/v1/tokens", token: h.admin.Text.Unsafe(), body: `{"client_id":"a","role":"user",` + member + `}`})
+		if a.status != http.StatusBadRequest {
+			t.Errorf("%s: %d %s", member, a.status, a.body)
+		}
+	}
+}
+
 func TestARepeatedCreateAnswersAsTheFirstDid(t *testing.T) {
 	h := newHouse(t)
 	c, in := h.asAdmin(), api.CreateToken{ClientID: "once", Role: "user"}
@@ -217,6 +237,20 @@ func TestARepeatedCreateAnswersAsTheFirstDid(t *testing.T) {
 	})
 	if a.status != http.StatusBadRequest {
 		t.Errorf("two keys: %d", a.status)
+	}
+	for name, key := range map[string]string{"empty": "", "long": strings.Repeat("k", 256), "not printable": "a\tb"} {
+		a := h.ask(h.handler, request{
+			method: "POST", path: "/api/v1/tokens", token: h.admin.Text.Unsafe(), body: `{"client_id":"a","role":"user"}`,
+			header: http.Header{"Idempotency-Key": {key}},
+		})
+		if a.status != http.StatusBadRequest {
+			t.Errorf("a key that is %s: %d %s", name, a.status, a.body)
+		}
+	}
+	must(t, c.DeleteToken(t.Context(), one.ID, false))
+	in.Role = "user"
+	if _, err := c.CreateToken(t.Context(), in, "key-1"); refused(t, err).Code != "token.deleted" {
+		t.Errorf("a repeat after the delete: %v", err)
 	}
 }
 

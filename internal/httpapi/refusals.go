@@ -1,0 +1,118 @@
+package httpapi
+
+import (
+	"net/http"
+	"slices"
+
+	"mintmark/api"
+)
+
+// Refusal is one way in which the API says no: a stable code, the status that it
+// always comes with, and what it means.
+type Refusal struct {
+	Code   string
+	Status int
+	Means  string
+}
+
+// Refusals lists every code that a problem document of the API can have, by
+// status. No code is ever given another status or meaning.
+func Refusals() []Refusal {
+	return []Refusal{
+		{"request.invalid", 400, "Members or parameters are at fault; errors names each."},
+		{api.CodeQuery, 400, "The query is malformed, or names a parameter that is unknown or there twice."},
+		{api.CodeBodyMalformed, 400, "The body is not one JSON object with known members, each once and none null."},
+		{api.CodeHeader, 400, "A header field is empty or there twice."},
+		{api.CodeCredentialMalformed, 400, "The token is sent twice, in a list, in the URL or in another form (RFC 6750); 401 at /auth/verify."},
+		{"idempotency_key.form", 400, "The Idempotency-Key is longer than 255 characters or not printable."},
+		{"username.form", 400, "That can be nobody's user name."},
+		{"config.invalid", 400, "Staged values are at fault; errors names each property."},
+		{"store.unusable", 400, "The file that was named cannot be a token file."},
+
+		{api.CodeTokenMissing, 401, "No token was sent."},
+		{api.CodeTokenInvalid, 401, "The token is none, not ours, ended or deleted; all read alike."},
+		{"login.refused", 401, "The user name and the password do not match."},
+
+		{api.CodeTokenInsufficient, 403, "The token is good, and this is not for it."},
+		{api.CodeStepUp, 403, "The password was entered too long ago; sign in again."},
+		{api.CodeOrigin, 403, "A page of another origin sent this."},
+		{"token.copy_forbidden", 403, "Policy does not let this caller copy a token."},
+		{"demand.invalid", 403, "The door demands what no token can have."},
+
+		{api.CodePathUnknown, 404, "There is nothing at this address."},
+		{"token.not_found", 404, "There is no such token."},
+		{"admin.not_found", 404, "There is no such administrator."},
+		{"property.unknown", 404, "There is no such property."},
+		{"config.no_revision", 404, "The history does not hold that revision."},
+
+		{api.CodeMethod, 405, "The address does not answer this method; Allow names those it does."},
+
+		{"token.ambiguous", 409, "More than one token has that name."},
+		{"token.expired", 409, "The token has ended."},
+		{"token.deleted", 409, "The token is deleted."},
+		{"token.revoked", 409, "A reset of the signing secret ended the token."},
+		{"token.deleted_for_good", 409, "The token was deleted as leaked."},
+		{"token.restore_ended", 409, "The time to restore the token is over."},
+		{"idempotency_key.reused", 409, "The Idempotency-Key was used for another request."},
+		{"admin.exists", 409, "There is an administrator of that name."},
+		{"config.no_home", 409, "A server without installation directory has nothing to stage in."},
+		{"config.revision", 409, "The configuration has another revision by now."},
+		{"store.both", 409, "The new store holds a token of the old one."},
+
+		{api.CodeBodyTooLarge, 413, "The body is larger than 64 KiB."},
+		{api.CodeMediaType, 415, "The body is not of a media type that is taken here."},
+
+		{"login.paused", 429, "Too many failed sign-ins; Retry-After says how long."},
+
+		{api.CodeInternal, 500, "A fault of the server; its log has the request id."},
+
+		{api.CodeStateUnknown, 503, "The state of the tokens is not known; unknown is never allowed."},
+		{api.CodeNotReady, 503, "The server does not answer verdicts yet."},
+		{api.CodeUnavailable, 503, "It is not known whether the change was made."},
+		{"request.cancelled", 503, "The request was given up; nothing was changed."},
+		{"store.unavailable", 503, "The store cannot be reached; nothing was changed."},
+		{"store.read_only", 503, "The store is read-only; nothing was changed."},
+		{"store.unknown", 503, "It is not known whether the change was stored."},
+		{"keyring.unwritable", 503, "The keyring cannot be written; nothing was changed."},
+		{"config.unwritable", 503, "The configuration cannot be written; nothing was changed."},
+		{"login.busy", 503, "Too many passwords are being checked."},
+
+		{"store.full", 507, "There is no space left where changes last; nothing was changed."},
+	}
+}
+
+// Refusals lists what the route can refuse with, by status: what the edge checks
+// before it, what every change can meet, and what its own rules say.
+func (r Route) Refusals() []Refusal {
+	codes := append([]string{api.CodeInternal, api.CodeCredentialMalformed}, r.Refuses...)
+	switch r.Permission {
+	case Administrator, AnyToken, Presented:
+		codes = append(codes, api.CodeTokenMissing, api.CodeTokenInvalid, api.CodeTokenInsufficient, api.CodeStateUnknown)
+	case Anyone:
+	}
+	if r.raw == nil {
+		codes = append(codes, api.CodeQuery, api.CodeBodyMalformed, api.CodeBodyTooLarge, api.CodeMediaType)
+	}
+	if r.Permission == Administrator || r.raw == nil && changes(r.Method) {
+		codes = append(codes, api.CodeUnavailable, "request.cancelled", "store.unavailable")
+	}
+	if r.raw == nil && changes(r.Method) {
+		codes = append(codes, api.CodeOrigin, "store.read_only", "store.unknown", "store.full")
+	}
+	var out []Refusal
+	for _, known := range Refusals() {
+		if !slices.Contains(codes, known.Code) {
+			continue
+		}
+		if r.Permission == Presented && known.Code == api.CodeCredentialMalformed {
+			known.Status = http.StatusUnauthorized // a proxy knows 401 and 403 only
+		}
+		out = append(out, known)
+	}
+	return out
+}
+
+// changes tells the methods that are not safe (RFC 9110 section 9.2.1).
+func changes(method string) bool {
+	return method != http.MethodGet && method != http.MethodHead
+}
