@@ -3,6 +3,7 @@ package jws
 import (
 	"encoding/json"
 	"errors"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -102,37 +103,30 @@ func list(items []string) string {
 }
 
 // ParseClaims reads a claims set strictly: types are exact, null is not absent,
-// dates are whole seconds in [0, 2^53). Members that we do not know are passed
-// over.
+// dates are whole seconds in [0, 2^53), and a claim of ours in another case is
+// refused. Members that we do not know are passed over.
 func ParseClaims(payload []byte) (Claims, error) {
 	members, err := object(payload)
 	if err != nil {
 		return Claims{}, faultf(ClaimsMalformed, "the claims are not strict JSON: %v", err)
 	}
 	var c Claims
-	for name, raw := range members {
+	texts := map[string]*string{"iss": &c.Issuer, "sub": &c.Subject, "client_id": &c.ClientID, "jti": &c.ID, "role": &c.Role}
+	dates := map[string]*NumericDate{"iat": &c.IssuedAt, "nbf": &c.NotBefore, "exp": &c.Expires}
+	for _, name := range slices.Sorted(maps.Keys(members)) {
+		raw := members[name]
 		var err error
-		switch name {
-		case "iss":
-			err = str(raw, &c.Issuer)
-		case "sub":
-			err = str(raw, &c.Subject)
-		case "client_id":
-			err = str(raw, &c.ClientID)
-		case "jti":
-			err = str(raw, &c.ID)
-		case "role":
-			err = str(raw, &c.Role)
-		case "aud":
+		switch {
+		case texts[name] != nil:
+			err = str(raw, texts[name])
+		case dates[name] != nil:
+			*dates[name], err = date(raw)
+		case name == "aud":
 			c.Audience, err = oneOrMany(raw)
-		case "tags":
+		case name == "tags":
 			c.Tags, err = many(raw)
-		case "iat":
-			c.IssuedAt, err = date(raw)
-		case "nbf":
-			c.NotBefore, err = date(raw)
-		case "exp":
-			c.Expires, err = date(raw)
+		case confusable(name, "iss", "sub", "client_id", "jti", "role", "iat", "nbf", "exp", "aud", "tags"):
+			err = errors.New("another case")
 		}
 		if err != nil {
 			return Claims{}, faultf(ClaimsMalformed, "the claim %s is malformed", name)
@@ -166,11 +160,11 @@ func many(raw json.RawMessage) ([]string, error) {
 // date reads a NumericDate. Fractions are refused: we never write one, and two
 // readers that round differently would differ on the end of a token.
 func date(raw json.RawMessage) (NumericDate, error) {
-	n, err := strconv.ParseInt(string(raw), 10, 64)
-	if err != nil || n < 0 || n >= 1<<53 || len(raw) == 0 || raw[0] == '+' || raw[0] == '-' {
+	n, err := strconv.ParseUint(string(raw), 10, 53)
+	if err != nil {
 		return NumericDate{}, errors.New("not a whole number of seconds")
 	}
-	return NumericDate{n, true}, nil
+	return NumericDate{int64(n), true}, nil
 }
 
 // Expect is what a verifier expects of claims.

@@ -2,11 +2,12 @@ package jws
 
 import (
 	"crypto/ecdsa"
-	"crypto/ed25519"
 	"crypto/elliptic"
 	"crypto/sha256"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"slices"
 )
 
 // JWK is a public key (RFC 7517 section 4). It has no place for a private
@@ -69,13 +70,16 @@ func MarshalSet(keys []JWK) []byte {
 // Set is a parsed JWK set.
 type Set struct{ keys map[string]*Verifier }
 
-// Verifier answers the key of a kid, or nil.
+// Verifier answers the key of a kid, or nil, which verifies nothing.
 func (s Set) Verifier(kid string) *Verifier { return s.keys[kid] }
 
 const maxSet = 64 << 10
 
-// ParseSet reads a set of public keys of our algorithms. A private member, a
-// kid that is missing or there twice, and a point off its curve are refused.
+// ParseSet reads a set of public keys (RFC 7517 section 5). A key of another
+// kind, algorithm or use than ours is passed over, so that a set may come to
+// hold kinds that we do not know. The whole set is refused for a secret in any
+// of its keys, a kid that is missing or there twice, a coordinate that is not
+// canonical or has another length, and a P-256 point off its curve.
 func ParseSet(data []byte) (Set, error) {
 	if len(data) > maxSet {
 		return Set{}, fmt.Errorf("a key set has at most %d bytes", maxSet)
@@ -85,8 +89,8 @@ func ParseSet(data []byte) (Set, error) {
 		return Set{}, err
 	}
 	var keys []json.RawMessage
-	if err := json.Unmarshal(members["keys"], &keys); err != nil {
-		return Set{}, fmt.Errorf("the set has no keys")
+	if err := json.Unmarshal(members["keys"], &keys); err != nil || keys == nil {
+		return Set{}, errors.New("the set has no array of keys")
 	}
 	set := Set{make(map[string]*Verifier, len(keys))}
 	for _, raw := range keys {
@@ -94,54 +98,93 @@ func ParseSet(data []byte) (Set, error) {
 		if err != nil {
 			return Set{}, err
 		}
-		if set.keys[kid] != nil {
+		if _, twice := set.keys[kid]; twice {
 			return Set{}, fmt.Errorf("kid %q is there twice", kid)
 		}
-		set.keys[kid] = v
+		set.keys[kid] = v // nil when it is passed over
 	}
 	return set, nil
 }
 
+// parseJWK answers the kid of a key and what it verifies with, nil when the key
+// is none of ours.
 func parseJWK(raw json.RawMessage) (string, *Verifier, error) {
 	members, err := object(raw)
 	if err != nil {
 		return "", nil, err
 	}
-	for _, private := range []string{"d", "p", "q", "dp", "dq", "qi", "oth", "k"} {
-		if _, there := members[private]; there {
-			return "", nil, fmt.Errorf("the set holds a private key")
+	for _, secret := range []string{"d", "p", "q", "dp", "dq", "qi", "oth", "k", "priv"} {
+		if _, there := members[secret]; there {
+			return "", nil, errors.New("the set holds a secret")
 		}
 	}
 	var k JWK
 	for name, into := range map[string]*string{"kty": &k.Kty, "crv": &k.Crv, "x": &k.X, "y": &k.Y, "use": &k.Use, "alg": &k.Alg, "kid": &k.Kid} {
 		if value, there := members[name]; there {
 			if err := str(value, into); err != nil {
-				return "", nil, fmt.Errorf("the member %s of a key is not a string", name)
+				return "", nil, errors.New("a member of a key is not a string")
 			}
 		}
 	}
-	if k.Kid == "" || k.Use != "" && k.Use != "sig" {
-		return "", nil, fmt.Errorf("a key has no kid or is not for signatures")
+	if k.Kid == "" || k.Kty == "" {
+		return "", nil, errors.New("a key has no kid or no kty")
+	}
+	verifies, err := verifies(members["key_ops"])
+	if err != nil || !verifies || k.Use != "" && k.Use != "sig" {
+		return k.Kid, nil, err
 	}
 	v, err := k.verifier()
 	return k.Kid, v, err
 }
 
-func (k JWK) verifier() (*Verifier, error) {
-	x, errX := encoding.DecodeString(k.X)
-	y, errY := encoding.DecodeString(k.Y)
-	if errX != nil || errY != nil {
-		return nil, fmt.Errorf("a coordinate of %q is not canonical base64url", k.Kid)
+// verifies reports whether the operations of a key, if it has any, are those of
+// signatures (RFC 7517 section 4.3).
+func verifies(raw json.RawMessage) (bool, error) {
+	if raw == nil {
+		return true, nil
 	}
+	ops, err := many(raw)
+	if err != nil {
+		return false, errors.New("the operations of a key are not an array of strings")
+	}
+	slices.Sort(ops)
+	if len(slices.Compact(slices.Clone(ops))) != len(ops) {
+		return false, errors.New("an operation of a key is there twice")
+	}
+	foreign := slices.ContainsFunc(ops, func(op string) bool { return op != "sign" && op != "verify" })
+	return slices.Contains(ops, "verify") && !foreign, nil
+}
+
+// verifier answers nil for a key of another kind or algorithm than ours.
+func (k JWK) verifier() (*Verifier, error) {
 	switch {
-	case k.Kty == "EC" && k.Crv == "P-256" && (k.Alg == "" || k.Alg == string(ES256)) && len(x) == scalarSize && len(y) == scalarSize:
-		point, err := ecdsa.ParseUncompressedPublicKey(elliptic.P256(), append(append([]byte{4}, x...), y...))
+	case k.Kty == "EC" && k.Crv == "P-256" && (k.Alg == "" || k.Alg == string(ES256)):
+		x, errX := coordinate(k.X)
+		y, errY := coordinate(k.Y)
+		if err := errors.Join(errX, errY); err != nil {
+			return nil, fmt.Errorf("the key %q: %w", k.Kid, err)
+		}
+		point, err := ecdsa.ParseUncompressedPublicKey(elliptic.P256(), slices.Concat([]byte{4}, x, y))
 		if err != nil {
 			return nil, fmt.Errorf("the key %q is no point of its curve", k.Kid)
 		}
 		return &Verifier{alg: ES256, ec: point}, nil
-	case k.Kty == "OKP" && k.Crv == "Ed25519" && (k.Alg == "" || k.Alg == string(EdDSA) || k.Alg == "Ed25519") && len(x) == ed25519.PublicKeySize && k.Y == "":
+	case k.Kty == "OKP" && k.Crv == "Ed25519" && (k.Alg == "" || k.Alg == string(EdDSA) || k.Alg == "Ed25519"):
+		x, err := coordinate(k.X)
+		if err != nil {
+			return nil, fmt.Errorf("the key %q: %w", k.Kid, err)
+		}
 		return &Verifier{alg: EdDSA, ed: x}, nil
 	}
-	return nil, fmt.Errorf("the key %q is none that is understood", k.Kid)
+	return nil, nil
+}
+
+// coordinate reads 32 bytes, with their leading zeros (RFC 7518 section
+// 6.2.1.2, RFC 8037 section 2).
+func coordinate(text string) ([]byte, error) {
+	c, err := decode(text)
+	if err != nil || len(c) != scalarSize {
+		return nil, fmt.Errorf("a coordinate is not the canonical base64url of %d bytes", scalarSize)
+	}
+	return c, nil
 }

@@ -12,7 +12,10 @@ package jws
 import (
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 
 	"mintmark/internal/strictjson"
@@ -91,7 +94,17 @@ func (v Verified) Payload() []byte { return v.payload }
 
 var encoding = base64.RawURLEncoding.Strict() //nolint:gochecknoglobals // an immutable encoding
 
-// Sign writes a compact JWS. The same arguments give the same bytes.
+// decode reads canonical base64url (RFC 7515 section 2, RFC 4648 section 3.5).
+// The library passes over line breaks, also when it is strict.
+func decode(text string) ([]byte, error) {
+	if strings.ContainsAny(text, "\r\n") {
+		return nil, errors.New("a line break stands in base64url")
+	}
+	return encoding.DecodeString(text)
+}
+
+// Sign writes a compact JWS. The same arguments give the same bytes. One that
+// Parse would find too large is not written.
 func Sign(k *SigningKey, h Header, payload []byte) (string, error) {
 	if h.Alg != k.alg {
 		return "", fmt.Errorf("the header says %s, the key is for %s", h.Alg, k.alg)
@@ -108,7 +121,11 @@ func Sign(k *SigningKey, h Header, payload []byte) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return input + "." + encoding.EncodeToString(signature), nil
+	token := input + "." + encoding.EncodeToString(signature)
+	if len(token) > MaxSize {
+		return "", fmt.Errorf("the token would have %d bytes, at most %d are read", len(token), MaxSize)
+	}
+	return token, nil
 }
 
 // Parse reads the form of a compact JWS: size, characters and dots before
@@ -122,7 +139,7 @@ func Parse(raw string) (Unverified, error) {
 		return Unverified{}, err
 	}
 	u := Unverified{input: raw[:second], payload: raw[first+1 : second], signature: raw[second+1:]}
-	text, err := encoding.DecodeString(raw[:first])
+	text, err := decode(raw[:first])
 	if err != nil {
 		return Unverified{}, faultf(Malformed, "the header is not canonical base64url")
 	}
@@ -178,6 +195,15 @@ func dots(raw string) (first, second int, err error) {
 	return at[0], at[1], nil
 }
 
+// refusedParameters point somewhere, change what is signed, or belong to
+// encryption; we understand no extension, so crit is among them (RFC 7515
+// section 4.1, RFC 7797 section 3, RFC 8725 section 3.10).
+func refusedParameters() []string {
+	return []string{
+		"jku", "jwk", "x5u", "x5c", "x5t", "x5t#S256", "crit", "b64", "zip", "enc", "cty", "epk", "apu", "apv", "p2s", "p2c", "iv", "tag",
+	}
+}
+
 func parseHeader(text []byte) (Header, error) {
 	members, err := object(text)
 	if err != nil {
@@ -185,23 +211,20 @@ func parseHeader(text []byte) (Header, error) {
 	}
 	var h Header
 	var alg string
-	for name, raw := range members {
-		switch name {
-		case "alg":
-			err = str(raw, &alg)
-		case "kid":
-			err = str(raw, &h.Kid)
-		case "typ":
-			err = str(raw, &h.Typ)
-		case "jku", "jwk", "x5u", "x5c", "x5t", "x5t#S256", "crit", "b64", "zip", "enc", "cty", "epk", "apu", "apv", "p2s", "p2c", "iv", "tag":
-			return Header{}, faultf(HeaderRefused, "the header parameter %s is refused", name)
-		default:
-			if confusable(name) {
-				return Header{}, faultf(HeaderRefused, "a header parameter is written in another case")
+	known := map[string]*string{"alg": &alg, "kid": &h.Kid, "typ": &h.Typ}
+	// In one order, so that a token with two faults always reads alike.
+	for _, name := range slices.Sorted(maps.Keys(members)) {
+		if into := known[name]; into != nil {
+			if err := str(members[name], into); err != nil {
+				return Header{}, faultf(Malformed, "the header parameter %s is not a string", name)
 			}
+			continue
 		}
-		if err != nil {
-			return Header{}, faultf(Malformed, "the header parameter %s is not a string", name)
+		if slices.Contains(refusedParameters(), name) {
+			return Header{}, faultf(HeaderRefused, "the header parameter %s is refused", name)
+		}
+		if confusable(name, "alg", "kid", "typ") || confusable(name, refusedParameters()...) {
+			return Header{}, faultf(HeaderRefused, "a header parameter is written in another case")
 		}
 	}
 	if h.Alg, err = ParseAlgorithm(alg); err != nil {
@@ -210,25 +233,26 @@ func parseHeader(text []byte) (Header, error) {
 	return h, nil
 }
 
-func confusable(name string) bool {
-	for _, known := range []string{"alg", "kid", "typ", "crit", "jku", "jwk", "x5u", "x5c", "zip", "enc", "cty", "b64"} {
-		if strings.EqualFold(name, known) {
-			return true
-		}
-	}
-	return false
+// confusable reports a name that a reader without regard to case would take
+// for one of the known.
+func confusable(name string, known ...string) bool {
+	return slices.ContainsFunc(known, func(k string) bool { return strings.EqualFold(name, k) })
 }
 
-// Verify checks the signature with the key that the caller found by kid.
+// Verify checks the signature with the key that the caller found by kid; nil is
+// no key and verifies nothing.
 func (u Unverified) Verify(v *Verifier) (Verified, error) {
+	if v == nil {
+		return Verified{}, faultf(KidRefused, "no key has the kid")
+	}
 	if u.header.Alg != v.alg {
 		return Verified{}, faultf(AlgorithmMismatch, "the header says %s, the key is for %s", u.header.Alg, v.alg)
 	}
-	signature, err := encoding.DecodeString(u.signature)
+	signature, err := decode(u.signature)
 	if err != nil {
 		return Verified{}, faultf(Malformed, "the signature is not canonical base64url")
 	}
-	payload, err := encoding.DecodeString(u.payload)
+	payload, err := decode(u.payload)
 	if err != nil {
 		return Verified{}, faultf(Malformed, "the payload is not canonical base64url")
 	}

@@ -14,6 +14,7 @@ import (
 	"fmt"
 	"io"
 	"math/big"
+	"slices"
 )
 
 // Algorithm is a JWS algorithm (RFC 7518 section 3.1, RFC 8037 section 3.1).
@@ -38,6 +39,7 @@ func ParseAlgorithm(s string) (Algorithm, error) {
 const (
 	scalarSize = 32
 	secretSize = 32
+	maxSecret  = 1 << 10
 )
 
 // SigningKey is one secret with its algorithm. It prints as "[secret]".
@@ -70,8 +72,9 @@ func GenerateKey(alg Algorithm, rand io.Reader) (*SigningKey, error) {
 	return nil, fmt.Errorf("the algorithm %q is unknown", string(alg))
 }
 
-// ParseSigningKey reads what UnsafeBytes gave. An HMAC secret that is short or
-// weak is refused (RFC 7518 section 3.2).
+// ParseSigningKey reads what UnsafeBytes gave, and nothing else: another
+// encoding of the same key is refused. An HMAC secret that is short or weak is
+// refused (RFC 7518 section 3.2).
 func ParseSigningKey(alg Algorithm, data []byte) (*SigningKey, error) {
 	if alg == HS256 {
 		if err := weak(data); err != nil {
@@ -83,36 +86,46 @@ func ParseSigningKey(alg Algorithm, data []byte) (*SigningKey, error) {
 	if err != nil {
 		return nil, errors.New("it is not a PKCS #8 private key")
 	}
+	var key *SigningKey
 	switch k := parsed.(type) {
 	case *ecdsa.PrivateKey:
 		if alg == ES256 && k.Curve == elliptic.P256() {
-			return &SigningKey{alg: alg, ec: k}, nil
+			key = &SigningKey{alg: alg, ec: k}
 		}
 	case ed25519.PrivateKey:
 		if alg == EdDSA {
-			return &SigningKey{alg: alg, ed: k}, nil
+			key = &SigningKey{alg: alg, ed: k}
 		}
 	}
-	return nil, fmt.Errorf("it is not a key for %s", alg)
+	if key == nil {
+		return nil, fmt.Errorf("it is not a key for %s", string(alg))
+	}
+	if !bytes.Equal(key.UnsafeBytes(), data) {
+		return nil, errors.New("it is not the canonical encoding of a key")
+	}
+	return key, nil
 }
 
-// weak refuses secrets that were not drawn at random: too short, a repeated
-// pattern, or text that somebody typed.
+// weak refuses secrets that were not drawn at random: too short, a pattern that
+// repeats, few different bytes, or text that somebody typed. What is drawn at
+// random passes but for one case in more than 10^13.
 func weak(secret []byte) error {
-	if len(secret) < secretSize {
-		return fmt.Errorf("an HS256 secret has at least %d bytes", secretSize)
+	if len(secret) < secretSize || len(secret) > maxSecret {
+		return fmt.Errorf("an HS256 secret has %d to %d bytes", secretSize, maxSecret)
 	}
 	for period := 1; period <= len(secret)/2; period++ {
 		if bytes.Equal(secret[period:], secret[:len(secret)-period]) {
 			return errors.New("the secret repeats itself")
 		}
 	}
-	for _, c := range secret {
-		if c < 0x20 && c != '\t' && c != '\n' && c != '\r' || c >= 0x7f {
-			return nil
-		}
+	different := slices.Compact(slices.Sorted(slices.Values(secret)))
+	if len(different) < secretSize/2 {
+		return errors.New("the secret has few different bytes")
 	}
-	return errors.New("the secret is text; it must be random bytes")
+	if !slices.ContainsFunc(different, func(c byte) bool { return c < ' ' && c != '\t' && c != '\n' && c != '\r' || c > '~' }) {
+		return errors.New("the secret is text; it must be random bytes")
+	}
+	return nil
 }
 
 // Alg is the key's algorithm.
@@ -136,16 +149,16 @@ func (k *SigningKey) UnsafeBytes() []byte {
 const redacted = "[secret]"
 
 // String redacts.
-func (*SigningKey) String() string { return redacted }
+func (SigningKey) String() string { return redacted }
 
 // GoString redacts.
-func (*SigningKey) GoString() string { return redacted }
+func (SigningKey) GoString() string { return redacted }
 
 // Format redacts under every verb.
-func (*SigningKey) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, redacted) }
+func (SigningKey) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, redacted) }
 
 // MarshalText redacts in JSON and log handlers.
-func (*SigningKey) MarshalText() ([]byte, error) { return []byte(redacted), nil }
+func (SigningKey) MarshalText() ([]byte, error) { return []byte(redacted), nil }
 
 // sign is deterministic: RFC 6979 for ES256, RFC 8032 for EdDSA.
 func (k *SigningKey) sign(input []byte) ([]byte, error) {
@@ -198,7 +211,7 @@ func (k *SigningKey) Verifier() *Verifier {
 }
 
 // Format redacts: for HMAC the checking half is the secret.
-func (*Verifier) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, redacted) }
+func (Verifier) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, redacted) }
 
 // Alg is the key's algorithm.
 func (v *Verifier) Alg() Algorithm { return v.alg }

@@ -9,6 +9,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
+	"slices"
 
 	"mintmark/internal/authority"
 	"mintmark/internal/jws"
@@ -34,9 +36,10 @@ type storedKey struct {
 	Secret string `json:"secret"` // base64: PKCS #8 for ES256 and EdDSA, raw for HS256
 }
 
-func encode(keys map[authority.KeyID]held, order []authority.KeyID) []byte {
+// encode writes the keys by ascending kid, so that one ring has one text.
+func encode(keys map[authority.KeyID]held) []byte {
 	d := document{Format: keyringFormat, Keys: []storedKey{}}
-	for _, kid := range order {
+	for _, kid := range slices.Sorted(maps.Keys(keys)) {
 		secret := keys[kid].secret
 		d.Keys = append(d.Keys, storedKey{string(kid), string(secret.Alg()), base64.StdEncoding.EncodeToString(secret.UnsafeBytes())})
 	}
@@ -52,6 +55,7 @@ func (d document) seal() []byte {
 	return append(sealed, '\n')
 }
 
+// decode accepts only what encode writes. Its errors hold no secret.
 func decode(data []byte) (map[authority.KeyID]held, error) {
 	var d document
 	if err := strictjson.Decode(data, &d); err != nil {
@@ -69,28 +73,37 @@ func decode(data []byte) (map[authority.KeyID]held, error) {
 		if err != nil {
 			return nil, err
 		}
-		raw, err := base64.StdEncoding.DecodeString(k.Secret)
-		if err != nil {
-			return nil, fmt.Errorf("the secret of %s is not base64", kid)
-		}
-		alg, err := jws.ParseAlgorithm(k.Alg)
-		if err != nil {
-			return nil, err
-		}
-		secret, err := jws.ParseSigningKey(alg, raw)
-		if err != nil {
-			return nil, fmt.Errorf("the secret of %s: %w", kid, err)
-		}
-		verifier := secret.Verifier()
-		if thumb, ok := verifier.Thumbprint(); ok && thumb != k.Kid {
-			return nil, fmt.Errorf("%s is not the thumbprint of its key", kid)
-		}
 		if _, twice := keys[kid]; twice {
 			return nil, fmt.Errorf("%s is there twice", kid)
 		}
-		keys[kid] = held{secret, verifier}
+		if keys[kid], err = k.open(); err != nil {
+			return nil, fmt.Errorf("the secret of %s: %w", kid, err)
+		}
+	}
+	if !bytes.Equal(encode(keys), data) {
+		return nil, errors.New("it is not written as this program writes it")
 	}
 	return keys, nil
+}
+
+func (k storedKey) open() (held, error) {
+	raw, err := base64.StdEncoding.DecodeString(k.Secret)
+	if err != nil {
+		return held{}, errors.New("it is not base64")
+	}
+	alg, err := jws.ParseAlgorithm(k.Alg)
+	if err != nil {
+		return held{}, err
+	}
+	secret, err := jws.ParseSigningKey(alg, raw)
+	if err != nil {
+		return held{}, err
+	}
+	verifier := secret.Verifier()
+	if thumb, ok := verifier.Thumbprint(); ok && thumb != k.Kid {
+		return held{}, errors.New("the kid is not the thumbprint of its key")
+	}
+	return held{secret, verifier}, nil
 }
 
 func randomKid(rand io.Reader) (string, error) {

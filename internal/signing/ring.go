@@ -15,7 +15,6 @@ import (
 	"io"
 	"io/fs"
 	"maps"
-	"slices"
 	"sync"
 
 	"mintmark/internal/authority"
@@ -51,7 +50,7 @@ func InMemory(rand io.Reader) *Ring {
 // refuses when the file exists.
 func Create(files durable.Files, path string, rand io.Reader) (*Ring, error) {
 	r := &Ring{files: files, path: path, rand: rand, keys: make(map[authority.KeyID]held)}
-	if err := files.CreateNew(path, encode(r.keys, nil)); err != nil {
+	if err := files.CreateNew(path, encode(r.keys)); err != nil {
 		return nil, fmt.Errorf("create keyring: %w", err)
 	}
 	return r, nil
@@ -61,13 +60,15 @@ func Create(files durable.Files, path string, rand io.Reader) (*Ring, error) {
 // refused; neither is ever replaced silently.
 func Open(files durable.Files, path string, rand io.Reader) (*Ring, error) {
 	data, err := files.Read(path, maxKeyring)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("open keyring %s: %w", path, ErrLost)
-	}
-	if err != nil {
+	var keys map[authority.KeyID]held
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, fmt.Errorf("open keyring %s: %w. Put a copy of this home's keyring back, or end every token and login with: manager support reset-jwt-key", path, ErrLost)
+	case err == nil:
+		keys, err = decode(data)
+	case !errors.Is(err, durable.ErrTooLarge):
 		return nil, fmt.Errorf("open keyring: %w", err)
 	}
-	keys, err := decode(data)
 	if err != nil {
 		return nil, fmt.Errorf("keyring %s is damaged: %w. Put a copy of this home's keyring back; nothing was changed", path, err)
 	}
@@ -173,8 +174,7 @@ func (r *Ring) save(keys map[authority.KeyID]held) error {
 	if r.path == "" {
 		return nil
 	}
-	data := encode(keys, slices.Sorted(maps.Keys(keys)))
-	if err := r.files.Write(r.path, data); err != nil {
+	if err := r.files.Write(r.path, encode(keys)); err != nil {
 		return &authority.Error{Kind: authority.Unavailable, Code: "keyring.unwritable", Msg: "The keyring cannot be written.", Err: fmt.Errorf("write keyring: %w", err)}
 	}
 	return nil

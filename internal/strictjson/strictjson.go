@@ -57,7 +57,8 @@ func Decode(data []byte, into any) error {
 func plain(err error) error {
 	var t *json.UnmarshalTypeError
 	if errors.As(err, &t) {
-		return fmt.Errorf("member %q cannot be a %s", t.Field, t.Value)
+		kind, _, _ := strings.Cut(t.Value, " ") // a number may follow, and it is the sender's
+		return fmt.Errorf("member %q cannot be a %s", t.Field, kind)
 	}
 	return errors.New(strings.TrimPrefix(err.Error(), "json: "))
 }
