@@ -92,6 +92,7 @@ func (w *console) signedRoutes(mux *http.ServeMux) {
 		"GET /tokens":               w.tokensPage,
 		"GET /tokens/new":           w.newTokenPage,
 		"POST /tokens":              w.createToken,
+		"POST /tokens/new":          w.createToken,
 		"GET /tokens/{id}":          w.tokenPage,
 		"POST /tokens/{id}/reveal":  w.revealToken,
 		"GET /tokens/{id}/delete":   w.deletePage,
