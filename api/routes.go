@@ -72,6 +72,13 @@ func (c *Client) CreateToken(ctx context.Context, in CreateToken, idempotencyKey
 	return out, c.do(ctx, call{method: http.MethodPost, path: "api/v1/tokens", in: in, out: &out, idempotencyKey: idempotencyKey})
 }
 
+// PreviewToken answers the record that a create would make, without an id, and
+// makes nothing.
+func (c *Client) PreviewToken(ctx context.Context, in CreateToken) (Token, error) {
+	var out Token
+	return out, c.do(ctx, call{method: http.MethodPost, path: "api/v1/tokens/preview", in: in, out: &out})
+}
+
 // Token answers one record.
 func (c *Client) Token(ctx context.Context, id string) (Token, error) {
 	var out Token

@@ -58,6 +58,10 @@ func (a *API) tokenRoutes() []Route {
 			},
 		}, a.createToken),
 		does(Route{
+			Method: http.MethodPost, Path: "/api/v1/tokens/preview", Summary: "Check what a create would be given and show the record it would make; nothing is made.",
+			Refuses: []string{"request.invalid"},
+		}, a.previewToken),
+		does(Route{
 			Method: http.MethodGet, Path: "/api/v1/tokens/find", Summary: "Find the one token that a name stands for.",
 			Query: []Parameter{
 				{Name: "name", About: "An id, a prefix of one, or a client ID."},

@@ -66,6 +66,18 @@ func (a *API) createToken(c *call, in api.CreateToken) (api.IssuedToken, error) 
 	return issuedOf(issued), nil
 }
 
+func (a *API) previewToken(c *call, in api.CreateToken) (api.Token, error) {
+	r, err := requestOf(in)
+	if err != nil {
+		return api.Token{}, err
+	}
+	view, err := a.Authority.PreviewToken(c.caller, r)
+	if err != nil {
+		return api.Token{}, err
+	}
+	return tokenOf(view), nil
+}
+
 // requestOf reads the members that are text for people; every other rule is the
 // authority's. Nothing near zero ever becomes "never" or the default.
 func requestOf(in api.CreateToken) (authority.TokenRequest, error) {
