@@ -1,6 +1,8 @@
 package main
 
 import (
+	"context"
+	"strconv"
 	"strings"
 	"time"
 
@@ -13,24 +15,24 @@ func (c *cli) auditCommand() *cobra.Command {
 	var q api.EventQuery
 	cmd := &cobra.Command{
 		Use: "list", Short: "List audit entries, newest first", Args: exactly(0, 0),
+		Example: c.example("manager audit list --action token.", "manager audit list --target dfsadmin --limit 10 -o json"),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			l, err := c.reach(cmd.Context(), how{})
-			if err != nil {
-				return err
-			}
-			defer l.Close()
-			page, err := l.Audit(cmd.Context(), q)
-			if err != nil {
-				return err
-			}
-			return printList(c, "EventList", page.Items, []column[api.Event]{
-				{name: "TIME", of: func(e api.Event) string { return e.At.UTC().Format(time.RFC3339) }},
-				{name: "ACTOR", of: func(e api.Event) string { return orDash(e.Actor.Name) }},
-				{name: "ACTION", of: func(e api.Event) string { return e.Action }},
-				{name: "TARGET", of: func(e api.Event) string { return orDash(strings.TrimSpace(e.Label + " " + shortTarget(e.Target))) }},
-				{name: "FROM", of: func(e api.Event) string { return orDash(e.From) }},
-				{name: "OUTCOME", of: func(e api.Event) string { return e.Outcome }},
-			}, map[string]any{"next_before": page.NextBefore, "total": page.Total})
+			return c.with(cmd.Context(), func(ctx context.Context, l *link) error {
+				page, err := l.Audit(ctx, q)
+				if err != nil {
+					return err
+				}
+				return printList(c, "EventList", page.Items, []column[api.Event]{
+					{name: "TIME", of: func(e api.Event) string { return e.At.UTC().Format(time.RFC3339) }},
+					{name: "ACTOR", of: func(e api.Event) string { return orDash(e.Actor.Name) }},
+					{name: "ACTION", of: func(e api.Event) string { return e.Action }},
+					{name: "TARGET", of: func(e api.Event) string { return orDash(strings.TrimSpace(e.Label + " " + shortTarget(e.Target))) }},
+					{name: "FROM", of: func(e api.Event) string { return orDash(e.From) }},
+					{name: "OUTCOME", of: func(e api.Event) string { return e.Outcome }},
+					{name: "NUMBER", of: func(e api.Event) string { return strconv.FormatUint(e.Seq, 10) }, more: true},
+					{name: "REQUEST", of: func(e api.Event) string { return orDash(e.RequestID) }, more: true},
+				}, map[string]any{"next_before": page.NextBefore, "total": page.Total})
+			})
 		},
 	}
 	f := cmd.Flags()
@@ -40,7 +42,8 @@ func (c *cli) auditCommand() *cobra.Command {
 	f.StringVar(&q.Outcome, "outcome", "", "ok or refused")
 	f.IntVar(&q.Limit, "limit", 50, "how many at the most")
 	f.Uint64Var(&q.Before, "before", 0, "only entries before this number")
-	return c.group("audit", "Read the audit log", cmd)
+	offer(cmd, "outcome", "ok", "refused")
+	return c.group("audit", "Read the audit log", c.example("manager audit list", "manager audit list --action config. --utc"), cmd)
 }
 
 func shortTarget(id string) string {

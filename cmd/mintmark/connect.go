@@ -9,8 +9,10 @@ import (
 	"net/http"
 	"os"
 	"syscall"
+	"time"
 
 	"mintmark/api"
+	"mintmark/internal/durable"
 	"mintmark/internal/home"
 )
 
@@ -30,14 +32,20 @@ func (l *link) Close() error {
 
 // remote talks to --server with the token of the environment.
 func (c *cli) remote() (*link, error) {
-	client, err := api.NewClient(c.flags.server, &http.Client{Timeout: c.flags.timeout}, func() api.Secret {
-		token, _ := c.getenv("MINTMARK_TOKEN")
-		return api.NewSecret(token)
-	})
+	token, _ := c.getenv("MINTMARK_TOKEN")
+	if token == "" {
+		return nil, fail(exitNotAllowed, "token.none", "a remote server asks for an admin token; put it into the environment as MINTMARK_TOKEN")
+	}
+	client, err := c.client(c.flags.server, http.DefaultTransport, token)
 	if err != nil {
 		return nil, fail(exitUsage, "usage", "--server: %s", err)
 	}
 	return &link{Client: client}, nil
+}
+
+func (c *cli) client(base string, via http.RoundTripper, token string) (*api.Client, error) {
+	h := &http.Client{Timeout: c.flags.timeout, Transport: watched{c, via}}
+	return api.NewClient(base, h, func() api.Secret { return api.NewSecret(token) })
 }
 
 // connect reaches a running server.
@@ -51,7 +59,7 @@ func (c *cli) connect(ctx context.Context) (*link, error) {
 	}
 	client, err := c.local(ctx, dir)
 	if errors.Is(err, errNotRunning) {
-		return nil, fail(exitNotRunning, "server.not_running", "the server is not running").advise("start it with: " + dir.Manager() + " start")
+		return nil, notRunning(dir, "the server is not running")
 	}
 	if err != nil {
 		return nil, err
@@ -59,7 +67,16 @@ func (c *cli) connect(ctx context.Context) (*link, error) {
 	return &link{Client: client}, nil
 }
 
-// reach is connect, and with a stopped server the same API in this process.
+func notRunning(dir home.Dir, reason string) error {
+	return fail(exitNotRunning, "server.not_running", "%s", reason).advise("start it with: " + dir.Manager() + " start")
+}
+
+// patient is how long a command waits for another one to let go of the home.
+const patient = 5 * time.Second
+
+// reach is connect, and with a stopped server the same API in this process. A
+// home that somebody else holds is asked again: a server that starts or stops, a
+// command at the same time.
 func (c *cli) reach(ctx context.Context, h how) (*link, error) {
 	if c.flags.server != "" {
 		return c.remote()
@@ -68,22 +85,57 @@ func (c *cli) reach(ctx context.Context, h how) (*link, error) {
 	if err != nil {
 		return nil, err
 	}
-	client, err := c.local(ctx, dir)
-	if err == nil {
-		return &link{Client: client}, nil
+	for deadline := time.Now().Add(min(patient, c.flags.timeout)); ; {
+		client, err := c.local(ctx, dir)
+		if err == nil {
+			return &link{Client: client}, nil
+		}
+		if !errors.Is(err, errNotRunning) {
+			return nil, err
+		}
+		k, err := c.openCore(ctx, dir, h)
+		if err == nil {
+			return c.inside(k)
+		}
+		var locked *durable.LockedError
+		if !errors.As(err, &locked) || time.Now().After(deadline) {
+			return nil, err
+		}
+		select {
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-time.After(20 * time.Millisecond):
+		}
 	}
-	if !errors.Is(err, errNotRunning) {
-		return nil, err
-	}
-	k, err := c.openCore(ctx, dir, h)
+}
+
+// with calls fn over reach.
+func (c *cli) with(ctx context.Context, fn func(context.Context, *link) error) error {
+	l, err := c.reach(ctx, how{})
 	if err != nil {
-		return nil, err
+		return err
 	}
-	inner, err := api.NewClient("http://home/", &http.Client{Transport: inProcess{k.handler(k.operator, nil)}}, func() api.Secret { return api.Secret{} })
+	return errors.Join(fn(ctx, l), l.Close())
+}
+
+// withTokens is with for what needs the tokens themselves: those that a stopped
+// server kept in memory are gone.
+func (c *cli) withTokens(ctx context.Context, fn func(context.Context, *link) error) error {
+	return c.with(ctx, func(ctx context.Context, l *link) error {
+		if l.core != nil && !l.core.authority.Facts().Persistent {
+			return notRunning(l.core.dir, "the server is not running, and this home keeps its tokens in memory only: there are none")
+		}
+		return fn(ctx, l)
+	})
+}
+
+// inside is a link to the API of this process.
+func (c *cli) inside(k *core) (*link, error) {
+	client, err := c.client("http://home/", inProcess{k.handler(k.operator, nil)}, "")
 	if err != nil {
 		return nil, errors.Join(err, k.Close())
 	}
-	return &link{inner, k}, nil
+	return &link{client, k}, nil
 }
 
 var errNotRunning = errors.New("the server is not running")
@@ -101,9 +153,32 @@ func (c *cli) local(ctx context.Context, dir home.Dir) (*api.Client, error) {
 		return nil, fail(exitUnavailable, "socket.failed", "reach the server: %s", err)
 	}
 	_ = conn.Close()
-	h := dir.Client()
-	h.Timeout = c.flags.timeout
-	return api.NewClient("http://home/", h, func() api.Secret { return api.Secret{} })
+	return c.client("http://home/", dir.Client().Transport, "")
+}
+
+// watched tells of each call: to -v, to a person who waits, and to whoever
+// interrupts a change that is under way.
+type watched struct {
+	c    *cli
+	next http.RoundTripper
+}
+
+func (w watched) RoundTrip(r *http.Request) (*http.Response, error) {
+	done := w.c.patience("Waiting for the server")
+	began := time.Now()
+	answer, err := w.next.RoundTrip(r)
+	done()
+	if err != nil {
+		if r.Method != http.MethodGet && r.Context().Err() != nil {
+			err = errors.Join(errHalfWay, r.Context().Err())
+		}
+		return nil, err
+	}
+	if w.c.flags.verbose {
+		// Not the query: what people search for is theirs.
+		w.c.say("%s %s: %d in %s, request %s", r.Method, r.URL.Path, answer.StatusCode, time.Since(began).Round(time.Millisecond), answer.Header.Get("X-Request-Id"))
+	}
+	return answer, nil
 }
 
 // inProcess calls a handler without a network.

@@ -15,6 +15,8 @@ import (
 	"runtime/debug"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"mintmark/internal/authority"
 	"mintmark/internal/config"
 	"mintmark/internal/control"
@@ -251,20 +253,30 @@ func operator() string {
 	return name + "@" + host
 }
 
+// checkStore says what would be found at a path, or why it is refused.
 func checkStore(files durable.Files, path string) (string, error) {
-	if err := files.CheckFolder(filepath.Dir(path)); err != nil {
+	folder := filepath.Dir(path)
+	if err := files.CheckFolder(folder); err != nil {
 		return "", err
 	}
-	if _, err := os.Lstat(path); errors.Is(err, os.ErrNotExist) {
+	file, err := os.Lstat(path)
+	if errors.Is(err, os.ErrNotExist) {
 		return "", fmt.Errorf("%s does not exist. Make it with: install -m 600 /dev/null %s", path, path)
 	}
-	if err := files.CheckFile(path); err != nil {
+	if err := errors.Join(err, files.CheckFile(path)); err != nil {
 		return "", err
 	}
 	if err := mapstore.CheckTokens(files, path); err != nil {
 		return "", err
 	}
-	return "checked: folder closed, file yours alone", nil
+	around, err := os.Stat(folder)
+	if err != nil {
+		return "", err
+	}
+	if err := unix.Access(folder, unix.W_OK); err != nil {
+		return "", fmt.Errorf("%s: the folder cannot be written: %w", folder, err)
+	}
+	return fmt.Sprintf("checked: directory %04o, file %04o, writable", around.Mode().Perm(), file.Mode().Perm()), nil
 }
 
 // version is what the build knows of itself.

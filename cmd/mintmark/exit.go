@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
+	"net"
 	"net/http"
 	"strings"
 
@@ -38,6 +40,7 @@ type failure struct {
 	message   string
 	hint      string
 	requestID string
+	asked     bool // it is what the person wanted, so it is no error to read about
 }
 
 func (f *failure) Error() string { return f.message }
@@ -51,8 +54,16 @@ func (f *failure) advise(hint string) *failure {
 	return f
 }
 
-// attention is an answer "yes, look at this" that is no failure.
+// unchanged ends a command that a person did not go on with.
+func unchanged(exit int, code string) *failure {
+	return &failure{exit: exit, code: code, message: "Nothing was changed.", asked: true}
+}
+
+// errAttention is an answer "yes, look at this" that is no failure.
 var errAttention = errors.New("attention needed")
+
+// errHalfWay says that a change was asked for and its answer did not come.
+var errHalfWay = errors.New("the change may have been made: see audit list")
 
 // classify turns any error into a failure.
 func classify(err error) *failure {
@@ -61,11 +72,14 @@ func classify(err error) *failure {
 	var domain *authority.Error
 	var locked *durable.LockedError
 	var start *home.StartError
+	var network *net.OpError
 	switch {
 	case errors.As(err, &f):
 		return f
+	case errors.Is(err, errHalfWay) && errors.Is(err, context.Canceled):
+		return fail(exitInterrupted, "interrupted", "Interrupted. %s", errHalfWay)
 	case errors.Is(err, context.Canceled):
-		return fail(exitInterrupted, "interrupted", "interrupted; nothing more was done")
+		return unchanged(exitInterrupted, "interrupted")
 	case errors.As(err, &refused):
 		f = fail(exitOf(refused.Status), refused.Code, "%s", refused.Detail)
 		f.requestID = refused.RequestID
@@ -88,7 +102,9 @@ func classify(err error) *failure {
 	case errors.Is(err, home.ErrNone):
 		return fail(exitNotFound, "home.none", "%s", err)
 	case errors.Is(err, context.DeadlineExceeded):
-		return fail(exitUnavailable, "timeout", "%s", err)
+		return fail(exitUnavailable, "timeout", "there was no answer in time: %s", err)
+	case errors.As(err, &network), errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+		return fail(exitUnavailable, "server.unreachable", "%s", err)
 	}
 	return fail(exitFailed, "failed", "%s", err)
 }
@@ -132,20 +148,27 @@ func (c *cli) report(err error) int {
 		return exitAttention
 	}
 	f := classify(err)
-	if c.flags.output == "json" || c.flags.output == "jsonl" {
+	if c.asJSON() {
 		type body struct {
 			Code      string `json:"code"`
 			Message   string `json:"message"`
 			Hint      string `json:"hint,omitempty"`
 			RequestID string `json:"request_id,omitempty"`
 		}
-		line, _ := json.Marshal(map[string]body{"error": {f.code, f.message, f.hint, f.requestID}})
-		fmt.Fprintln(c.err, string(line))
+		line, _ := json.Marshal(map[string]body{"error": {f.code, f.message, f.hint, f.requestID}}) // strings only
+		fmt.Fprintln(c.err, escape(string(line)))
 		return f.exit
 	}
-	fmt.Fprintf(c.err, "%s: %s\n", c.paint(red, "error"), f.message)
+	if f.asked {
+		fmt.Fprintln(c.err, f.message)
+		return f.exit
+	}
+	fmt.Fprintf(c.err, "%s: %s\n", c.paint(c.err, red, "error"), clean(f.message))
+	if f.requestID != "" && c.flags.server != "" {
+		fmt.Fprintf(c.err, "  request %s\n", clean(f.requestID))
+	}
 	if f.hint != "" {
-		fmt.Fprintf(c.err, "  %s\n", f.hint)
+		fmt.Fprintf(c.err, "  %s\n", clean(f.hint))
 	}
 	return f.exit
 }

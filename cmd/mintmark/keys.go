@@ -9,75 +9,97 @@ import (
 
 	"mintmark/api"
 	"mintmark/internal/bitting"
+	"mintmark/internal/signing"
 )
 
 func (c *cli) keyCommand() *cobra.Command {
 	list := &cobra.Command{
-		Use: "list", Short: "List the signing keys", Args: exactly(0, 0),
+		Use: "list", Short: "List the signing keys", Args: exactly(0, 0), Example: c.example("manager key list", "manager key list -o json"),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			l, err := c.reach(cmd.Context(), how{})
-			if err != nil {
-				return err
-			}
-			defer l.Close()
-			keys, err := l.Keys(cmd.Context())
-			if err != nil {
-				return err
-			}
-			return printList(c, "KeyList", keys.Items, []column[api.Key]{
-				{name: "NAME", of: func(k api.Key) string { return k.Name }},
-				{name: "KEY", of: func(k api.Key) string { return bitting.Blocks(k.ID) }},
-				{name: "STATE", of: func(k api.Key) string { return k.State }},
-				{name: "ALG", of: func(k api.Key) string { return k.Algorithm }},
-				{name: "CREATED", of: func(k api.Key) string { return c.when(&k.CreatedAt, "–") }},
-				{name: "SIGNS SINCE", of: func(k api.Key) string { return c.when(k.CurrentSince, "–") }},
-				{name: "KID", of: func(k api.Key) string { return k.ID }},
-			}, nil)
+			return c.with(cmd.Context(), func(ctx context.Context, l *link) error {
+				keys, err := l.Keys(ctx)
+				if err != nil {
+					return err
+				}
+				return printList(c, "KeyList", keys.Items, []column[api.Key]{
+					{name: "NAME", of: func(k api.Key) string { return k.Name }},
+					{name: "KEY", of: func(k api.Key) string { return bitting.Blocks(k.ID) }},
+					{name: "STATE", of: func(k api.Key) string { return k.State }},
+					{name: "ALG", of: func(k api.Key) string { return k.Algorithm }},
+					{name: "CREATED", of: func(k api.Key) string { return c.when(&k.CreatedAt, "–") }},
+					{name: "SIGNS SINCE", of: func(k api.Key) string { return c.when(k.CurrentSince, "–") }},
+					{name: "KID", of: func(k api.Key) string { return k.ID }},
+				}, nil)
+			})
 		},
 	}
-	return c.group("key", "Show and reset the signing secret", list, c.resetCommand("reset", "End every token and every sign-in at once with a new signing secret"))
+	return c.group("key", "Show and reset the signing secret", c.example("manager key list", "manager key reset --reason \"a laptop was lost\""),
+		list, c.resetCommand("key", "reset"))
 }
 
 func (c *cli) supportCommand() *cobra.Command {
-	return c.group("support", "Rarely needed operations", c.resetCommand("reset-jwt-key", "End every token and every sign-in at once with a new signing secret"))
+	return c.group("support", "Rarely needed operations", c.example("manager support reset-jwt-key", "manager support reset-jwt-key --dry-run"),
+		c.resetCommand("support", "reset-jwt-key"))
 }
 
-func (c *cli) resetCommand(use, short string) *cobra.Command {
+func (c *cli) resetCommand(group, use string) *cobra.Command {
 	var reason string
+	var dry bool
 	cmd := &cobra.Command{
-		Use: use, Short: short, Args: exactly(0, 0),
-		Long: short + ".\n\nIt holds from the moment the command returns, whether the server runs or not. No earlier token can be copied\nor restored after it. Rotating the signing secret is recommended every six months.",
-		RunE: func(cmd *cobra.Command, _ []string) error { return c.reset(cmd.Context(), reason) },
+		Use: use, Short: "End every token and every sign-in at once with a new signing secret", Args: exactly(0, 0),
+		Long:    "It holds from the moment the command returns, whether the server runs or not. No earlier token can be copied\nor restored after it. The host name confirms it (--confirm). Resetting is recommended every six months.",
+		Example: c.example("manager "+group+" "+use, "manager "+group+" "+use+" --confirm \"$(hostname)\" --reason \"six months\""),
+		RunE:    func(cmd *cobra.Command, _ []string) error { return c.reset(cmd.Context(), reason, dry) },
 	}
 	cmd.Flags().StringVar(&reason, "reason", "", "why, for the audit log")
+	cmd.Flags().BoolVar(&dry, "dry-run", false, "only say what would end")
 	return cmd
 }
 
-func (c *cli) reset(ctx context.Context, reason string) error {
+func (c *cli) reset(ctx context.Context, reason string, dry bool) error {
 	host, err := os.Hostname()
 	if err != nil {
 		return err
 	}
-	l, err := c.reach(ctx, how{lostKeyring: true})
+	confirm := func() error {
+		return c.typed(ctx, host, "resetting the signing secret ends every token", "to continue")
+	}
+	l, err := c.reach(ctx, how{})
+	if errors.Is(err, signing.ErrLost) && !dry {
+		// A new keyring is made only for somebody who means it.
+		c.say("The keyring is lost: no token can be verified any more. A new one ends every token and every sign-in for good.")
+		if err := confirm(); err != nil {
+			return err
+		}
+		confirm = func() error { return nil }
+		l, err = c.reach(ctx, how{lostKeyring: true})
+	}
 	if err != nil {
 		return err
 	}
-	defer l.Close()
+	return errors.Join(c.resetOver(ctx, l, confirm, api.ResetKeys{Reason: reason}, dry), l.Close())
+}
+
+func (c *cli) resetOver(ctx context.Context, l *link, confirm func() error, in api.ResetKeys, dry bool) error {
 	s, err := l.Status(ctx)
 	if err != nil {
 		return err
 	}
 	c.say("This ends every token (%d) and every sign-in now. There is no overlap.", s.Tokens.Active)
-	if err := c.typed(host, "Resetting the signing secret"); err != nil {
+	if dry {
+		c.dryRun("%s signs still.", s.CurrentKey.Name)
+		return nil
+	}
+	if err := confirm(); err != nil {
 		return err
 	}
-	done, err := l.ResetKeys(ctx, api.ResetKeys{Reason: reason})
+	done, err := l.ResetKeys(ctx, in)
 	if err != nil {
 		return err
 	}
-	if c.flags.output == "json" || c.flags.output == "jsonl" {
-		return errors.Join(c.one("KeysReset", done, nil), c.afterChange(ctx, l))
-	}
 	c.say("%s signs from now. %s and %s ended.", done.Current.Name, plural(done.TokensRevoked, "token"), plural(done.LoginsEnded, "sign-in"))
-	return c.afterChange(ctx, l)
+	if c.asJSON() {
+		err = c.one("KeysReset", done, nil)
+	}
+	return errors.Join(err, c.afterChange(ctx, l))
 }

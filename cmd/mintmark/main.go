@@ -27,6 +27,9 @@ func main() {
 func run() int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	// The first Ctrl-C asks; a second one ends the process at once. SIGTERM keeps
+	// asking: two stops in a row must not cut a draining server off.
+	context.AfterFunc(ctx, func() { signal.Reset(os.Interrupt) })
 	c := &cli{
 		in: os.Stdin, out: os.Stdout, err: os.Stderr, getenv: os.LookupEnv,
 		program: filepath.Base(os.Args[0]),

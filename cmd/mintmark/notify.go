@@ -1,21 +1,17 @@
 package main
 
-import (
-	"net"
-	"os"
-)
+import "net"
 
-// notify tells systemd how the service stands (sd_notify(3)); without systemd
-// it does nothing. The answer releases what was used.
-func notify(state string) func() {
-	path := os.Getenv("NOTIFY_SOCKET")
-	if path == "" {
-		return func() {}
+// notify tells systemd how the service stands (sd_notify(3)); without systemd,
+// which is what an empty socket means, it does nothing.
+func notify(socket, state string) {
+	if socket == "" {
+		return
 	}
-	c, err := net.DialUnix("unixgram", nil, &net.UnixAddr{Name: path, Net: "unixgram"})
+	c, err := net.DialUnix("unixgram", nil, &net.UnixAddr{Name: socket, Net: "unixgram"})
 	if err != nil {
-		return func() {}
+		return
 	}
-	_, _ = c.Write([]byte(state))
-	return func() { _ = c.Close() }
+	_, _ = c.Write([]byte(state)) // there is nobody to tell otherwise
+	_ = c.Close()
 }

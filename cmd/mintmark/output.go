@@ -1,17 +1,30 @@
 package main
 
 import (
+	"bytes"
+	"context"
 	"encoding/json"
 	"fmt"
+	"io"
+	"os"
+	"os/exec"
 	"slices"
 	"strings"
-	"text/tabwriter"
-	"time"
+	"unicode/utf8"
+
+	"golang.org/x/term"
 )
 
 const apiVersion = "mintmark/v1"
 
-// list prints records: as a table of the given columns, or as JSON.
+// column is one column of a table.
+type column[T any] struct {
+	name string
+	of   func(T) string
+	more bool // only when asked for with --columns
+}
+
+// printList prints records: as a table of the given columns, or as JSON.
 func printList[T any](c *cli, kind string, items []T, columns []column[T], extra map[string]any) error {
 	switch c.flags.output {
 	case "json":
@@ -25,11 +38,9 @@ func printList[T any](c *cli, kind string, items []T, columns []column[T], extra
 		return c.json(body)
 	case "jsonl":
 		for _, item := range items {
-			line, err := json.Marshal(item)
-			if err != nil {
+			if err := c.json(item); err != nil {
 				return err
 			}
-			fmt.Fprintln(c.out, string(line))
 		}
 		return nil
 	}
@@ -37,14 +48,13 @@ func printList[T any](c *cli, kind string, items []T, columns []column[T], extra
 	if err != nil {
 		return err
 	}
-	rows := make([][]string, 0, len(items)+1)
+	var head []string
 	if !c.flags.noHeaders {
-		head := make([]string, len(columns))
-		for i, col := range columns {
-			head[i] = col.name
+		for _, col := range columns {
+			head = append(head, col.name)
 		}
-		rows = append(rows, head)
 	}
+	rows := make([][]string, 0, len(items))
 	for _, item := range items {
 		row := make([]string, len(columns))
 		for i, col := range columns {
@@ -52,14 +62,7 @@ func printList[T any](c *cli, kind string, items []T, columns []column[T], extra
 		}
 		rows = append(rows, row)
 	}
-	return c.table(rows)
-}
-
-// column is one column of a table.
-type column[T any] struct {
-	name string
-	of   func(T) string
-	more bool // only when asked for with --columns
+	return c.table(head, rows)
 }
 
 func chosen[T any](c *cli, all []column[T]) ([]column[T], error) {
@@ -82,87 +85,106 @@ func chosen[T any](c *cli, all []column[T]) ([]column[T], error) {
 	return out, nil
 }
 
-func (c *cli) table(rows [][]string) error {
-	if c.flags.output == "tsv" {
-		for _, row := range rows {
-			fmt.Fprintln(c.out, strings.Join(row, "\t"))
-		}
-		return nil
+// table prints rows under a head, which may be nil: aligned for people, or with
+// tabs between.
+func (c *cli) table(head []string, rows [][]string) error {
+	if head != nil {
+		rows = append([][]string{head}, rows...)
 	}
-	w := tabwriter.NewWriter(c.out, 0, 0, 2, ' ', 0)
+	var widths []int
 	for _, row := range rows {
-		fmt.Fprintln(w, strings.Join(row, "\t"))
+		for i, cell := range row {
+			cell = clean(strings.NewReplacer("\n", " ", "\t", " ").Replace(cell))
+			if row[i] = cell; i == len(widths) {
+				widths = append(widths, 0)
+			}
+			widths[i] = max(widths[i], utf8.RuneCountInString(cell))
+		}
 	}
-	return w.Flush()
+	var b bytes.Buffer
+	for n, row := range rows {
+		line := strings.Join(row, "\t")
+		if c.flags.output != "tsv" {
+			line = aligned(row, widths)
+		}
+		if n == 0 && head != nil {
+			line = c.paint(c.out, bold, line)
+		}
+		b.WriteString(line + "\n")
+	}
+	return c.page(b.Bytes(), len(rows))
+}
+
+func aligned(row []string, widths []int) string {
+	var b strings.Builder
+	for i, cell := range row {
+		b.WriteString(cell + strings.Repeat(" ", widths[i]-utf8.RuneCountInString(cell)+2))
+	}
+	return strings.TrimRight(b.String(), " ")
+}
+
+// page shows what is longer than the terminal with the person's PAGER.
+func (c *cli) page(text []byte, lines int) error {
+	pager, _ := c.getenv("PAGER")
+	f, ok := c.out.(*os.File)
+	if pager != "" && c.asks() && ok && terminal(f) {
+		if _, height, err := term.GetSize(int(f.Fd())); err == nil && lines >= height {
+			show := exec.CommandContext(context.Background(), "sh", "-c", pager) // the person's own choice
+			show.Stdin, show.Stdout, show.Stderr = bytes.NewReader(text), f, os.Stderr
+			return show.Run()
+		}
+	}
+	_, err := c.out.Write(text)
+	return err
 }
 
 // one prints a single record: as JSON with its kind, or as lines of name and
 // value.
 func (c *cli) one(kind string, record any, lines [][]string) error {
-	if c.flags.output == "json" || c.flags.output == "jsonl" {
-		data, err := json.Marshal(record)
-		if err != nil {
-			return err
-		}
-		body := map[string]any{}
-		if err := json.Unmarshal(data, &body); err != nil {
-			return err
-		}
-		body["apiVersion"], body["kind"] = apiVersion, kind
-		if c.flags.output == "jsonl" {
-			line, err := json.Marshal(body)
-			fmt.Fprintln(c.out, string(line))
-			return err
-		}
-		return c.json(body)
+	if !c.asJSON() {
+		return c.table(nil, lines)
 	}
-	return c.table(lines)
+	data, err := json.Marshal(record)
+	if err != nil {
+		return err
+	}
+	body := map[string]any{}
+	if err := json.Unmarshal(data, &body); err != nil {
+		return err
+	}
+	body["apiVersion"], body["kind"] = apiVersion, kind
+	return c.json(body)
 }
 
+// json prints a value: on one line for jsonl.
 func (c *cli) json(v any) error {
-	e := json.NewEncoder(c.out)
-	e.SetIndent("", "  ")
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	if c.flags.output == "json" {
+		e.SetIndent("", "  ")
+	}
 	e.SetEscapeHTML(false)
-	return e.Encode(v)
+	if err := e.Encode(v); err != nil {
+		return err
+	}
+	_, err := io.WriteString(c.out, escape(b.String()))
+	return err
 }
 
-// when prints a time: relative for people at a terminal, RFC 3339 otherwise.
-func (c *cli) when(t *time.Time, absent string) string {
-	if t == nil || t.IsZero() {
-		return absent
-	}
-	if c.flags.utc || c.flags.output == "tsv" || !terminal(c.out) {
-		return t.UTC().Format(time.RFC3339)
-	}
-	d := time.Since(*t)
-	if d < 0 {
-		return "in " + short(-d)
-	}
-	return short(d) + " ago"
-}
-
-func short(d time.Duration) string {
+// newFile reserves a file for a secret before there is one: it is new, and this
+// user's alone.
+func newFile(path string) (*os.File, error) {
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	switch {
-	case d >= 48*time.Hour:
-		return fmt.Sprintf("%dd", int(d.Hours()/24+0.5))
-	case d >= time.Hour:
-		return fmt.Sprintf("%dh", int(d.Hours()))
-	case d >= time.Minute:
-		return fmt.Sprintf("%dm", int(d.Minutes()))
+	case os.IsExist(err):
+		return nil, fail(exitConflict, "file.exists", "%s exists already; nothing was done", path)
+	case err != nil:
+		return nil, fail(exitFailed, "file.unwritable", "%s; nothing was done", err)
 	}
-	return fmt.Sprintf("%ds", int(d.Seconds()))
+	return f, nil
 }
 
-func plural(n int, word string) string {
-	if n == 1 {
-		return "1 " + word
-	}
-	return fmt.Sprintf("%d %ss", n, word)
-}
-
-func orDash(s string) string {
-	if s == "" {
-		return "–"
-	}
-	return s
+// dryRun ends a command that only looked.
+func (c *cli) dryRun(format string, args ...any) {
+	c.say("%s Nothing was changed (dry run).", fmt.Sprintf(format, args...))
 }

@@ -3,7 +3,8 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
+	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 
@@ -14,27 +15,39 @@ import (
 )
 
 func (c *cli) configCommand() *cobra.Command {
-	return c.group("config", "Read, stage and apply properties",
-		c.group("properties", "Read and stage single properties; nothing runs differently until config apply",
-			c.configCall("list", "List every property with its values", 0, 0, c.listProperties),
-			c.configCall("get PROPERTY", "Show one property", 1, 1, c.getProperty),
-			c.configCall("set PROPERTY VALUE | set /path/to/file.json", "Stage a value; a path alone sets the token store", 1, 2, c.setProperty),
-			c.configCall("unset PROPERTY", "Stage that a property is unset", 1, 1, c.unsetProperty),
-		),
-		c.configCall("show", "Show what is applied and what is staged", 0, 0, c.listProperties),
+	set := c.configCall("set PROPERTY VALUE | set /path/to/file.json", "Stage a value; a path alone sets the token store", 1, 2, c.setProperty)
+	set.Example = c.example("manager config properties set api.access.tokens.store /var/lib/mintmark/token.json", "manager config properties set tokens.lifetime.default 30d")
+	set.ValidArgsFunction = completeProperty
+	get := c.configCall("get PROPERTY", "Show one property", 1, 1, c.getProperty)
+	get.Example = c.example("manager config properties get server.listen", "manager config properties get jwt.audience -o json")
+	get.ValidArgsFunction = completeOnlyProperty
+	unset := c.configCall("unset PROPERTY", "Stage that a property is unset", 1, 1, c.unsetProperty)
+	unset.Example = c.example("manager config properties unset tokens.lifetime.max", "manager config properties unset api.access.tokens.store")
+	unset.ValidArgsFunction = completeOnlyProperty
+	list := c.configCall("list", "List every property with its values", 0, 0, c.listProperties)
+	list.Example = c.example("manager config properties list", "manager config properties list --columns property,running,environment")
+	properties := c.group("properties", "Read and stage single properties; nothing runs differently until config apply",
+		c.example("manager config properties set tokens.lifetime.default 30d", "manager config apply"), list, get, set, unset)
+	rollback := c.configCall("rollback [REVISION]", "Apply an earlier revision again; without a number the one before", 0, 1, c.rollback)
+	rollback.Example = c.example("manager config rollback", "manager config rollback 14 --yes")
+	return c.group("config", "Read, stage and apply properties", c.example("manager config diff", "manager config apply"),
+		properties,
+		c.configCall("show", "Show the applied configuration", 0, 0, c.showConfig),
 		c.diffCommand(),
 		c.configCall("validate", "Check all that is staged, together", 0, 0, c.validate),
-		c.configCall("apply", "Make what is staged the applied configuration, at once", 0, 0, c.apply),
+		c.applyCommand(),
 		c.configCall("discard", "Drop what is staged", 0, 0, c.discard),
-		c.configCall("rollback [REVISION]", "Apply an earlier revision again; without a number the one before", 0, 1, c.rollback),
+		rollback,
 	)
 }
 
 // configCall is a command that needs the API, running or not.
 func (c *cli) configCall(use, short string, least, most int, fn func(context.Context, *link, []string) error) *cobra.Command {
+	name, _, _ := strings.Cut(use, " ")
 	return &cobra.Command{
-		Use: use, Short: short, Args: exactly(least, most),
-		RunE: func(cmd *cobra.Command, args []string) error { return c.withConfig(cmd.Context(), args, fn) },
+		Use: use, Short: short, Args: exactly(least, most), ValidArgsFunction: cobra.NoFileCompletions,
+		Example: c.example("manager config "+name, "manager config "+name+" -o json"),
+		RunE:    func(cmd *cobra.Command, args []string) error { return c.withConfig(cmd.Context(), args, fn) },
 	}
 }
 
@@ -70,6 +83,34 @@ func (c *cli) listProperties(ctx context.Context, l *link, _ []string) error {
 		{name: "DEFAULT", of: func(p api.Property) string { return orUnset(p.Default) }, more: true},
 		{name: "ENVIRONMENT", of: func(p api.Property) string { return p.Env }, more: true},
 	}, map[string]any{"staging": conf.Staging})
+}
+
+// showConfig shows what the configuration file says, over the defaults: what a
+// start would find, staged or not.
+func (c *cli) showConfig(ctx context.Context, l *link, _ []string) error {
+	conf, err := l.Config(ctx)
+	if err != nil {
+		return err
+	}
+	type setting struct {
+		Name   string `json:"name"`
+		Value  string `json:"value"`
+		Source string `json:"source"`
+	}
+	var items []setting
+	for _, p := range conf.Properties {
+		s := setting{p.Name, p.Applied, "applied"}
+		if s.Value == "" {
+			s.Value, s.Source = p.Default, "default"
+		}
+		items = append(items, s)
+	}
+	c.say("Revision %d; %s staged, %s waiting for restart.", conf.Staging.Revision, orNothing(conf.Staging.Count), orNothing(conf.Staging.Waiting))
+	return printList(c, "Configuration", items, []column[setting]{
+		{name: "PROPERTY", of: func(s setting) string { return s.Name }},
+		{name: "VALUE", of: func(s setting) string { return shown(s.Name, s.Value) }},
+		{name: "SOURCE", of: func(s setting) string { return s.Source }},
+	}, map[string]any{"revision": conf.Staging.Revision})
 }
 
 func stagedText(p api.Property) string {
@@ -136,7 +177,23 @@ func (c *cli) setProperty(ctx context.Context, l *link, args []string) error {
 	if err != nil {
 		return err
 	}
-	return c.staged(staged, note)
+	remark := ""
+	switch {
+	case len(args) == 1:
+		c.say("%s", note)
+	case args[0] != name:
+		remark = "    (alias of " + args[0] + ")"
+	}
+	if err := c.staged(staged, remark); err != nil {
+		return err
+	}
+	if c.flags.server == "" && name == config.Store {
+		if _, err := os.Lstat(value); errors.Is(err, os.ErrNotExist) && filepath.IsAbs(value) {
+			c.say("Make the file first: install -m 600 /dev/null %s", value)
+		}
+		return nil
+	}
+	return c.afterChange(ctx, l)
 }
 
 func (c *cli) unsetProperty(ctx context.Context, l *link, args []string) error {
@@ -148,26 +205,25 @@ func (c *cli) unsetProperty(ctx context.Context, l *link, args []string) error {
 	if err != nil {
 		return err
 	}
-	return c.staged(staged, "")
+	return errors.Join(c.staged(staged, ""), c.afterChange(ctx, l))
 }
 
-func (c *cli) staged(s api.Staged, note string) error {
-	if c.flags.output == "json" || c.flags.output == "jsonl" {
+func (c *cli) staged(s api.Staged, remark string) error {
+	if c.asJSON() {
 		return c.one("Staged", s, nil)
 	}
 	d := s.Difference
-	if note != "" {
-		c.say("%s", note)
-	}
 	if d.Before == d.After {
-		fmt.Fprintf(c.out, "%s is %s already; nothing is staged for it\n", d.Property, shown(d.Property, d.After))
+		c.tell("%s is %s already; nothing is staged for it%s", d.Property, shown(d.Property, d.After), remark)
 	} else {
-		fmt.Fprintf(c.out, "Staged  %s  %s -> %s\n", d.Property, shown(d.Property, d.Before), shown(d.Property, d.After))
+		c.tell("Staged  %s  %s -> %s%s", d.Property, shown(d.Property, d.Before), shown(d.Property, d.After), remark)
 	}
 	if d.Warning != "" {
 		c.warn("%s", d.Warning)
 	}
-	c.say("%s. Next: %s config apply", plural(s.Staging.Count, "staged change"), c.program)
+	if s.Staging.Count > 0 {
+		c.say("%s. Next: %s config apply", plural(s.Staging.Count, "staged change"), c.program)
+	}
 	return nil
 }
 
@@ -194,6 +250,7 @@ func (c *cli) diffCommand() *cobra.Command {
 		}
 		return nil
 	})
+	cmd.Example = c.example("manager config diff", "manager config diff --exit-code -q")
 	cmd.Flags().BoolVar(&exitCode, "exit-code", false, "exit with 10 when something is staged")
 	return cmd
 }
@@ -210,7 +267,7 @@ func (c *cli) differences(items []api.Difference) error {
 				c.warn("%s: %s", d.Property, d.Warning)
 			}
 		}
-		return c.table(rows)
+		return c.table(nil, rows)
 	}
 	return printList(c, "DifferenceList", items, []column[api.Difference]{
 		{name: "PROPERTY", of: func(d api.Difference) string { return d.Property }},
@@ -226,20 +283,50 @@ func (c *cli) validate(ctx context.Context, l *link, _ []string) error {
 	if err != nil {
 		return err
 	}
+	if c.asJSON() {
+		return c.differences(diff.Items)
+	}
 	c.say("%s, all valid.", plural(len(diff.Items), "staged change"))
 	return nil
 }
 
-func (c *cli) apply(ctx context.Context, l *link, _ []string) error {
-	applied, err := l.ConfigApply(ctx, 0)
+func (c *cli) applyCommand() *cobra.Command {
+	var revision uint64
+	dry := false
+	cmd := c.configCall("apply", "Make what is staged the applied configuration, at once", 0, 0, func(ctx context.Context, l *link, _ []string) error {
+		if !dry {
+			return c.apply(ctx, l, revision)
+		}
+		diff, err := l.ConfigDiff(ctx)
+		if err != nil {
+			return err
+		}
+		if err := c.differences(diff.Items); err != nil {
+			return err
+		}
+		c.dryRun("Would apply %s.", plural(len(diff.Items), "staged change"))
+		return nil
+	})
+	cmd.Long = "All staged properties are checked together, here and on the disk; then all are applied, or none is."
+	cmd.Example = c.example("manager config apply", "manager config apply --dry-run")
+	cmd.Flags().Uint64Var(&revision, "revision", 0, "only if this is still the applied revision")
+	cmd.Flags().BoolVar(&dry, "dry-run", false, "only check it and show the difference")
+	return cmd
+}
+
+func (c *cli) apply(ctx context.Context, l *link, revision uint64) error {
+	applied, err := l.ConfigApply(ctx, revision)
 	if err != nil {
 		return err
+	}
+	if len(applied.Differences) > 0 {
+		defer func() { _ = c.afterChange(ctx, l) }() // a warning at the most
 	}
 	if c.flags.output != "table" {
 		return c.one("Applied", applied, [][]string{{"revision", strconv.FormatUint(applied.Revision, 10)}})
 	}
 	if len(applied.Differences) == 0 {
-		fmt.Fprintln(c.out, "Nothing was staged; nothing changed.")
+		c.tell("Nothing was staged; nothing changed.")
 		return nil
 	}
 	if err := c.differences(applied.Differences); err != nil {
@@ -250,15 +337,15 @@ func (c *cli) apply(ctx context.Context, l *link, _ []string) error {
 		if place == "" {
 			place = "memory"
 		}
-		fmt.Fprintf(c.out, "Store: %s. It held %s; %s carried over.\n", place, plural(k.Existing, "token"), wereOrWas(k.Carried))
+		c.tell("Store: %s. It held %s; %s carried over.", place, plural(k.Existing, "token"), wereOrWas(k.Carried))
 	}
 	switch {
 	case l.core != nil:
-		fmt.Fprintf(c.out, "Applied revision %d. Takes effect on start.\n", applied.Revision)
+		c.tell("Applied revision %d. Takes effect on start.", applied.Revision)
 	case len(applied.RestartNeeded) > 0:
-		fmt.Fprintf(c.out, "Applied revision %d. After a restart: %s.\n", applied.Revision, strings.Join(applied.RestartNeeded, ", "))
+		c.tell("Applied revision %d. After a restart: %s.", applied.Revision, strings.Join(applied.RestartNeeded, ", "))
 	default:
-		fmt.Fprintf(c.out, "Applied revision %d. It is in effect.\n", applied.Revision)
+		c.tell("Applied revision %d. It is in effect.", applied.Revision)
 	}
 	return nil
 }
@@ -269,6 +356,9 @@ func (c *cli) discard(ctx context.Context, l *link, _ []string) error {
 		return err
 	}
 	c.say("Dropped %s.", plural(d.Discarded, "staged change"))
+	if c.asJSON() {
+		return c.one("Discarded", d, nil)
+	}
 	return nil
 }
 
@@ -281,11 +371,11 @@ func (c *cli) rollback(ctx context.Context, l *link, args []string) error {
 			return fail(exitUsage, "usage", "%q is not a revision", args[0])
 		}
 	}
-	if err := c.agree("Rolling back applies an earlier revision and drops what is staged. Go on?"); err != nil {
+	if err := c.agree(ctx, "rolling back", "Rolling back applies an earlier revision and drops what is staged. Go on?"); err != nil {
 		return err
 	}
 	if _, err := l.ConfigRollback(ctx, revision); err != nil {
 		return err
 	}
-	return c.apply(ctx, l, nil)
+	return c.apply(ctx, l, 0)
 }

@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/netip"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"syscall"
 	"time"
@@ -27,11 +28,12 @@ type prefix = netip.Prefix
 
 func (c *cli) serveCommand() *cobra.Command {
 	var listen string
-	cmd := &cobra.Command{
+	cmd := local(&cobra.Command{
 		Use: "serve", Short: "Run the server in the foreground", Args: exactly(0, 0),
-		Long: "Runs the server until it is told to stop. Without an installation directory tokens are kept in memory.",
-		Example: "  " + c.program + " serve --listen 127.0.0.1:3000\n" +
-			"  " + c.program + " serve --home /opt/mintmark",
+		Long: "It runs until it is told to stop: SIGTERM or Ctrl-C lets requests under way finish, a second Ctrl-C does not.\n" +
+			"SIGHUP is ignored; properties that are applied and TLS files that change are taken without it.\n" +
+			"Without an installation directory tokens are kept in memory.",
+		Example: c.example("manager serve --listen 127.0.0.1:3000", "manager serve --home /opt/mintmark"),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			flags := map[string]string{}
 			if listen != "" {
@@ -39,13 +41,20 @@ func (c *cli) serveCommand() *cobra.Command {
 			}
 			return c.serve(cmd.Context(), flags)
 		},
-	}
+	})
 	cmd.Flags().StringVar(&listen, "listen", "", "the address and port to listen on")
 	return cmd
 }
 
 // serve runs until ctx ends and everything has drained.
 func (c *cli) serve(ctx context.Context, flags map[string]string) error {
+	if terminal(c.in) {
+		var stop context.CancelFunc
+		ctx, stop = signal.NotifyContext(ctx, syscall.SIGHUP) // the terminal is gone: nobody could end it any more
+		defer stop()
+	} else {
+		signal.Ignore(syscall.SIGHUP)
+	}
 	dir, err := c.dirOrMemory()
 	if err != nil {
 		return err
@@ -117,8 +126,7 @@ func (s *server) run(ctx context.Context, settings config.Settings) (err error) 
 		go func() { failed <- server.Serve(listeners[i]) }()
 	}
 	s.announce(public.Addr())
-	stopNotify := notify("READY=1")
-	defer stopNotify()
+	s.notify("READY=1")
 	background, end := context.WithCancel(context.WithoutCancel(ctx))
 	defer end()
 	go s.maintain(background)
@@ -138,7 +146,7 @@ func (s *server) listen(ctx context.Context, settings config.Settings) (net.List
 		if who := home.Holder(settings.Listen); who != "" {
 			by = who
 		}
-		return nil, fail(exitFailed, "server.port_in_use", "%s is already in use by %s", settings.Listen, by).advise("choose another with: config properties set server.listen HOST:PORT")
+		return nil, fail(exitFailed, "server.port_in_use", "%s is already in use by %s", settings.Listen, by).advise(s.program() + " config properties set server.listen HOST:PORT, then " + s.program() + " config apply, chooses another")
 	}
 	if err != nil {
 		return nil, fail(exitFailed, "server.listen", "listen on %s: %s", settings.Listen, err)
@@ -146,7 +154,7 @@ func (s *server) listen(ctx context.Context, settings config.Settings) (net.List
 	if settings.Certificate == "" {
 		return l, nil
 	}
-	pair, err := newCertificate(settings.Certificate, settings.Key)
+	pair, err := newCertificate(settings.Certificate, settings.Key, s.log)
 	if err != nil {
 		return nil, errors.Join(fail(exitInvalid, "server.tls", "%s", err), l.Close())
 	}
@@ -248,10 +256,15 @@ func (s *server) maintain(ctx context.Context) {
 	}
 }
 
+// notify tells whoever runs the service how it stands.
+func (s *server) notify(state string) {
+	socket, _ := s.cli.getenv("NOTIFY_SOCKET")
+	notify(socket, state)
+}
+
 // drain lets requests that are under way finish.
 func (s *server) drain(servers []*http.Server, patience time.Duration) error {
-	stop := notify("STOPPING=1")
-	defer stop()
+	s.notify("STOPPING=1")
 	ctx, cancel := context.WithTimeout(context.Background(), max(patience, time.Millisecond))
 	defer cancel()
 	for _, server := range servers {

@@ -1,7 +1,10 @@
 package main
 
 import (
+	"context"
 	"fmt"
+	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -15,56 +18,69 @@ import (
 func (c *cli) statusCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: "status", Short: "Say how the server stands; the exit code is that of LSB", Args: exactly(0, 0),
-		Long: "Exit codes: 0 running, 1 dead with a pid file, 3 stopped, 4 unknown.",
+		Long:    "Exit codes: 0 running, 1 dead with a pid file, 3 stopped, 4 unknown.",
+		Example: c.example("manager status", "manager status -o json"),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if c.flags.server == "" {
-				if err := c.processState(); err != nil {
-					return err
-				}
-			}
-			l, err := c.connect(cmd.Context())
+			s, err := c.status(cmd.Context())
 			if err != nil {
 				return err
 			}
-			s, err := l.Status(cmd.Context())
-			if err != nil {
-				return err
-			}
-			return c.one("Status", s, statusLines(s))
+			return c.one("Status", s, c.statusLines(s))
 		},
 	}
 }
 
-// processState answers an error with the LSB code unless the server runs.
-func (c *cli) processState() error {
-	dir, err := c.dir()
-	if err != nil {
-		return err
+// status answers an error with the LSB code unless the server runs and tells.
+func (c *cli) status(ctx context.Context) (api.Status, error) {
+	unclear := func(err error) error {
+		if ctx.Err() != nil {
+			return err
+		}
+		f := classify(err)
+		return &failure{exit: exitNotAllowed, code: f.code, message: "unknown: " + f.message, hint: f.hint, requestID: f.requestID}
 	}
-	state, _, err := dir.Process(c.files)
-	if err != nil {
-		return fail(exitNotAllowed, "status.unknown", "%s", err)
+	if c.flags.server == "" {
+		dir, err := c.dir()
+		if err != nil {
+			return api.Status{}, unclear(err)
+		}
+		if err := c.processState(dir); err != nil {
+			return api.Status{}, err
+		}
 	}
+	l, err := c.connect(ctx)
+	if err != nil {
+		return api.Status{}, unclear(err)
+	}
+	s, err := l.Status(ctx)
+	if err != nil {
+		return api.Status{}, unclear(err)
+	}
+	return s, nil
+}
+
+func (c *cli) processState(dir home.Dir) error {
+	state, pid, err := dir.Process(c.files)
+	if err != nil {
+		return fail(exitNotAllowed, "status.unknown", "unknown: %s", err)
+	}
+	start := "start it with: " + dir.Manager() + " start"
 	switch state {
 	case home.Running:
+		if _, err := os.Lstat(dir.Socket()); err != nil {
+			return fail(exitNotAllowed, "status.unknown", "unknown: pid %d holds the installation directory and does not answer yet", pid)
+		}
 		return nil
 	case home.Dead:
-		return fail(exitFailed, "server.dead", "dead: the server ended without being stopped; its pid file is still there").advise("start it with: " + dir.Manager() + " start")
+		return fail(exitFailed, "server.dead", "dead: the server ended without being stopped; its pid file is still there").advise(start)
 	case home.Stopped:
-		return fail(exitNotRunning, "server.not_running", "stopped").advise("start it with: " + dir.Manager() + " start")
+		return fail(exitNotRunning, "server.not_running", "stopped").advise(start)
 	case home.Unclear:
 	}
 	return fail(exitNotAllowed, "status.unknown", "unknown: a process holds the installation directory, and it is not known which")
 }
 
-func statusLines(s api.Status) [][]string {
-	store := "memory only: tokens will be lost on restart"
-	if s.Store.Persistent {
-		store = "persistent  " + s.Store.Location
-	}
-	if s.Store.Problem != "" {
-		store += "; changes cannot be written: " + s.Store.Problem
-	}
+func (c *cli) statusLines(s api.Status) [][]string {
 	secret := s.CurrentKey.Name
 	if s.CurrentKey.CurrentSince != nil {
 		secret += fmt.Sprintf(", day %d", int(time.Since(*s.CurrentKey.CurrentSince).Hours()/24)+1)
@@ -72,20 +88,15 @@ func statusLines(s api.Status) [][]string {
 			secret += fmt.Sprintf(" of %d", int(s.KeyDue.Sub(*s.CurrentKey.CurrentSince).Hours()/24))
 		}
 	}
-	config := "revision " + strconv.FormatUint(s.Staging.Revision, 10)
-	if s.Staging.Count == 0 {
-		config += ", nothing staged"
-	} else {
-		config += ", " + strconv.Itoa(s.Staging.Count) + " staged"
-	}
-	if s.Staging.Waiting == 0 {
-		config += ", nothing waiting for restart"
-	} else {
-		config += ", " + strconv.Itoa(s.Staging.Waiting) + " waiting for restart"
+	config := "revision " + strconv.FormatUint(s.Staging.Revision, 10) + ", " +
+		orNothing(s.Staging.Count) + " staged, " + orNothing(s.Staging.Waiting) + " waiting for restart"
+	up := "up " + upTime(time.Since(s.StartedAt))
+	if c.exact(c.out) {
+		up = "since " + s.StartedAt.UTC().Format(time.RFC3339)
 	}
 	return [][]string{
-		{"running", fmt.Sprintf("pid %d, up %s, on %s", s.PID, short(time.Since(s.StartedAt)), s.URL)},
-		{"store", store},
+		{"running", fmt.Sprintf("pid %d, %s, on %s", s.PID, up, s.URL)},
+		{"store", c.storeLine(s)},
 		{"tokens", fmt.Sprintf("%d active, %d expired, %d deleted", s.Tokens.Active, s.Tokens.Expired, s.Tokens.Deleted)},
 		{"secret", secret},
 		{"config", config},
@@ -93,24 +104,52 @@ func statusLines(s api.Status) [][]string {
 	}
 }
 
+func (c *cli) storeLine(s api.Status) string {
+	line := fmt.Sprintf("memory only: a restart deletes all %d", s.Tokens.Active)
+	if s.Store.Persistent {
+		line = "persistent  " + s.Store.Location
+		if info, err := os.Stat(s.Store.Location); err == nil && c.flags.server == "" {
+			line += fmt.Sprintf(" (%04o)", info.Mode().Perm())
+		}
+		if s.Store.LastWrite != nil {
+			line += ", last write " + c.when(s.Store.LastWrite, "")
+		}
+	}
+	if s.Store.Problem != "" {
+		line += "; changes cannot be written: " + s.Store.Problem
+	}
+	return line
+}
+
+func orNothing(n int) string {
+	if n == 0 {
+		return "nothing"
+	}
+	return strconv.Itoa(n)
+}
+
+// upTime is "3 d 4 h".
+func upTime(d time.Duration) string {
+	days, hours, minutes := int(d.Hours())/24, int(d.Hours())%24, int(d.Minutes())%60
+	switch {
+	case days > 0:
+		return fmt.Sprintf("%d d %d h", days, hours)
+	case hours > 0:
+		return fmt.Sprintf("%d h %d min", hours, minutes)
+	}
+	return fmt.Sprintf("%d min %d s", minutes, int(d.Seconds())%60)
+}
+
 func (c *cli) doctorCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: "doctor", Short: "Check everything and say what to do; exit code 10 when something needs attention", Args: exactly(0, 0),
+		Example: c.example("manager doctor", "manager doctor -q || echo look at this"),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			l, err := c.reach(cmd.Context(), how{})
-			if err != nil {
-				f := classify(err)
-				return f.advise(strings.TrimSpace(f.hint + "\n  nothing else can be checked until this is mended"))
-			}
-			defer l.Close()
-			s, err := l.Status(cmd.Context())
+			checks, err := c.examine(cmd.Context())
 			if err != nil {
 				return err
 			}
-			if l.core != nil {
-				s.Checks = append([]api.Check{{Name: "server", Warning: true, OK: true, Fact: "not running", Fix: "start"}}, s.Checks...)
-			}
-			err = printList(c, "CheckList", s.Checks, []column[api.Check]{
+			err = printList(c, "CheckList", checks, []column[api.Check]{
 				{name: "CHECK", of: func(k api.Check) string { return k.Name }},
 				{name: "STATE", of: checkWord},
 				{name: "FACT", of: func(k api.Check) string { return k.Fact }},
@@ -119,7 +158,7 @@ func (c *cli) doctorCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			for _, k := range s.Checks {
+			for _, k := range checks {
 				if !k.OK || k.Warning {
 					return errAttention
 				}
@@ -127,6 +166,35 @@ func (c *cli) doctorCommand() *cobra.Command {
 			return nil
 		},
 	}
+}
+
+// examine collects the checks. What cannot be opened is a finding, and what can
+// be checked without it is checked.
+func (c *cli) examine(ctx context.Context) ([]api.Check, error) {
+	var found []api.Check
+	l, err := c.reach(ctx, how{})
+	if err != nil {
+		f := classify(err)
+		if f.exit != exitFailed || c.flags.server != "" {
+			return nil, err
+		}
+		found = []api.Check{{Name: "start", Fact: strings.TrimSpace(f.message), Fix: orDash(f.hint)}}
+		if l, err = c.reach(ctx, how{noTokens: true}); err != nil {
+			return found, nil //nolint:nilerr // it is the finding
+		}
+	}
+	defer l.Close()
+	s, err := l.Status(ctx)
+	if err != nil {
+		return nil, err
+	}
+	switch {
+	case len(found) > 0: // opened without its tokens: nothing is known of them
+		s.Checks = slices.DeleteFunc(s.Checks, func(k api.Check) bool { return strings.HasPrefix(k.Name, "token") })
+	case l.core != nil:
+		found = []api.Check{{Name: "server", Warning: true, OK: true, Fact: "not running", Fix: "start"}}
+	}
+	return append(found, s.Checks...), nil
 }
 
 func checkWord(k api.Check) string {
@@ -140,10 +208,10 @@ func checkWord(k api.Check) string {
 }
 
 func (c *cli) versionCommand() *cobra.Command {
-	return &cobra.Command{
-		Use: "version", Short: "Print the version", Args: exactly(0, 0),
+	return local(&cobra.Command{
+		Use: "version", Short: "Print the version", Args: exactly(0, 0), Example: c.example("manager version", "manager version -o json"),
 		RunE: func(*cobra.Command, []string) error {
 			return c.one("Version", map[string]string{"version": version()}, [][]string{{"mintmark", version()}})
 		},
-	}
+	})
 }

@@ -2,10 +2,7 @@ package main
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"io"
-	"os"
 	"strconv"
 	"strings"
 	"time"
@@ -18,69 +15,31 @@ import (
 )
 
 func (c *cli) tokenCommand() *cobra.Command {
-	return c.group("token", "Create, list, copy and delete API tokens",
+	g := c.group("token", "Create, list, copy and delete API tokens",
+		c.example("manager token create --client-id dfsadmin --role admin", "manager token list"),
 		c.createToken(), c.listTokens(),
-		c.tokenCall("show TOKEN", "Show one token's record", c.showToken),
+		c.tokenCall("show TOKEN", "Show one token's record", "", c.showToken),
 		c.copyToken(), c.deleteToken(),
-		c.tokenCall("restore TOKEN", "Undo a delete while that is possible", c.restoreToken),
+		c.tokenCall("restore TOKEN", "Undo a delete while that is possible", "deleted", c.restoreToken),
 		c.inspectToken(),
 	)
+	g.Long = "TOKEN is an id, a prefix of it that only one token has, or a client ID that only one token has.\n" +
+		"With a stopped server the commands work on the installation directory itself; tokens that are kept in\n" +
+		"memory exist only while it runs (exit code 3)."
+	return g
 }
 
-// tokenCall is a command on one token, named by id, prefix or client ID.
-func (c *cli) tokenCall(use, short string, fn func(context.Context, *link, string) error) *cobra.Command {
+// tokenCall is a command on one token; completion offers those of a state.
+func (c *cli) tokenCall(use, short, state string, fn func(context.Context, *link, string) error) *cobra.Command {
+	name, _, _ := strings.Cut(use, " ")
 	return &cobra.Command{
 		Use: use, Short: short, Args: exactly(1, 1),
+		Example:           c.example("manager token "+name+" dfsadmin", "manager token "+name+" tok_7k3m9q2x"),
+		ValidArgsFunction: c.completeToken(state),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			l, err := c.connect(cmd.Context())
-			if err != nil {
-				return err
-			}
-			return fn(cmd.Context(), l, args[0])
+			return c.withTokens(cmd.Context(), func(ctx context.Context, l *link) error { return fn(ctx, l, args[0]) })
 		},
 	}
-}
-
-func (c *cli) createToken() *cobra.Command {
-	var in api.CreateToken
-	var expires, outFile string
-	cmd := &cobra.Command{
-		Use: "create", Short: "Create a token and print it", Args: exactly(0, 0),
-		Example: "  " + c.program + " token create --client-id dfsadmin --role admin --expires 90d\n" +
-			"  T=$(" + c.program + " token create --client-id ci --role user --tag team:data -q)",
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			if strings.ContainsAny(expires, "-T:") {
-				in.ExpiresAt = expires
-			} else {
-				in.Lifetime = expires
-			}
-			l, err := c.connect(cmd.Context())
-			if err != nil {
-				return err
-			}
-			issued, err := l.CreateToken(cmd.Context(), in, newID())
-			if err != nil {
-				return err
-			}
-			until := "without an end"
-			if issued.ExpiresAt != nil {
-				until = "until " + issued.ExpiresAt.UTC().Format("2006-01-02 15:04 UTC")
-			}
-			c.say("Created %s  %s  %s, %s, %s", shortID(issued.ID), bitting.Blocks(issued.ID), issued.ClientID, roleWord(issued.Role), until)
-			return errors.Join(c.hand(issued, outFile), c.afterChange(cmd.Context(), l))
-		},
-	}
-	f := cmd.Flags()
-	f.StringVar(&in.ClientID, "client-id", "", "whom the token speaks for (required)")
-	f.StringVar(&in.Role, "role", "user", "admin, user or verifier")
-	f.StringArrayVar(&in.Tags, "tag", nil, "a name:value label of a user token; may be given again")
-	f.StringVar(&expires, "expires", "", "a lifetime (90d, 12h), a time (RFC 3339), or never; the default is the policy's")
-	f.StringVar(&in.Description, "description", "", "what it is for")
-	f.StringVar(&in.Contact, "contact", "", "whom to ask about it")
-	f.StringArrayVar(&in.AllowedAddresses, "allow", nil, "an address range it may be used from; may be given again")
-	f.StringArrayVar(&in.Audience, "audience", nil, "whom it is for; the default is the server's own audience")
-	f.StringVar(&outFile, "out-file", "", "write the token to a new file (0600) instead of printing it")
-	return cmd
 }
 
 func roleWord(role string) string {
@@ -92,83 +51,38 @@ func roleWord(role string) string {
 
 func shortID(id string) string { return id[:min(len(id), 12)] }
 
-// hand gives a token's text to whoever asked: alone on the output, in a file,
-// or as JSON.
-func (c *cli) hand(t api.IssuedToken, outFile string) error {
-	if outFile != "" {
-		f, err := os.OpenFile(outFile, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-		if errors.Is(err, os.ErrExist) {
-			return fail(exitConflict, "file.exists", "%s exists already; the token was not written. Copy it with: %s token copy %s", outFile, c.program, shortID(t.ID))
-		}
-		if err != nil {
-			return fail(exitFailed, "file.unwritable", "%s. Copy the token with: %s token copy %s", err, c.program, shortID(t.ID))
-		}
-		_, err = io.WriteString(f, t.Text.Unsafe()+"\n")
-		if err = errors.Join(err, f.Close()); err != nil {
-			return err
-		}
-		c.say("Written to %s.", outFile)
-		return nil
-	}
-	if c.flags.output == "json" || c.flags.output == "jsonl" {
-		return c.one("Token", t, nil)
-	}
-	fmt.Fprintln(c.out, t.Text.Unsafe())
-	return nil
-}
-
 // afterChange warns, after every change, of tokens that nothing keeps.
 func (c *cli) afterChange(ctx context.Context, l *link) error {
 	s, err := l.Status(ctx)
 	if err != nil {
 		return err
 	}
-	if s.Store.Persistent {
-		return nil
+	if !s.Store.Persistent {
+		c.warnMemory(s.Home)
 	}
-	program := "mintmark"
-	if s.Home != "" {
-		program = s.Home + "/manager"
-	}
-	c.warn("tokens are kept in memory only and will be lost on restart (%s config properties set api.access.tokens.store <path>)", program)
 	return nil
 }
 
 func (c *cli) listTokens() *cobra.Command {
 	var q api.TokenQuery
-	var expiring string
 	var failIfAny, all bool
 	cmd := &cobra.Command{
 		Use: "list", Short: "List tokens", Args: exactly(0, 0),
+		Example: c.example("manager token list --sort last_used_at --desc", "manager token list --expiring 14d --fail-if-any -q"),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if expiring != "" {
-				if _, err := config.ParseDuration(expiring); err != nil {
-					return fail(exitInvalid, "expiring.form", "%s", err)
+			if q.Expiring != "" {
+				if _, err := config.ParseDuration(q.Expiring); err != nil {
+					return fail(exitInvalid, "expiring.form", "--expiring: %s", err)
 				}
-				q.Expiring, q.State = expiring, "active"
+				q.State = "active"
 			}
-			l, err := c.connect(cmd.Context())
-			if err != nil {
+			return c.withTokens(cmd.Context(), func(ctx context.Context, l *link) error {
+				n, err := c.printTokens(ctx, l, q, all)
+				if err == nil && failIfAny && n > 0 {
+					return errAttention
+				}
 				return err
-			}
-			var items []api.Token
-			for {
-				page, err := l.Tokens(cmd.Context(), q)
-				if err != nil {
-					return err
-				}
-				items = append(items, page.Items...)
-				if q.Cursor = page.NextCursor; q.Cursor == "" || !all && len(items) >= q.Limit {
-					break
-				}
-			}
-			if err := printList(c, "TokenList", items, c.tokenColumns(), map[string]any{"next_cursor": q.Cursor}); err != nil {
-				return err
-			}
-			if failIfAny && len(items) > 0 {
-				return errAttention
-			}
-			return nil
+			})
 		},
 	}
 	f := cmd.Flags()
@@ -181,9 +95,33 @@ func (c *cli) listTokens() *cobra.Command {
 	f.BoolVar(&q.Descending, "desc", false, "the other way round")
 	f.IntVar(&q.Limit, "limit", 500, "how many at the most")
 	f.BoolVar(&all, "all", false, "every page")
-	f.StringVar(&expiring, "expiring", "", "only active tokens that end within this time, such as 14d")
+	f.StringVar(&q.Expiring, "expiring", "", "only active tokens that end within this time, such as 14d")
 	f.BoolVar(&failIfAny, "fail-if-any", false, "exit with 10 when there are any")
+	offer(cmd, "role", "admin", "user", "verifier")
+	offer(cmd, "state", "active", "expired", "deleted", "revoked", "all")
+	offer(cmd, "sort", "client_id", "role", "created_at", "expires_at", "last_used_at")
+	c.offerTokens(cmd, "tag", func(t api.Token) []string { return t.Tags })
+	c.offerTokens(cmd, "client-id", func(t api.Token) []string { return []string{t.ClientID} })
 	return cmd
+}
+
+// printTokens prints one page, or all, and answers how many there were.
+func (c *cli) printTokens(ctx context.Context, l *link, q api.TokenQuery, all bool) (int, error) {
+	var items []api.Token
+	for {
+		page, err := l.Tokens(ctx, q)
+		if err != nil {
+			return 0, err
+		}
+		items = append(items, page.Items...)
+		if q.Cursor = page.NextCursor; q.Cursor == "" || !all {
+			break
+		}
+	}
+	if q.Cursor != "" && !c.asJSON() {
+		c.say("There are more; see them with --all.")
+	}
+	return len(items), printList(c, "TokenList", items, c.tokenColumns(), map[string]any{"next_cursor": q.Cursor})
 }
 
 func (c *cli) tokenColumns() []column[api.Token] {
@@ -194,10 +132,10 @@ func (c *cli) tokenColumns() []column[api.Token] {
 		{name: "ROLE", of: func(t api.Token) string { return roleWord(t.Role) }},
 		{name: "TAGS", of: func(t api.Token) string { return orDash(strings.Join(t.Tags, ",")) }},
 		{name: "LAST USED", of: func(t api.Token) string {
-			return strings.TrimSpace(c.when(t.LastUsedAt, "never") + " " + t.LastUsedFrom)
+			return strings.TrimSpace(c.when(t.LastUsedAt, "never") + "  " + t.LastUsedFrom)
 		}},
 		{name: "EXPIRES", of: func(t api.Token) string { return c.when(t.ExpiresAt, "never") }},
-		{name: "STATE", of: func(t api.Token) string { return t.State }},
+		{name: "STATE", of: c.stateWord},
 		{name: "FULL ID", of: func(t api.Token) string { return t.ID }, more: true},
 		{name: "DESCRIPTION", of: func(t api.Token) string { return orDash(t.Description) }, more: true},
 		{name: "CONTACT", of: func(t api.Token) string { return orDash(t.Contact) }, more: true},
@@ -205,6 +143,21 @@ func (c *cli) tokenColumns() []column[api.Token] {
 		{name: "CREATED BY", of: func(t api.Token) string { return t.CreatedBy }, more: true},
 		{name: "KID", of: func(t api.Token) string { return t.KeyID }, more: true},
 	}
+}
+
+// stateWord leaves what is normal unmarked at a terminal; programs get the
+// state itself.
+func (c *cli) stateWord(t api.Token) string {
+	const day = 24 * time.Hour
+	switch {
+	case c.exact(c.out) || t.State != "active":
+		return t.State
+	case t.ExpiresAt != nil && time.Until(*t.ExpiresAt) <= 14*day:
+		return "expires soon"
+	case t.LastUsedAt == nil && time.Since(t.CreatedAt) > 7*day:
+		return "unused " + short(time.Since(t.CreatedAt))
+	}
+	return ""
 }
 
 func (c *cli) showToken(ctx context.Context, l *link, name string) error {
@@ -227,7 +180,7 @@ func (c *cli) showToken(ctx context.Context, l *link, name string) error {
 		{"allowed addresses", orDash(strings.Join(t.AllowedAddresses, ","))},
 		{"created", c.when(&t.CreatedAt, "–") + " by " + t.CreatedBy},
 		{"expires", c.when(t.ExpiresAt, "never")},
-		{"last used", strings.TrimSpace(c.when(t.LastUsedAt, "never") + " " + t.LastUsedFrom)},
+		{"last used", strings.TrimSpace(c.when(t.LastUsedAt, "never") + "  " + t.LastUsedFrom)},
 		{"kid", t.KeyID},
 	})
 }
@@ -246,66 +199,27 @@ func (c *cli) amongDeleted(ctx context.Context, l *link, name string, otherwise 
 
 func (c *cli) copyToken() *cobra.Command {
 	var outFile string
-	cmd := c.tokenCall("copy TOKEN", "Print a token's text again", func(ctx context.Context, l *link, name string) error {
+	cmd := c.tokenCall("copy TOKEN", "Print a token's text again", "active", func(ctx context.Context, l *link, name string) error {
 		t, err := l.FindToken(ctx, name, false)
+		if err != nil {
+			return err
+		}
+		h, err := c.hand(outFile)
 		if err != nil {
 			return err
 		}
 		issued, err := l.RevealToken(ctx, t.ID)
 		if err != nil {
+			return h.drop(err)
+		}
+		if err := h.over(issued); err != nil {
 			return err
-		}
-		return errors.Join(c.hand(issued, outFile), c.afterChange(ctx, l))
-	})
-	cmd.Flags().StringVar(&outFile, "out-file", "", "write the token to a new file (0600) instead of printing it")
-	return cmd
-}
-
-func (c *cli) deleteToken() *cobra.Command {
-	var leaked bool
-	cmd := c.tokenCall("delete TOKEN", "Delete a token: it is refused at once", func(ctx context.Context, l *link, name string) error {
-		t, err := l.FindToken(ctx, name, false)
-		if err != nil {
-			if t, err = c.amongDeleted(ctx, l, name, err); err != nil {
-				return err
-			}
-			if !leaked {
-				c.say("Already deleted.")
-				return nil
-			}
-		}
-		if err := c.confirmDelete(t); err != nil {
-			return err
-		}
-		if err := l.DeleteToken(ctx, t.ID, leaked); err != nil {
-			return err
-		}
-		if after, err := l.Token(ctx, t.ID); err == nil && after.RestorableUntil != nil {
-			c.say("Deleted. Restore until %s: %s token restore %s", after.RestorableUntil.UTC().Format("15:04 UTC"), c.program, shortID(t.ID))
-		} else {
-			c.say("Deleted for good.")
 		}
 		return c.afterChange(ctx, l)
 	})
-	cmd.Flags().BoolVar(&leaked, "leaked", false, "it may have leaked: delete for good, no restore")
+	cmd.Example = c.example("manager token copy dfsadmin", "manager token copy tok_7k3m9q2x --out-file dfsadmin.token")
+	cmd.Flags().StringVar(&outFile, "out-file", "", "write the token to a new file (0600) instead of printing it")
 	return cmd
-}
-
-// confirmDelete asks in proportion to the evidence.
-func (c *cli) confirmDelete(t api.Token) error {
-	switch {
-	case t.State != "active":
-		return nil
-	case t.LastUsedAt != nil && time.Since(*t.LastUsedAt) < 24*time.Hour:
-		from := ""
-		if t.LastUsedFrom != "" {
-			from = " from " + t.LastUsedFrom
-		}
-		c.say("%s %s was used %s ago%s.", shortID(t.ID), bitting.Blocks(t.ID), short(time.Since(*t.LastUsedAt)), from)
-		c.say("Its requests will be refused at once.")
-		return c.typed(t.ClientID, shortID(t.ID)+" is in use. Deleting it")
-	}
-	return c.agree(fmt.Sprintf("Delete %s of %s?", shortID(t.ID), t.ClientID))
 }
 
 func (c *cli) restoreToken(ctx context.Context, l *link, name string) error {
@@ -327,47 +241,64 @@ func (c *cli) restoreToken(ctx context.Context, l *link, name string) error {
 func (c *cli) inspectToken() *cobra.Command {
 	var in api.Explain
 	cmd := &cobra.Command{
-		Use: "inspect", Short: "Read a token from the input and say why it is accepted or refused", Args: exactly(0, 0),
-		Example: "  " + c.program + " token inspect < ci.token",
+		Use: "inspect", Short: "Read a token from the input and say why it is accepted or refused; exit code 10 when it is refused", Args: exactly(0, 0),
+		Example: c.example("manager token inspect < ci.token", "manager token inspect --role admin < ci.token"),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if terminal(c.in) {
-				c.say("Paste the token and end with Enter:")
-			}
-			text, err := io.ReadAll(io.LimitReader(c.in, 64<<10))
+			text, err := c.readToken(cmd.Context())
 			if err != nil {
 				return err
 			}
-			in.Token = api.NewSecret(strings.TrimSpace(string(text)))
-			if in.Token.Unsafe() == "" {
-				return fail(exitUsage, "usage", "there is no token on the input")
-			}
-			l, err := c.connect(cmd.Context())
-			if err != nil {
-				return err
-			}
-			found, err := l.Explain(cmd.Context(), in)
-			if err != nil {
-				return err
-			}
-			err = printList(c, "FindingList", found.Items, []column[api.Finding]{
-				{name: "CHECK", of: func(f api.Finding) string { return f.Check }},
-				{name: "OK", of: func(f api.Finding) string { return strconv.FormatBool(f.OK) }},
-				{name: "COMPARED", of: func(f api.Finding) string { return f.Compared }},
-				{name: "WHAT TO DO", of: func(f api.Finding) string { return orDash(f.Advice) }},
-			}, nil)
-			if err != nil {
-				return err
-			}
-			for _, f := range found.Items {
-				if !f.OK {
-					return errAttention
-				}
-			}
-			return nil
+			in.Token = api.NewSecret(text)
+			return c.withTokens(cmd.Context(), func(ctx context.Context, l *link) error { return c.explain(ctx, l, in) })
 		},
 	}
 	f := cmd.Flags()
 	f.StringVar(&in.Role, "role", "", "the role that the door asks for")
 	f.StringArrayVar(&in.Tags, "tag", nil, "a tag that the door asks for; may be given again")
+	offer(cmd, "role", "admin", "user", "verifier")
+	c.offerTokens(cmd, "tag", func(t api.Token) []string { return t.Tags })
 	return cmd
+}
+
+// readToken reads a token from the input: no argument and no flag takes one.
+func (c *cli) readToken(ctx context.Context) (string, error) {
+	var text string
+	if terminal(c.in) {
+		var err error
+		if text, err = c.prompt(ctx, "Paste the token and press Enter: "); err != nil {
+			return "", err
+		}
+	} else {
+		data, err := io.ReadAll(io.LimitReader(c.in, 64<<10))
+		if err != nil {
+			return "", err
+		}
+		text = strings.TrimSpace(string(data))
+	}
+	if text == "" {
+		return "", fail(exitUsage, "usage", "there is no token on the input")
+	}
+	return text, nil
+}
+
+func (c *cli) explain(ctx context.Context, l *link, in api.Explain) error {
+	found, err := l.Explain(ctx, in)
+	if err != nil {
+		return err
+	}
+	err = printList(c, "FindingList", found.Items, []column[api.Finding]{
+		{name: "CHECK", of: func(f api.Finding) string { return f.Check }},
+		{name: "OK", of: func(f api.Finding) string { return strconv.FormatBool(f.OK) }},
+		{name: "COMPARED", of: func(f api.Finding) string { return f.Compared }},
+		{name: "WHAT TO DO", of: func(f api.Finding) string { return orDash(f.Advice) }},
+	}, nil)
+	if err != nil {
+		return err
+	}
+	for _, f := range found.Items {
+		if !f.OK {
+			return errAttention
+		}
+	}
+	return nil
 }

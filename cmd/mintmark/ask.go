@@ -1,0 +1,162 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"golang.org/x/term"
+)
+
+// asks reports whether there is somebody to ask.
+func (c *cli) asks() bool { return !c.flags.noInput && terminal(c.in) && terminal(c.err) }
+
+// answered is what a read from the terminal brought.
+type answered struct {
+	text string
+	err  error
+}
+
+// prompt asks for one line. The read itself cannot be interrupted, so it
+// happens aside; after Ctrl-C nobody waits for it.
+func (c *cli) prompt(ctx context.Context, question string) (string, error) {
+	if c.lines == nil {
+		c.lines = bufio.NewReader(c.in)
+	}
+	fmt.Fprint(c.err, clean(question))
+	got := make(chan answered, 1)
+	go func() {
+		text, err := c.lines.ReadString('\n')
+		got <- answered{text, err}
+	}()
+	select {
+	case <-ctx.Done():
+		fmt.Fprintln(c.err)
+		return "", unchanged(exitInterrupted, "interrupted")
+	case a := <-got:
+		if a.err != nil && a.text == "" {
+			fmt.Fprintln(c.err)
+			return "", unchanged(exitConfirm, "confirmation.declined")
+		}
+		return strings.TrimSpace(a.text), nil
+	}
+}
+
+// hidden asks for one line without echo, and leaves the terminal as it was.
+func (c *cli) hidden(ctx context.Context, in *os.File, question string) (string, error) {
+	fd := int(in.Fd())
+	before, err := term.GetState(fd)
+	if err != nil {
+		return "", fmt.Errorf("ask for the password: %w", err)
+	}
+	fmt.Fprint(c.err, question)
+	got := make(chan answered, 1)
+	go func() {
+		text, err := term.ReadPassword(fd)
+		got <- answered{string(text), err}
+	}()
+	select {
+	case <-ctx.Done():
+		_ = term.Restore(fd, before)
+		fmt.Fprintln(c.err)
+		return "", unchanged(exitInterrupted, "interrupted")
+	case a := <-got:
+		fmt.Fprintln(c.err)
+		if errors.Is(a.err, io.EOF) {
+			return "", unchanged(exitConfirm, "confirmation.declined")
+		}
+		return a.text, a.err
+	}
+}
+
+// agree asks [y/N], which --yes answers too. doing names what is asked about:
+// "deleting tok_7k3m9q2x".
+func (c *cli) agree(ctx context.Context, doing, question string) error {
+	if c.flags.yes {
+		return nil
+	}
+	if !c.asks() {
+		return fail(exitConfirm, "confirmation.needed", "%s needs to be confirmed. Pass --yes.", doing)
+	}
+	answer, err := c.prompt(ctx, question+" [y/N] ")
+	if err != nil {
+		return err
+	}
+	if a := strings.ToLower(answer); a != "y" && a != "yes" {
+		return unchanged(exitConfirm, "confirmation.declined")
+	}
+	return nil
+}
+
+// typed asks for a name to be typed, which --confirm answers too; --yes is not
+// enough. reason says why: "tok_7k3m9q2x is in use"; end is what typing it
+// does: "to delete it".
+func (c *cli) typed(ctx context.Context, name, reason, end string) error {
+	given := c.flags.confirm
+	switch {
+	case given != "":
+	case c.asks():
+		var err error
+		if given, err = c.prompt(ctx, "Type "+name+" "+end+": "); err != nil {
+			return err
+		}
+	case c.flags.yes:
+		return fail(exitConfirm, "confirmation.needed", "%s; --yes is not enough. Pass --confirm %s.", reason, name)
+	default:
+		return fail(exitConfirm, "confirmation.needed", "%s. Pass --confirm %s.", reason, name)
+	}
+	if given != name {
+		return fail(exitConfirm, "confirmation.declined", "that is not %s; nothing was changed", name)
+	}
+	return nil
+}
+
+// password reads one from a file ("-" is the input), or asks twice without
+// echo. One trailing newline is not part of it.
+func (c *cli) password(ctx context.Context, file string) (string, error) {
+	if file != "" {
+		return c.passwordFile(file)
+	}
+	in, ok := c.in.(*os.File)
+	if !ok || !c.asks() {
+		return "", fail(exitConfirm, "password.needed", "a password is needed. Pass --password-file FILE, or - for the input")
+	}
+	first, err := c.hidden(ctx, in, "New password (at least 15 characters): ")
+	if err != nil {
+		return "", err
+	}
+	second, err := c.hidden(ctx, in, "The same again: ")
+	if err != nil {
+		return "", err
+	}
+	if first != second {
+		return "", fail(exitInvalid, "password.differs", "the two passwords differ; nothing was changed")
+	}
+	return first, nil
+}
+
+func (c *cli) passwordFile(file string) (string, error) {
+	const limit = 4096
+	in := c.in
+	if file != "-" {
+		f, err := os.Open(file)
+		if err != nil {
+			return "", fail(exitUsage, "password.file", "read the password: %s", err)
+		}
+		defer f.Close()
+		in = f
+	}
+	data, err := io.ReadAll(io.LimitReader(in, limit+1))
+	switch {
+	case err != nil:
+		return "", fail(exitUsage, "password.file", "read the password: %s", err)
+	case len(data) > limit:
+		return "", fail(exitInvalid, "password.file", "the password is longer than %d bytes", limit)
+	}
+	text := strings.TrimSuffix(string(data), "\n")
+	return strings.TrimSuffix(text, "\r"), nil
+}

@@ -1,0 +1,101 @@
+package main
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"mintmark/api"
+	"mintmark/internal/config"
+)
+
+// completing is how long completion may take; then it offers nothing.
+const completing = 500 * time.Millisecond
+
+// offer completes a flag from fixed values.
+func offer(cmd *cobra.Command, flag string, values ...string) {
+	_ = cmd.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(values, cobra.ShellCompDirectiveNoFileComp))
+}
+
+// offerTokens completes a flag from what tokens have.
+func (c *cli) offerTokens(cmd *cobra.Command, flag string, of func(api.Token) []string) {
+	_ = cmd.RegisterFlagCompletionFunc(flag, func(cmd *cobra.Command, _ []string, _ string) ([]string, cobra.ShellCompDirective) {
+		return c.known(cmd, api.TokenQuery{Limit: 500}, of), cobra.ShellCompDirectiveNoFileComp
+	})
+}
+
+// completeToken offers the names by which a token can be meant. A state of ""
+// is every state but deleted.
+func (c *cli) completeToken(state string) cobra.CompletionFunc {
+	return func(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+		if len(args) > 0 {
+			return nil, cobra.ShellCompDirectiveNoFileComp
+		}
+		names := c.known(cmd, api.TokenQuery{State: state, Limit: 500}, func(t api.Token) []string {
+			return []string{t.ClientID, t.ID + "\t" + t.ClientID}
+		})
+		return names, cobra.ShellCompDirectiveNoFileComp
+	}
+}
+
+// known asks a running server for its tokens: records, never a token's text. It
+// is silent when that fails or takes too long.
+func (c *cli) known(cmd *cobra.Command, q api.TokenQuery, of func(api.Token) []string) []string {
+	c.flags.quiet, c.flags.verbose, c.flags.timeout = true, false, completing
+	ctx, cancel := context.WithTimeout(cmd.Context(), completing)
+	defer cancel()
+	if c.settle(cmd) != nil {
+		return nil
+	}
+	l, err := c.connect(ctx)
+	if err != nil {
+		return nil
+	}
+	page, err := l.Tokens(ctx, q)
+	if err != nil {
+		return nil
+	}
+	var out []string
+	for _, t := range page.Items {
+		for _, text := range of(t) {
+			out = append(out, clean(text))
+		}
+	}
+	slices.Sort(out)
+	return slices.Compact(out)
+}
+
+// completeProperty offers the names of properties, and then the values that a
+// property with few of them takes.
+func completeProperty(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+	switch len(args) {
+	case 0:
+		var names []string
+		for _, p := range config.Catalogue() {
+			names = append(names, p.Name+"\t"+p.Help)
+		}
+		return names, cobra.ShellCompDirectiveNoFileComp
+	case 1:
+		p, err := config.Lookup(args[0])
+		switch {
+		case err != nil || p.Secret:
+		case p.Type == "path" || p.Type == "store":
+			return nil, cobra.ShellCompDirectiveDefault
+		case len(p.Choices) > 0:
+			return p.Choices, cobra.ShellCompDirectiveNoFileComp
+		case p.Default != "":
+			return []string{p.Default + "\tthe default"}, cobra.ShellCompDirectiveNoFileComp
+		}
+	}
+	return nil, cobra.ShellCompDirectiveNoFileComp
+}
+
+// completeOnlyProperty offers names and no values.
+func completeOnlyProperty(cmd *cobra.Command, args []string, typed string) ([]string, cobra.ShellCompDirective) {
+	if len(args) > 0 {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	return completeProperty(cmd, args, typed)
+}

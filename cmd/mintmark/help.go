@@ -1,0 +1,125 @@
+package main
+
+import (
+	"errors"
+	"strings"
+
+	"github.com/spf13/cobra"
+)
+
+const helpTemplate = `{{.Short}}
+{{with .Example}}
+Examples:
+{{.}}
+{{end}}{{with .Long}}
+{{.}}
+{{end}}
+{{.UsageString}}`
+
+const usageTemplate = `Usage:
+  {{if .HasAvailableSubCommands}}{{.CommandPath}} COMMAND{{else}}{{.UseLine}}{{end}}
+{{if .HasAvailableSubCommands}}
+Commands:{{range .Commands}}{{if .IsAvailableCommand}}
+  {{rpad .Name .NamePadding}} {{.Short}}{{end}}{{end}}
+{{end}}{{if .HasAvailableLocalFlags}}
+Flags:
+{{.LocalFlags.FlagUsages | trimTrailingWhitespaces}}
+{{end}}{{if .HasAvailableInheritedFlags}}
+Flags of every command:
+{{.InheritedFlags.FlagUsages | trimTrailingWhitespaces}}
+{{end}}`
+
+// example shows command lines; manager in them is this program.
+func (c *cli) example(lines ...string) string {
+	return "  " + strings.ReplaceAll(strings.Join(lines, "\n  "), "manager", c.program)
+}
+
+func (c *cli) helpCommand(root *cobra.Command) *cobra.Command {
+	return local(&cobra.Command{
+		Use: "help [COMMAND]", Short: "Help about any command", Args: cobra.ArbitraryArgs,
+		Example: c.example("manager help token create", "manager token -h"),
+		RunE: func(_ *cobra.Command, args []string) error {
+			found, rest, err := root.Find(args)
+			if err != nil {
+				return fail(exitUsage, "usage", "%s", err)
+			}
+			if len(rest) > 0 {
+				return unknown(found, rest[0])
+			}
+			found.InitDefaultHelpFlag()
+			return found.Help()
+		},
+	})
+}
+
+// unknown names what is nearest and runs nothing.
+func unknown(cmd *cobra.Command, word string) error {
+	cmd.SuggestionsMinimumDistance = 2
+	f := fail(exitUsage, "usage", "%s %s: no such command", cmd.CommandPath(), word)
+	if near := cmd.SuggestionsFor(word); len(near) > 0 {
+		f.message += ". Did you mean `" + near[0] + "`?"
+	}
+	return f.advise(cmd.CommandPath() + " --help")
+}
+
+// wrongFlag does the same for flags.
+func wrongFlag(cmd *cobra.Command, err error) error {
+	f := fail(exitUsage, "usage", "%s", err)
+	var missing interface{ GetSpecifiedName() string }
+	if errors.As(err, &missing) {
+		names := &cobra.Command{SuggestionsMinimumDistance: 2}
+		for field := range strings.FieldsSeq(cmd.LocalFlags().FlagUsages() + cmd.InheritedFlags().FlagUsages()) {
+			if name, long := strings.CutPrefix(field, "--"); long {
+				names.AddCommand(&cobra.Command{Use: name, Run: func(*cobra.Command, []string) {}})
+			}
+		}
+		if near := names.SuggestionsFor(missing.GetSpecifiedName()); len(near) > 0 {
+			f.message += ". Did you mean `--" + near[0] + "`?"
+		}
+	}
+	return f.advise(cmd.CommandPath() + " --help")
+}
+
+// exactly demands a number of arguments, with exit code 2. An argument may be a
+// token in the wrong place, so none is repeated.
+func exactly(least, most int) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		var wanted string
+		switch {
+		case len(args) >= least && len(args) <= most:
+			return nil
+		case most == 0:
+			wanted = "no argument"
+		case least == most:
+			wanted = plural(most, "argument")
+		case least == 0:
+			wanted = "at most " + plural(most, "argument")
+		default:
+			wanted = plural(least, "argument") + " or more"
+		}
+		return fail(exitUsage, "usage", "%s takes %s, not %d", cmd.CommandPath(), wanted, len(args)).advise(cmd.UseLine())
+	}
+}
+
+// completionCommand prints what a shell loads to complete command lines.
+func (c *cli) completionCommand() *cobra.Command {
+	return local(&cobra.Command{
+		Use: "completion SHELL", Short: "Print the completion script of a shell: bash, zsh, fish or powershell",
+		Example: c.example("source <(manager completion bash)", "manager completion fish > ~/.config/fish/completions/manager.fish"),
+		Args:    exactly(1, 1), ValidArgs: []string{"bash", "zsh", "fish", "powershell"},
+		RunE: func(cmd *cobra.Command, args []string) error {
+			root := cmd.Root()
+			switch args[0] {
+			case "bash":
+				return root.GenBashCompletionV2(c.out, true)
+			case "zsh":
+				return root.GenZshCompletion(c.out)
+			case "fish":
+				return root.GenFishCompletion(c.out, true)
+			case "powershell":
+				return root.GenPowerShellCompletionWithDesc(c.out)
+			}
+			return fail(exitUsage, "usage", "there is a script for bash, zsh, fish and powershell, not for %q", args[0])
+		},
+	})
+}

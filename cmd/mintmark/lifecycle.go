@@ -1,0 +1,164 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"mintmark/internal/home"
+)
+
+// onHome is a command on the process of an installation directory.
+func (c *cli) onHome(use, short, example string, fn func(context.Context, home.Dir) error) *cobra.Command {
+	return local(&cobra.Command{
+		Use: use, Short: short, Args: exactly(0, 0), Example: example,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			dir, err := c.dir()
+			if err != nil {
+				return err
+			}
+			return fn(cmd.Context(), dir)
+		},
+	})
+}
+
+func (c *cli) startCommand() *cobra.Command {
+	return c.onHome("start", "Start the server in the background; returns when it is ready",
+		c.example("manager start", "manager start --timeout 2m"),
+		func(ctx context.Context, dir home.Dir) error { return c.start(ctx, dir, false) })
+}
+
+func (c *cli) stopCommand() *cobra.Command {
+	return c.onHome("stop", "Stop the server; waits until it has ended",
+		c.example("manager stop", "manager stop --timeout 2m"), c.stop)
+}
+
+func (c *cli) restartCommand() *cobra.Command {
+	return c.onHome("restart", "Stop the server and start it again",
+		c.example("manager restart", "manager config apply && manager restart"),
+		func(ctx context.Context, dir home.Dir) error {
+			if err := c.stop(ctx, dir); err != nil {
+				return err
+			}
+			return c.start(ctx, dir, false)
+		})
+}
+
+func (c *cli) start(ctx context.Context, dir home.Dir, withPassword bool) error {
+	state, pid, err := dir.Process(c.files)
+	if err != nil {
+		return err
+	}
+	if state == home.Running {
+		c.say("Already running (pid %d).", pid)
+		return nil
+	}
+	wait, cancel := context.WithTimeout(ctx, c.flags.timeout)
+	defer cancel()
+	done := c.patience("Starting")
+	pid, err = dir.Start(wait)
+	done()
+	if ctx.Err() != nil {
+		return fail(exitInterrupted, "interrupted", "interrupted; the server was told to stop again")
+	}
+	if err != nil {
+		return err
+	}
+	client, err := c.local(ctx, dir)
+	if err != nil {
+		return err
+	}
+	s, err := client.Status(ctx)
+	if err != nil {
+		return err
+	}
+	place := s.Store.Location
+	if place == "" {
+		place = "memory"
+	}
+	c.say("Started (pid %d) on %s. Store: %s (%s).", pid, s.URL, place, plural(s.Tokens.Active, "token"))
+	c.signInHelp(dir, s.URL, withPassword)
+	if !s.Store.Persistent {
+		c.warnMemory(string(dir))
+	}
+	return c.one("Status", s, nil)
+}
+
+// signInHelp says how to sign in for the first time. A code goes to a terminal
+// and to nothing that might be kept.
+func (c *cli) signInHelp(dir home.Dir, url string, withPassword bool) {
+	if withPassword {
+		c.say("Open %s and sign in as admin with your password.", url)
+		return
+	}
+	code, err := os.ReadFile(dir.Code())
+	if err != nil {
+		return // there is an administrator
+	}
+	if terminal(c.err) {
+		c.say("Open %s and enter this one-time code:\n\n    %s\n", url, strings.TrimSpace(string(code)))
+		return
+	}
+	c.say("Open %s and enter the one-time code; show it with: cat %s", url, dir.Code())
+}
+
+// warnMemory says that tokens will be lost, and the exact command to keep them.
+func (c *cli) warnMemory(dir string) {
+	program, path := c.program, "/path/to/token.json"
+	if dir != "" {
+		program, path = home.Dir(dir).Manager(), filepath.Join(dir, "token.json")
+	}
+	c.warn("tokens are kept in memory only and will be lost on restart\n         keep them: %s config properties set api.access.tokens.store %s", program, path)
+}
+
+func (c *cli) stop(ctx context.Context, dir home.Dir) error {
+	lost := -1
+	if client, err := c.local(ctx, dir); err == nil {
+		if s, err := client.Status(ctx); err == nil && !s.Store.Persistent {
+			lost = s.Tokens.Active
+		}
+	}
+	began := time.Now()
+	wait, cancel := context.WithTimeout(ctx, c.flags.timeout)
+	defer cancel()
+	done := c.patience("Waiting for requests under way")
+	pid, err := dir.Stop(wait, c.files)
+	done()
+	switch {
+	case errors.Is(err, context.Canceled):
+		return fail(exitInterrupted, "interrupted", "interrupted; the server (pid %d) was told to stop and still waits for requests under way", pid)
+	case err != nil:
+		return err
+	case pid == 0:
+		c.say("Already stopped.")
+	default:
+		c.stopped(pid, time.Since(began), lost)
+	}
+	return c.one("Stopped", map[string]int{"pid": pid, "tokens_lost": max(lost, 0)}, nil)
+}
+
+// stopped says what the stop cost. A loss is said however quiet it has to be.
+func (c *cli) stopped(pid int, took time.Duration, lost int) {
+	text := fmt.Sprintf("Stopped (pid %d, %.1f s).", pid, took.Seconds())
+	if lost <= 0 {
+		c.say("%s", text)
+		return
+	}
+	if !c.flags.quiet {
+		fmt.Fprint(c.err, text+"  ")
+	}
+	c.warn("%s kept in memory and %s gone.", wereOrWas(lost), isOrAre(lost))
+}
+
+func isOrAre(n int) string {
+	if n == 1 {
+		return "is"
+	}
+	return "are"
+}
