@@ -2,6 +2,7 @@ package authority
 
 import (
 	"context"
+	"errors"
 	"time"
 )
 
@@ -55,11 +56,16 @@ func (a *Authority) Record(ctx context.Context, c Caller, changes []Recorded) er
 	})
 }
 
-// Maintain removes what has ended: deleted tokens past their keep, receipts and
-// logins. It is cheap and may be called at any time.
+// Maintain puts down what has expired and removes what has ended: deleted
+// tokens past their keep, receipts, logins, and secrets that a crash kept from
+// being forgotten. It may be called at any time; one failure keeps nothing else
+// from being done.
 func (a *Authority) Maintain(ctx context.Context) error {
-	if err := a.PurgeDeleted(ctx); err != nil {
-		return err
-	}
-	return a.PurgeLogins(ctx)
+	return errors.Join(a.noteExpired(ctx), a.PurgeDeleted(ctx), a.PurgeLogins(ctx), a.forgetSecrets(ctx))
+}
+
+func (a *Authority) forgetSecrets(ctx context.Context) error {
+	a.keys.Lock()
+	defer a.keys.Unlock()
+	return a.keepLiveSecrets(ctx)
 }

@@ -38,6 +38,16 @@ func (h *house) advance(d time.Duration) { h.clock.Add(int64(d)) }
 
 func newHouse(t *testing.T) *house {
 	t.Helper()
+	h := emptyHouse(t)
+	if err := h.Found(t.Context(), operator()); err != nil {
+		t.Fatal(err)
+	}
+	return h
+}
+
+// emptyHouse has no records yet.
+func emptyHouse(t *testing.T) *house {
+	t.Helper()
 	h := &house{used: make(map[authority.TokenID]authority.Use), ring: signing.InMemory(rand.Reader)}
 	h.clock.Store(time.Date(2026, 11, 23, 14, 8, 2, 5e8, time.UTC).UnixNano())
 	h.policy = authority.Policy{
@@ -58,10 +68,14 @@ func newHouse(t *testing.T) *house {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := h.Found(t.Context(), operator()); err != nil {
-		t.Fatal(err)
-	}
 	return h
+}
+
+// dearer is the same with other costs of a password.
+func (h *house) dearer() authority.Config {
+	c := h.Config
+	c.Passwords = password.NewHasher(password.Params{Memory: 128, Time: 1, Threads: 1}, 4, rand.Reader)
+	return c
 }
 
 func operator() authority.Caller {

@@ -2,7 +2,9 @@ package authority
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io"
 	"strconv"
 	"strings"
 	"time"
@@ -146,7 +148,7 @@ func (a *Authority) Found(ctx context.Context, c Caller) error {
 		return err
 	}
 	cursorKey := make([]byte, 32)
-	if _, err := a.Rand.Read(cursorKey); err != nil {
+	if _, err := io.ReadFull(a.Rand, cursorKey); err != nil {
 		return &Error{Kind: Internal, Err: err}
 	}
 	return a.Store.Update(ctx, func(tx Tx) error {
@@ -305,7 +307,7 @@ func currentKey(tx Tx) (Key, error) {
 			return k, nil
 		}
 	}
-	return Key{}, &Error{Kind: Internal, Err: fmt.Errorf("the store has no current key")}
+	return Key{}, &Error{Kind: Internal, Err: errors.New("the store has no current key")}
 }
 
 // keyName gives the next free name of the year: key_2026a … key_2026z,

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"time"
 )
@@ -125,7 +126,7 @@ func (a *Authority) beginLogin(ctx context.Context, c Caller, admin Admin, repla
 		if err != nil {
 			return err
 		}
-		if stored.PasswordChangedAt != admin.PasswordChangedAt {
+		if !stored.PasswordChangedAt.Equal(admin.PasswordChangedAt) {
 			return fail(Unauthenticated, "login.refused", "The password has just been changed. Sign in again.")
 		}
 		if stored.PasswordHash != admin.PasswordHash {
@@ -152,7 +153,7 @@ func (a *Authority) beginLogin(ctx context.Context, c Caller, admin Admin, repla
 	if err != nil {
 		return SignedIn{}, err
 	}
-	return a.signLogin(l)
+	return a.signLogin(ctx, l)
 }
 
 func (a *Authority) insertLogin(tx Tx, id LoginID, admin, from string) (Login, error) {
@@ -172,13 +173,21 @@ func (a *Authority) insertLogin(tx Tx, id LoginID, admin, from string) (Login, e
 	return l, tx.Logins().Insert(l)
 }
 
-func (a *Authority) signLogin(l Login) (SignedIn, error) {
+// signLogin signs a login that is stored, unless a reset has just ended it.
+func (a *Authority) signLogin(ctx context.Context, l Login) (SignedIn, error) {
 	issuer := a.Policy().Issuer
-	text, err := a.Custody.Mint(l.KeyID, TypeLogin, Claims{
+	text, mintErr := a.Custody.Mint(l.KeyID, TypeLogin, Claims{
 		Issuer: issuer, Subject: l.Admin, Audience: []string{issuer}, ID: string(l.ID),
 		IssuedAt: l.CreatedAt, ExpiresAt: l.ExpiresAt, Role: RoleAdmin,
 	})
-	return SignedIn{l, text}, err
+	err := a.Store.View(ctx, func(tx Tx) error { _, err := tx.Logins().Get(l.ID); return err })
+	if KindOf(err) == NotFound && err != nil {
+		return SignedIn{}, fail(Unauthenticated, "login.refused", "Every login has just been ended. Sign in again.")
+	}
+	if err := errors.Join(mintErr, err); err != nil {
+		return SignedIn{}, err
+	}
+	return SignedIn{l, text}, nil
 }
 
 // SignOut ends the caller's login.

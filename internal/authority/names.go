@@ -125,22 +125,27 @@ func parseAddresses(in []string) ([]netip.Prefix, *FieldError) {
 	var out []netip.Prefix
 	for i, s := range in {
 		s = strings.TrimSpace(s)
-		p, err := netip.ParsePrefix(s)
-		if err != nil {
-			var a netip.Addr
-			if a, err = netip.ParseAddr(s); err == nil && a.Zone() == "" {
-				a = a.Unmap()
-				p = netip.PrefixFrom(a, a.BitLen())
-			} else {
-				return nil, &FieldError{
-					"allowed_addresses", "allowed_addresses.form",
-					fmt.Sprintf("Line %d: %s is not an address range.", i+1, strconv.QuoteToASCII(s)),
-				}
+		p, ok := parseAddress(s)
+		if !ok {
+			return nil, &FieldError{
+				"allowed_addresses", "allowed_addresses.form",
+				fmt.Sprintf("Line %d: %s is not an address range.", i+1, strconv.QuoteToASCII(s)),
 			}
 		}
-		out = append(out, p.Masked())
+		out = append(out, p)
 	}
 	return out, nil
+}
+
+func parseAddress(s string) (netip.Prefix, bool) {
+	if a, err := netip.ParseAddr(s); err == nil {
+		return netip.PrefixFrom(a.Unmap(), a.Unmap().BitLen()), a.Zone() == ""
+	}
+	p, err := netip.ParsePrefix(s)
+	if p.Addr().Is4In6() && p.Bits() >= 96 {
+		p = netip.PrefixFrom(p.Addr().Unmap(), p.Bits()-96) // callers are compared unmapped
+	}
+	return p.Masked(), err == nil
 }
 
 func parseAudience(in []string) ([]string, *FieldError) {

@@ -39,12 +39,15 @@ const (
 	StateRevoked TokenState = "revoked" // a reset ended it
 )
 
-// State derives the state at now in a store whose generation is generation.
+// State derives the state at now in a store whose generation is generation; a
+// token of any other is revoked.
 func (t *Token) State(now time.Time, generation uint64) TokenState {
 	switch {
 	case !t.DeletedAt.IsZero():
 		return StateDeleted
-	case t.Generation < generation:
+	case t.Generation != generation:
+		// A reset came later; or, when it is higher, it is a number of another
+		// home's, which the resets of this one could not end.
 		return StateRevoked
 	case !t.ExpiresAt.IsZero() && !now.Before(t.ExpiresAt):
 		return StateExpired

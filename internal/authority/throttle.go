@@ -22,6 +22,11 @@ func countFailure(tx Tx, name string, now time.Time, policy Policy) (Throttle, e
 	if err != nil && KindOf(err) != NotFound {
 		return Throttle{}, err
 	}
+	// A pause from a time that has not come yet was begun by a clock that has been
+	// set back since; it would keep everybody out until then.
+	if t.LastAt.Sub(now) > time.Minute {
+		t.PausedUntil = time.Time{}
+	}
 	if now.Before(t.PausedUntil) {
 		return Throttle{}, throttled(t.PausedUntil, now)
 	}
@@ -87,12 +92,18 @@ type sourceCount struct {
 	failures int
 }
 
+// over reports whether the window has passed, or lies ahead of a clock that was
+// set back.
+func (n sourceCount) over(now time.Time) bool {
+	return now.Before(n.since) || now.Sub(n.since) >= sourceWindow
+}
+
 // wait is how long a source must wait; 0 when it need not.
 func (s *sources) wait(from string, now time.Time) time.Duration {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	n := s.count[from]
-	if n.failures < sourceLimit || now.Sub(n.since) >= sourceWindow {
+	if n.failures < sourceLimit || n.over(now) {
 		return 0
 	}
 	return n.since.Add(sourceWindow).Sub(now)
@@ -102,7 +113,7 @@ func (s *sources) fail(from string, now time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	n := s.count[from]
-	if now.Sub(n.since) >= sourceWindow {
+	if n.over(now) {
 		n = sourceCount{since: now}
 	}
 	n.failures++
@@ -111,7 +122,7 @@ func (s *sources) fail(from string, now time.Time) {
 	}
 	if len(s.count) >= maxSources {
 		for other, c := range s.count {
-			if now.Sub(c.since) >= sourceWindow || len(s.count) >= maxSources {
+			if c.over(now) || len(s.count) >= maxSources {
 				delete(s.count, other)
 			}
 		}

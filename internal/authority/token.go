@@ -64,8 +64,12 @@ func (a *Authority) IssueToken(ctx context.Context, c Caller, r TokenRequest, id
 	receipt := newReceipt(c, r, idempotencyKey, draft)
 	var t Token
 	err = a.Store.Update(ctx, func(tx Tx) error {
-		if t, err = repeated(tx, receipt, now); err != nil || t.ID != "" {
+		t, err = repeated(tx, receipt, now)
+		switch {
+		case err != nil:
 			return err
+		case t.ID != "": // its text is handed out again
+			return tx.Audit().Append(tokenEvent(c, now, "token.copied", &t, map[string]string{"repeat": "true"}))
 		}
 		t = draft.Clone()
 		return a.insertToken(tx, c, &t, receipt)
@@ -73,12 +77,21 @@ func (a *Authority) IssueToken(ctx context.Context, c Caller, r TokenRequest, id
 	if err != nil {
 		return Issued{}, err
 	}
-	text, err := a.mint(t)
-	if err != nil {
+	return a.issued(ctx, t)
+}
+
+// issued signs a token that is stored. One that has ended in the meantime, for
+// one by a reset, is not signed any more.
+func (a *Authority) issued(ctx context.Context, t Token) (Issued, error) {
+	text, mintErr := a.Custody.Mint(t.KeyID, TypeToken, t.claims())
+	view, err := a.read(ctx, t.ID)
+	switch {
+	case err != nil:
 		return Issued{}, err
+	case view.State != StateActive:
+		return Issued{}, notLive(&view.Token, view.State)
 	}
-	view, err := a.viewOf(ctx, t)
-	return Issued{view, text}, err
+	return Issued{view, text}, mintErr
 }
 
 func (a *Authority) insertToken(tx Tx, c Caller, t *Token, receipt Receipt) error {
@@ -179,10 +192,18 @@ func (p Policy) expiry(r TokenRequest, now time.Time) (time.Time, *FieldError) {
 	case p.MaxLifetime > 0 && end.After(now.Add(p.MaxLifetime)):
 		return time.Time{}, &FieldError{
 			field, field + ".policy",
-			fmt.Sprintf("Policy allows %d days at most (%s).", p.MaxLifetime/(24*time.Hour), now.Add(p.MaxLifetime).Format("2 Jan 2006")),
+			"Policy allows " + daysOrLess(p.MaxLifetime, now) + ".",
 		}
 	}
 	return end, nil
+}
+
+func daysOrLess(d time.Duration, now time.Time) string {
+	const day = 24 * time.Hour
+	if d < day {
+		return d.String() + " at most"
+	}
+	return fmt.Sprintf("%d days at most (%s)", d/day, now.Add(d).Format("2 Jan 2006"))
 }
 
 // claims is what t says when it is signed. Only these members are signed, so
@@ -192,10 +213,6 @@ func (t *Token) claims() Claims {
 		Issuer: t.Issuer, Subject: t.ClientID, ClientID: t.ClientID, Audience: t.Audience, ID: string(t.ID),
 		IssuedAt: t.CreatedAt, ExpiresAt: t.ExpiresAt, Role: t.Role, Tags: t.Tags,
 	}
-}
-
-func (a *Authority) mint(t Token) (Secret, error) {
-	return a.Custody.Mint(t.KeyID, TypeToken, t.claims())
 }
 
 // RevealToken answers the token's text again, signed by the current key. Every
@@ -230,12 +247,7 @@ func (a *Authority) RevealToken(ctx context.Context, c Caller, id TokenID) (Issu
 	if err != nil {
 		return Issued{}, err
 	}
-	text, err := a.mint(t)
-	if err != nil {
-		return Issued{}, err
-	}
-	view, err := a.viewOf(ctx, t)
-	return Issued{view, text}, err
+	return a.issued(ctx, t)
 }
 
 // RevokeToken deletes a token: it is refused everywhere on this node before
@@ -267,16 +279,19 @@ func (a *Authority) RestoreToken(ctx context.Context, c Caller, id TokenID) (Tok
 	if err := c.mustAdmin(); err != nil {
 		return TokenView{}, err
 	}
-	now, grace := a.second(), a.Policy().RestoreGrace
+	now, policy := a.second(), a.Policy()
+	if err := c.mustBeRecent(now, policy.StepUp); err != nil {
+		return TokenView{}, err
+	}
 	t, err := a.changeToken(ctx, c, id, func(_ Tx, t *Token, s System) (string, error) {
 		switch {
-		case t.DeletedAt.IsZero() && t.Generation >= s.Generation:
+		case t.DeletedAt.IsZero() && t.Generation == s.Generation:
 			return "", nil
-		case t.Generation < s.Generation:
+		case t.Generation != s.Generation:
 			return "", fail(Conflict, "token.revoked", "A reset of the signing secret ended this token; it cannot be restored.")
 		case t.Leaked:
 			return "", fail(Conflict, "token.deleted_for_good", "This token was deleted for good because it may have leaked.")
-		case !now.Before(t.RestorableUntil(grace)):
+		case !now.Before(t.RestorableUntil(policy.RestoreGrace)):
 			return "", fail(Conflict, "token.restore_ended", "The time to restore this token is over.")
 		}
 		t.DeletedAt, t.DeletedBy = time.Time{}, ""
@@ -322,6 +337,10 @@ func (a *Authority) Token(ctx context.Context, c Caller, id TokenID) (TokenView,
 	if err := c.mustAdmin(); err != nil {
 		return TokenView{}, err
 	}
+	return a.read(ctx, id)
+}
+
+func (a *Authority) read(ctx context.Context, id TokenID) (TokenView, error) {
 	var view TokenView
 	err := a.Store.View(ctx, func(tx Tx) error {
 		t, err := tx.Tokens().Get(id)
@@ -336,10 +355,11 @@ func (a *Authority) Token(ctx context.Context, c Caller, id TokenID) (TokenView,
 }
 
 func (a *Authority) view(t Token, generation uint64) TokenView {
-	return TokenView{
-		Token: t, State: t.State(a.Now(), generation),
-		RestorableUntil: t.RestorableUntil(a.Policy().RestoreGrace), LastUse: a.Usage.LastUse(t.ID),
+	v := TokenView{Token: t, State: t.State(a.Now(), generation), LastUse: a.Usage.LastUse(t.ID)}
+	if t.Generation == generation {
+		v.RestorableUntil = t.RestorableUntil(a.Policy().RestoreGrace)
 	}
+	return v
 }
 
 func (a *Authority) viewOf(ctx context.Context, t Token) (TokenView, error) {
