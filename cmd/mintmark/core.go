@@ -42,6 +42,7 @@ type core struct {
 	authority *authority.Authority
 	control   *control.Control
 	api       *httpapi.API
+	clock     *authority.Clock
 	operator  string // user@host
 	host      string
 	log       *slog.Logger
@@ -60,7 +61,7 @@ type how struct {
 // openCore opens a home under its lock, or a memory-only core when dir is "".
 // Nothing is created in a home but what its rooms create when they are told to.
 func (c *cli) openCore(ctx context.Context, dir home.Dir, h how) (_ *core, err error) {
-	k := &core{dir: dir, log: h.log, operator: operator()}
+	k := &core{dir: dir, log: h.log, clock: authority.NewClock(time.Now), operator: operator()}
 	k.host, _ = os.Hostname()
 	if k.log == nil {
 		k.log = slog.New(slog.DiscardHandler)
@@ -136,7 +137,7 @@ func (k *core) openStores(files durable.Files, h how) (err error) {
 
 func (k *core) wire(book *config.Book, files durable.Files) (err error) {
 	k.live, err = liveset.New(liveset.Config{
-		Verifier: k.ring.Verifier, Now: time.Now, LoginIdle: k.running.LoginIdle,
+		Verifier: k.ring.Verifier, Now: k.clock.Now, LoginIdle: k.running.LoginIdle,
 		Audience:    func() []string { return k.running.Settings().Audience },
 		LoginIssuer: func() string { return k.running.Settings().Issuer },
 	})
@@ -145,13 +146,13 @@ func (k *core) wire(book *config.Book, files durable.Files) (err error) {
 	}
 	k.authority, err = authority.New(authority.Config{
 		Store: k.store, Custody: k.ring, Passwords: password.NewHasher(password.Recommended(), 2, rand.Reader), Usage: k.live,
-		Policy: k.running.Policy, Now: time.Now, Rand: rand.Reader, Host: k.host,
+		Policy: k.running.Policy, Now: k.clock.Now, Rand: rand.Reader, Host: k.host,
 	})
 	if err != nil {
 		return err
 	}
 	k.control, err = control.New(control.Config{
-		Authority: k.authority, Book: book, Running: k.running, Refusals: k.live.Refusals, Now: time.Now,
+		Authority: k.authority, Book: book, Running: k.running, Refusals: k.live.Refusals, Now: k.clock.Now,
 		SwitchStore: func(ctx context.Context, path string, commit func() error) (int, int, error) {
 			carried, err := k.store.SwitchTokens(ctx, path, commit)
 			return carried.Existing, carried.Carried, err
@@ -196,6 +197,13 @@ func (k *core) load(ctx context.Context, h how) error {
 		if err := k.authority.CheckCustody(ctx, k.ring.Has); err != nil {
 			return err
 		}
+	}
+	seen, err := k.authority.LastSeen(ctx)
+	if err != nil {
+		return err
+	}
+	if behind := k.clock.Resume(seen); behind > time.Second {
+		k.log.Warn("the clock is behind the newest event; set it right", "behind", behind.Round(time.Second).String())
 	}
 	if err := k.control.Recover(ctx, k.self()); err != nil {
 		return err

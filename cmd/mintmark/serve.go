@@ -98,7 +98,7 @@ func (s *server) run(ctx context.Context, settings config.Settings) (err error) 
 		return err
 	}
 	console, err := webui.New(webui.Config{
-		Authority: s.authority, Live: s.live, Control: s.control, Policy: s.running.Policy, LoginIdle: s.running.LoginIdle, Now: time.Now,
+		Authority: s.authority, Live: s.live, Control: s.control, Policy: s.running.Policy, LoginIdle: s.running.LoginIdle, Now: s.clock.Now,
 		NewKey: newID, Log: s.log, Host: s.host, Program: s.program(), Home: string(s.dir),
 	})
 	if err != nil {
@@ -134,7 +134,16 @@ func (s *server) run(ctx context.Context, settings config.Settings) (err error) 
 	case <-ctx.Done():
 	case err = <-failed:
 	}
-	return errors.Join(err, s.drain(servers, settings.Drain))
+	err = errors.Join(err, s.drain(servers, settings.Drain))
+	s.tidy(context.WithoutCancel(ctx))
+	return err
+}
+
+// tidy removes and puts down what has ended.
+func (s *server) tidy(ctx context.Context) {
+	if err := s.authority.Maintain(ctx); err != nil {
+		s.log.Error("maintenance did not finish", "error", err)
+	}
 }
 
 // listen opens the public listener, and says who has the port when it cannot.
@@ -244,9 +253,7 @@ func (s *server) maintain(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-hourly.C:
-			if err := s.authority.Maintain(ctx); err != nil {
-				s.log.Error("maintenance did not finish", "error", err)
-			}
+			s.tidy(ctx)
 		case <-often.C:
 			if needed, err := s.authority.SetupNeeded(ctx); err == nil && !needed {
 				s.forgetCode()
