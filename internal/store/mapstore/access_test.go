@@ -74,7 +74,7 @@ func TestAlsoAsAnOrdinaryUser(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command(binary, "-test.v", "-test.run=OthersCanReach|Missing|SecondOpener|TokenFileKeeps")
+	cmd := exec.Command(binary, "-test.v", "-test.run=OthersCanReach|Missing|SecondOpener|EmptyFile")
 	cmd.Dir = place
 	cmd.Env = append(os.Environ(), "TMPDIR="+temp, placeVar+"="+place)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}

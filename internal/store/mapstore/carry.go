@@ -80,15 +80,14 @@ func (s *Store) toFile(t *taken, commit func() error) (Carried, error) {
 			return Carried{}, failure(err)
 		}
 	}
+	if err := s.ledger.ready(); err != nil {
+		return Carried{}, failure(err)
+	}
 	entries, err := s.ledger.adopt(t.content.pending)
 	if err != nil {
 		return Carried{}, failure(err)
 	}
-	pending, err := s.ledger.waiting(entries)
-	if err != nil {
-		return Carried{}, failure(err)
-	}
-	text, err := s.writer.compose(t.file, &next, s.ledger.head(entries), pending)
+	text, err := s.writer.compose(t.file, &next, s.ledger.head(entries), s.ledger.waiting(entries))
 	if err != nil {
 		return Carried{}, err
 	}

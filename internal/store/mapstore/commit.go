@@ -11,6 +11,9 @@ import (
 // commit makes a batch durable and publishes it. Only one caller at a time is
 // here.
 func (s *Store) commit(b *batch) error {
+	if err := s.ledger.ready(); err != nil {
+		return failure(err)
+	}
 	entries, err := s.ledger.chain(b.events)
 	if err != nil {
 		return &authority.Error{Kind: authority.Internal, Code: "store.encode", Err: err}
@@ -22,11 +25,7 @@ func (s *Store) commit(b *batch) error {
 		s.publish(b.state, b.changes)
 		return nil
 	}
-	pending, err := s.ledger.waiting(entries)
-	if err != nil {
-		return failure(err)
-	}
-	text, err := s.writer.compose(b.file, &b.state, s.ledger.head(entries), pending)
+	text, err := s.writer.compose(b.file, &b.state, s.ledger.head(entries), s.ledger.waiting(entries))
 	if err != nil {
 		return &authority.Error{Kind: authority.Internal, Code: "store.encode", Err: err}
 	}

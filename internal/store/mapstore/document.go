@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"hash"
 	"iter"
 	"strconv"
 	"strings"
@@ -70,56 +69,66 @@ type text struct {
 
 func textOf(line []byte) text { return text{line, sha256.Sum256(line)} }
 
-func (t *text) addTo(sum hash.Hash, comma bool) {
-	var part [sha256.Size + 1]byte
-	copy(part[:], t.sum[:])
+// digest collects what the checksum covers.
+type digest []byte
+
+func (d *digest) add(t *text, comma bool) {
+	*d = append(*d, t.sum[:]...)
 	if comma {
-		part[sha256.Size] = 1
+		*d = append(*d, 1)
+	} else {
+		*d = append(*d, 0)
 	}
-	sum.Write(part[:])
 }
 
-// writer builds a document in a buffer that is used again.
+// end answers the last line of a document.
+func (d digest) end() string {
+	sum := sha256.Sum256(d)
+	return checksumMember + hex.EncodeToString(sum[:]) + documentEnd
+}
+
+// writer builds a document in buffers that are used again.
 type writer struct {
-	buf bytes.Buffer
-	sum hash.Hash
+	buf    []byte
+	digest digest
 }
 
 func (w *writer) begin(h header) error {
-	w.buf.Reset()
-	w.sum = sha256.New()
+	w.buf, w.digest = w.buf[:0], w.digest[:0]
 	line, err := json.Marshal(h)
 	if err != nil {
 		return fmt.Errorf("encode a header: %w", err)
 	}
-	w.line(textOf(line[:len(line)-1]), true)
+	t := textOf(line[:len(line)-1])
+	w.line(&t, true)
 	return nil
 }
 
-func (w *writer) line(t text, comma bool) {
-	w.buf.Write(t.bytes)
+func (w *writer) line(t *text, comma bool) {
+	w.buf = append(w.buf, t.bytes...)
 	if comma {
-		w.buf.WriteByte(',')
+		w.buf = append(w.buf, ',')
 	}
-	w.buf.WriteByte('\n')
-	t.addTo(w.sum, comma)
+	w.buf = append(w.buf, '\n')
+	w.digest.add(t, comma)
 }
 
 // section writes one array of records.
-func (w *writer) section(name string, size int, lines iter.Seq[text]) {
-	w.line(textOf([]byte(`"`+name+`":[`)), false)
+func (w *writer) section(name string, size int, lines iter.Seq[*text]) {
+	begin, end := textOf([]byte(`"`+name+`":[`)), textOf([]byte("]"))
+	w.line(&begin, false)
 	n := 0
 	for t := range lines {
 		n++
 		w.line(t, n < size)
 	}
-	w.line(textOf([]byte("]")), true)
+	w.line(&end, true)
 }
 
 // end answers the document; it is valid until the next begin.
 func (w *writer) end() []byte {
-	w.buf.WriteString(checksumMember + hex.EncodeToString(w.sum.Sum(nil)) + documentEnd)
-	return w.buf.Bytes()
+	w.buf = append(w.buf, w.digest.end()...)
+	return w.buf
 }
 
 // reader takes a document apart. The lines it answers are parts of the file.
@@ -138,7 +147,7 @@ func read(format string, document []byte) (*reader, error) {
 		return nil, errDamaged
 	}
 	r := &reader{}
-	sum := sha256.New()
+	var sums digest
 	for rest := document[:at]; len(rest) > 0; {
 		line, after, ok := bytes.Cut(rest, []byte("\n"))
 		if !ok {
@@ -146,10 +155,10 @@ func read(format string, document []byte) (*reader, error) {
 		}
 		body, comma := bytes.CutSuffix(line, []byte(","))
 		t := textOf(body)
-		t.addTo(sum, comma)
+		sums.add(&t, comma)
 		r.lines, rest = append(r.lines, t), after
 	}
-	if string(document[at:]) != checksumMember+hex.EncodeToString(sum.Sum(nil))+documentEnd {
+	if string(document[at:]) != sums.end() {
 		return nil, errDamaged
 	}
 	first, ok := r.next()

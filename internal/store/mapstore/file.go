@@ -42,9 +42,9 @@ func (w *writer) compose(f *file, st *state, head place, pending []entry) ([]byt
 		writeRows(w, "throttles", st.throttles)
 		writeRows(w, "system", st.system)
 	}
-	w.section("pending_events", len(pending), func(yield func(text) bool) {
-		for _, e := range pending {
-			if !yield(textOf(e.line)) {
+	w.section("pending_events", len(pending), func(yield func(*text) bool) {
+		for i := range pending {
+			if !yield(&pending[i].line) {
 				return
 			}
 		}
@@ -53,9 +53,9 @@ func (w *writer) compose(f *file, st *state, head place, pending []entry) ([]byt
 }
 
 func writeRows[K ~string, T record[K, T]](w *writer, name string, rows sorted[K, T]) {
-	w.section(name, rows.size, func(yield func(text) bool) {
+	w.section(name, rows.size, func(yield func(*text) bool) {
 		for r := range rows.all() {
-			if !yield(r.text) {
+			if !yield(&r.text) {
 				return
 			}
 		}

@@ -73,7 +73,7 @@ func TestTheStoredFormsOfVersion1StayAsTheyAre(t *testing.T) {
 		StateFile: func() ([]byte, error) {
 			return w.compose(&file{format: stateFormat, revision: 3, opened: []string{"/var/lib/mintmark/tokens.json"}}, &st, end, entries[1:2])
 		},
-		AuditFile: func() ([]byte, error) { return append(entries[0].line, '\n'), nil },
+		AuditFile: func() ([]byte, error) { return append(entries[0].line.bytes, '\n'), nil },
 	} {
 		text, err := make()
 		if err != nil {

@@ -10,15 +10,12 @@ import (
 	"mintmark/internal/durable"
 )
 
-const (
-	maxPending  = 10_000  // events that wait for audit.ndjson
-	maxInMemory = 100_000 // events of a store without a home
-)
+const maxInMemory = 100_000 // events of a store without a home
 
 // entry is one numbered event and its line.
 type entry struct {
 	event authority.Event
-	line  []byte
+	line  text // empty without a file
 }
 
 // ledger is the audit log: the file, what has not moved there yet, and the end
@@ -33,36 +30,47 @@ type ledger struct {
 
 // chain numbers events behind the end of the log and changes nothing.
 func (l *ledger) chain(events []authority.Event) ([]entry, error) {
-	c := eventCodec()
 	end := l.last
 	out := make([]entry, 0, len(events))
 	for _, e := range events {
-		e = e.ChainAfter(end.Seq, end.Hash)
-		end = place{e.Seq, e.Hash}
-		var line []byte
-		if l.log != nil {
-			var err error
-			if line, err = c.encode(e); err != nil {
-				return nil, fmt.Errorf("encode an event: %w", err)
-			}
+		next, err := l.entry(e.ChainAfter(end.Seq, end.Hash))
+		if err != nil {
+			return nil, err
 		}
-		out = append(out, entry{e, line})
+		out, end = append(out, next), place{next.event.Seq, next.event.Hash}
 	}
 	return out, nil
 }
 
-// waiting answers the events that a file written now must hold, or why there
-// is no room for more.
-func (l *ledger) waiting(more []entry) ([]entry, error) {
-	if len(l.entries)+len(more) > maxPending && l.problem != nil {
-		err := fmt.Errorf("%d audit events wait for their log: %v", len(l.entries), l.problem) //nolint:errorlint // what is unknown about the log is known about this change
-		if errors.Is(l.problem, durable.ErrFull) {
-			err = fmt.Errorf("%w: %w", durable.ErrFull, err)
-		}
-		return nil, err
+func (l *ledger) entry(e authority.Event) (entry, error) {
+	if l.log == nil {
+		return entry{event: e}, nil
 	}
-	return slices.Concat(l.entries, more), nil
+	line, err := eventCodec().encode(e)
+	if err != nil {
+		return entry{}, fmt.Errorf("encode an event: %w", err)
+	}
+	return entry{e, textOf(line)}, nil
 }
+
+// ready moves what the last attempt left behind, or tells why no change can
+// begin: a log that cannot be written ends all changes. Only the events of the
+// change that met the problem first wait, in the file that it changed.
+func (l *ledger) ready() error {
+	if l.problem == nil || l.move() == nil {
+		return nil
+	}
+	err := fmt.Errorf("the audit log cannot be written: %v", l.problem) //nolint:errorlint // what is unknown about the log is known about this change
+	for _, kind := range []error{durable.ErrFull, durable.ErrReadOnly} {
+		if errors.Is(l.problem, kind) {
+			err = fmt.Errorf("%w: %w", kind, err)
+		}
+	}
+	return err
+}
+
+// waiting answers the events that a file written now must hold.
+func (l *ledger) waiting(more []entry) []entry { return slices.Concat(l.entries, more) }
 
 // add takes events that are durable elsewhere, or need not be.
 func (l *ledger) add(entries []entry) {
@@ -93,7 +101,7 @@ func (l *ledger) write(more []entry) error {
 	}
 	lines := make([][]byte, len(all))
 	for i, e := range all {
-		lines[i] = e.line
+		lines[i] = e.line.bytes
 	}
 	if l.problem = l.log.Append(lines...); l.problem != nil {
 		return l.problem
@@ -120,7 +128,40 @@ func (l *ledger) trail() trail {
 	return t
 }
 
-// adopt takes the pending events of a file that was opened. Those that are in
+// tail checks the chain of the last events in the file and answers their
+// places, newest first.
+func (l *ledger) tail() ([]place, error) {
+	var places []place
+	var after authority.Event
+	follows := func(e authority.Event, before place) error {
+		if want := e.ChainAfter(before.Seq, before.Hash); want.Seq != e.Seq || want.Hash != e.Hash {
+			return fmt.Errorf("event %d does not follow event %d", e.Seq, before.Seq)
+		}
+		return nil
+	}
+	for e, err := range l.trail().backwards(0) {
+		at := place{e.Seq, e.Hash}
+		switch {
+		case err != nil:
+			return nil, err
+		case len(places) > 0:
+			err = follows(after, at)
+		}
+		if err == nil && e.Seq == 1 {
+			err = follows(e, place{})
+		}
+		if err != nil {
+			return nil, err
+		}
+		after, places = e, append(places, at)
+		if len(places) > tailLength {
+			break
+		}
+	}
+	return places, nil
+}
+
+// adopt takes the pending events of files that were opened. Those that are in
 // the log are dropped, those that belong behind it follow, and those of another
 // log, which a file that was moved here brings along, are numbered anew.
 func (l *ledger) adopt(pending []authority.Event) ([]entry, error) {
@@ -145,27 +186,21 @@ func (l *ledger) adopt(pending []authority.Event) ([]entry, error) {
 			fresh = append(fresh, e)
 		}
 	}
-	if l.last == (place{}) && len(fresh) > 0 && fresh[0].Seq > 0 {
-		// An empty log goes on where the file ends: the numbers stay.
-		return l.continued(fresh)
-	}
 	return l.chain(fresh)
 }
 
-// continued keeps the events as they are, for a log that lost its beginning.
-func (l *ledger) continued(events []authority.Event) ([]entry, error) {
-	c := eventCodec()
-	out := make([]entry, 0, len(events))
-	for i, e := range events {
-		if i > 0 {
-			e = e.ChainAfter(events[i-1].Seq, events[i-1].Hash)
-			events[i] = e
-		}
-		line, err := c.encode(e)
+// resume goes on in an empty log behind head, whose file may hold the events up
+// to there: those keep their numbers.
+func (l *ledger) resume(head place, pending []authority.Event) error {
+	entries := make([]entry, 0, len(pending))
+	for _, e := range pending {
+		kept, err := l.entry(e)
 		if err != nil {
-			return nil, fmt.Errorf("encode an event: %w", err)
+			return err
 		}
-		out = append(out, entry{e, line})
+		entries = append(entries, kept)
 	}
-	return out, nil
+	l.add(entries)
+	l.last = head
+	return nil
 }

@@ -100,14 +100,14 @@ func (s *Store) load(cfg Config) error {
 	if cfg.Home == "" {
 		return nil
 	}
-	pending, head, err := s.loadState()
+	last, err := s.loadState()
 	if err != nil {
 		return err
 	}
-	if err := s.loadLog(); err != nil {
+	if err := s.loadLog(last.head); err != nil {
 		return err
 	}
-	fresh := false
+	own, moved, fresh := last.pending, []authority.Event(nil), false
 	if cfg.Tokens != "" {
 		t, err := s.takeTokens(cfg.Tokens)
 		if err != nil {
@@ -115,20 +115,17 @@ func (s *Store) load(cfg Config) error {
 		}
 		s.held, s.tokens, s.opened = t.held, t.file, t.opened
 		s.newest.tokens, s.newest.receipts = t.content.state.tokens, t.content.state.receipts
-		pending = append(pending, t.content.pending...)
-		fresh = t.unknown
-	}
-	entries, err := s.ledger.adopt(pending)
-	if err != nil {
-		return fmt.Errorf("%s: %w", s.logPath(), err)
-	}
-	s.ledger.add(entries)
-	if s.ledger.last.Seq < head.Seq {
-		if s.ledger.last.Seq > 0 {
-			return fmt.Errorf("%s ends at event %d, but event %d was written: restore the file from a backup, "+
-				"or move it away and go on with an empty one: mv %[1]s %[1]s.old && touch %[1]s && chmod 600 %[1]s", s.logPath(), s.ledger.last.Seq, head.Seq)
+		if fresh = t.unknown; fresh { // it tells nothing of this home's log
+			moved = t.content.pending
+		} else {
+			own = slices.Concat(own, t.content.pending)
+			if head := t.content.header.Head; head.Seq > last.head.Seq {
+				last = written{t.file.path, head, t.content.pending}
+			}
 		}
-		s.ledger.last = head
+	}
+	if err := s.settleLog(last, own, moved); err != nil {
+		return err
 	}
 	_ = s.ledger.move() // what stays is in a file, and in ledger.problem
 	if fresh {
@@ -137,28 +134,62 @@ func (s *Store) load(cfg Config) error {
 	return nil
 }
 
+// written is what a file tells of the end of the audit log.
+type written struct {
+	path    string
+	head    place
+	pending []authority.Event
+}
+
+// settleLog brings together the audit log, the pending events of this home's
+// own files and of one that was moved here, and what the file that was written
+// last knows of the log.
+func (s *Store) settleLog(last written, own, moved []authority.Event) error {
+	if s.ledger.last == (place{}) && last.head.Seq > 0 {
+		if err := s.ledger.resume(last.head, last.pending); err != nil {
+			return err
+		}
+		own = nil // older ones were in the log that is gone
+	}
+	entries, err := s.ledger.adopt(slices.Concat(own, moved))
+	if err != nil {
+		return s.badLog(err)
+	}
+	s.ledger.add(entries)
+	if s.ledger.last.Seq < last.head.Seq {
+		return s.badLog(fmt.Errorf("it ends at event %d, but %s was written after event %d", s.ledger.last.Seq, last.path, last.head.Seq))
+	}
+	return nil
+}
+
 func (s *Store) logPath() string { return filepath.Join(s.home, AuditFile) }
 
+// badLog says what can be done about an audit log that cannot be gone on with.
+func (s *Store) badLog(err error) error {
+	return fmt.Errorf("%s cannot be used as the audit log: %w; it was left as it is: restore it from a backup, "+
+		"or go on with an empty one: mv %[1]s %[1]s.old && touch %[1]s && chmod 600 %[1]s", s.logPath(), err)
+}
+
 // loadState reads state.json.
-func (s *Store) loadState() ([]authority.Event, place, error) {
+func (s *Store) loadState() (written, error) {
 	path := filepath.Join(s.home, StateFile)
 	if err := s.files.RemoveStaleTemps(path); err != nil {
-		return nil, place{}, err
+		return written{}, err
 	}
 	text, err := s.files.Read(path, maxFile)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, place{}, fmt.Errorf("%s is missing: it is lost and not new, so nothing was started; restore it from a backup: %w", path, err)
+		return written{}, fmt.Errorf("%s is missing: it is lost and not new, so nothing was started; restore it from a backup: %w", path, err)
 	}
 	if err != nil {
-		return nil, place{}, err
+		return written{}, err
 	}
 	c, err := parse(stateFormat, text)
 	if err != nil {
-		return nil, place{}, refusal(path, "state file", err)
+		return written{}, refusal(path, "state file", err)
 	}
 	s.newest = c.state
 	s.state = &file{path: path, format: stateFormat, revision: c.header.Revision, opened: c.header.Opened, mark: mark(text)}
-	return c.pending, c.header.Head, nil
+	return written{path, c.header.Head, c.pending}, nil
 }
 
 // refusal says what is wrong with a file and what to do about it. The file is
@@ -174,8 +205,12 @@ func refusal(path, what string, err error) error {
 	return fmt.Errorf("%s cannot be used as a %s: %w; it was left as it is: %s", path, what, err, remedy)
 }
 
-// loadLog opens audit.ndjson and finds its ends.
-func (s *Store) loadLog() error {
+// tailLength is how many events at the end of the log are checked when it is
+// opened; VerifyAudit checks all.
+const tailLength = 256
+
+// loadLog opens audit.ndjson, finds its ends and checks the chain of its tail.
+func (s *Store) loadLog(head place) error {
 	path := s.logPath()
 	log, err := s.files.OpenLog(path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -185,23 +220,28 @@ func (s *Store) loadLog() error {
 		return err
 	}
 	s.ledger.log = log
-	for e, err := range s.ledger.trail().backwards(0) {
-		if err != nil {
-			return fmt.Errorf("%s: the last line is no event: %w; restore the file from a backup, "+
-				"or go on with an empty one: mv %[1]s %[1]s.old && touch %[1]s && chmod 600 %[1]s", path, err)
-		}
-		s.ledger.last = place{e.Seq, e.Hash}
-		break
-	}
 	line, _, err := lineAfter(log, 0, log.Size())
-	if err != nil || line == nil {
-		return err
-	}
-	e, err := eventCodec().decode(line)
 	if err != nil {
-		return fmt.Errorf("%s: the first line is no event: %w; restore the file from a backup", path, err)
+		return s.badLog(err)
 	}
-	s.ledger.first = e.Seq
+	if line == nil {
+		return nil
+	}
+	first, err := eventCodec().decode(line)
+	if err != nil {
+		return s.badLog(fmt.Errorf("its first line is no event: %w", err))
+	}
+	s.ledger.first = first.Seq
+	tail, err := s.ledger.tail()
+	if err != nil {
+		return s.badLog(err)
+	}
+	s.ledger.last = tail[0]
+	for _, at := range tail {
+		if at.Seq == head.Seq && at.Hash != head.Hash {
+			return s.badLog(fmt.Errorf("its event %d is not the one that %s was written after", at.Seq, s.state.path))
+		}
+	}
 	return nil
 }
 

@@ -1,6 +1,7 @@
 package mapstore
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"net/netip"
@@ -114,12 +115,20 @@ func codecOf[T, S any](store func(T) S, load func(S) T) codec[T] {
 	return codec[T]{
 		encode: func(v T) ([]byte, error) { return json.Marshal(store(v)) },
 		decode: func(line []byte) (T, error) {
+			// What is written again byte for byte has one reading; only another
+			// text, by an older version perhaps, needs the slower proof.
 			var s S
-			if err := strictjson.Decode(line, &s); err != nil {
+			if json.Unmarshal(line, &s) == nil {
+				if again, err := json.Marshal(s); err == nil && bytes.Equal(again, line) {
+					return load(s), nil
+				}
+			}
+			var strict S
+			if err := strictjson.Decode(line, &strict); err != nil {
 				var none T
 				return none, err
 			}
-			return load(s), nil
+			return load(strict), nil
 		},
 	}
 }

@@ -59,7 +59,7 @@ func harness(t *testing.T, cfg mapstore.Config) storetest.Harness {
 }
 
 func TestMemoryStoreKeepsTheContract(t *testing.T) {
-	storetest.Run(t, func(t *testing.T) storetest.Harness { return harness(t, mapstore.Config{}) })
+	storetest.Run(t, func(t *testing.T) storetest.Harness { return harness(t, mapstore.Config{Now: time.Now}) })
 }
 
 func TestHomeWithTokensInMemoryKeepsTheContract(t *testing.T) {
