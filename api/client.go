@@ -13,10 +13,16 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
 )
 
-// maxAnswer bounds what the client reads of an answer, in bytes.
-const maxAnswer = 16 << 20
+// The bounds of an answer. A page of 500 of the largest records there can be
+// stays below both; a small answer of many empty records, which would fill the
+// memory, does not.
+const (
+	maxAnswer = 8 << 20 // bytes
+	maxCommas = 300_000
+)
 
 // Client calls one server. Its methods may be called concurrently; a refusal is
 // an [*Error], anything else did not come from the server.
@@ -27,11 +33,12 @@ type Client struct {
 }
 
 // NewClient makes a client of the server at base, "http" or "https" with an
-// optional path. For a Unix socket h has a transport that dials it. token gives
-// the bearer token of each call; nil, or a Secret without text, sends none.
+// optional path. h is copied and says how long a call may take; for a Unix socket
+// it has a transport that dials it. token gives the bearer token of each call;
+// nil, or a Secret without text, sends none.
 //
 // No redirect is ever followed, so a token reaches the server that was named
-// and no other.
+// and no other; no cookie is kept.
 func NewClient(base string, h *http.Client, token func() Secret) (*Client, error) {
 	u, err := url.Parse(base)
 	if err != nil {
@@ -72,7 +79,7 @@ func (c *Client) do(ctx context.Context, k call) error {
 	if err != nil {
 		return fmt.Errorf("reading the answer: %w", err)
 	}
-	if len(body) > maxAnswer {
+	if len(body) > maxAnswer || bytes.Count(body, []byte{','}) > maxCommas {
 		return errors.New("the answer is too large")
 	}
 	if resp.StatusCode < 200 || resp.StatusCode > 299 {
@@ -89,6 +96,11 @@ func (c *Client) request(ctx context.Context, k call) (*http.Request, error) {
 			return nil, errors.New("the request cannot be written as JSON")
 		}
 		body = bytes.NewReader(data)
+	}
+	for segment := range strings.SplitSeq(k.path, "/") {
+		if segment == "" || segment == "." || segment == ".." {
+			return nil, errors.New("nothing can have that name") // and it would lead to another address
+		}
 	}
 	target := c.base.JoinPath(k.path)
 	target.RawQuery = k.query.Encode()
@@ -142,9 +154,23 @@ func refusal(resp *http.Response, body []byte) error {
 		e.Detail = fmt.Sprintf("the server answered %d and not as Mintmark does", resp.StatusCode)
 		return e
 	}
-	e.Code, e.Title, e.Detail, e.Fields = p.Code, p.Title, p.Detail, p.Errors
+	e.Code, e.Title, e.Detail = inert(p.Code), inert(p.Title), inert(p.Detail)
+	for _, f := range p.Errors {
+		e.Fields = append(e.Fields, FieldProblem{inert(f.Field), inert(f.Code), inert(f.Detail)})
+	}
 	if p.RequestID != "" {
 		e.RequestID = p.RequestID
 	}
+	e.RequestID = inert(e.RequestID)
 	return e
+}
+
+// inert takes from a server's text what would move a terminal (CWE-150).
+func inert(text string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsPrint(r) {
+			return r
+		}
+		return unicode.ReplacementChar
+	}, text)
 }
