@@ -34,7 +34,7 @@ func Check(data []byte) error {
 }
 
 // Decode checks data and decodes it into a pointer. Members that into does not
-// have, in exact case, are refused by name.
+// have, in exact case, and null for what cannot be null are refused by name.
 func Decode(data []byte, into any) error {
 	if err := Check(data); err != nil {
 		return err
@@ -58,7 +58,11 @@ func plain(err error) error {
 	var t *json.UnmarshalTypeError
 	if errors.As(err, &t) {
 		kind, _, _ := strings.Cut(t.Value, " ") // a number may follow, and it is the sender's
-		return fmt.Errorf("member %q cannot be a %s", t.Field, kind)
+		article := "a"
+		if kind == "array" || kind == "object" {
+			article = "an"
+		}
+		return fmt.Errorf("member %q cannot be %s %s", t.Field, article, kind)
 	}
 	return errors.New(strings.TrimPrefix(err.Error(), "json: "))
 }
@@ -82,6 +86,9 @@ func exactMembers(data []byte, t reflect.Type) error {
 			field, ok := fields[name]
 			if !ok {
 				return fmt.Errorf("unknown member %q", name)
+			}
+			if string(raw) == "null" && !nullable(field) {
+				return fmt.Errorf("member %q cannot be null", name)
 			}
 			if err := exactMembers(raw, field); err != nil {
 				return err
@@ -110,6 +117,17 @@ func exactMembers(data []byte, t reflect.Type) error {
 	default:
 	}
 	return nil
+}
+
+// nullable reports whether null says anything for a type: encoding/json passes
+// over it for the others, as if the member were absent.
+func nullable(t reflect.Type) bool {
+	switch t.Kind() {
+	case reflect.Pointer, reflect.Interface, reflect.Slice, reflect.Map:
+		return true
+	default:
+		return implements(t)
+	}
 }
 
 func implements(t reflect.Type) bool {
