@@ -19,7 +19,7 @@ import (
 )
 
 //go:embed testdata/json.txt testdata/jose.json
-var own embed.FS //nolint:gochecknoglobals // embedded files cannot be anything else
+var own embed.FS
 
 // JSON answers documents by name, as JSONTestSuite has them: y_ is JSON, n_ is
 // none, and of i_ each reader decides (docs/decisions/0007-json.md).

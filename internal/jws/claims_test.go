@@ -94,9 +94,9 @@ func TestClaimsAreHeldAgainstWhatIsExpected(t *testing.T) {
 	type changed struct {
 		claims func(*jws.Claims)
 		expect func(*jws.Expect)
-		want   error
+		want   *jws.Fault // nil: no fault
 	}
-	fault := func(f jws.Fault) error { return &jws.Error{Fault: f} }
+	fault := func(f jws.Fault) *jws.Fault { return &f }
 	at := func(d time.Duration) jws.NumericDate { return jws.At(moment().Add(d)) }
 	cases := map[string]changed{
 		"as expected":             {},
@@ -138,7 +138,7 @@ func TestClaimsAreHeldAgainstWhatIsExpected(t *testing.T) {
 				must(t, err)
 				return
 			}
-			wantFault(t, err, c.want.(*jws.Error).Fault)
+			wantFault(t, err, *c.want)
 		})
 	}
 	if err := full().Check(jws.Expect{}); err == nil {

@@ -80,7 +80,6 @@ type record struct {
 	Texts   map[string]string `json:"texts"`
 	Plain   bool
 	Hidden  string `json:"-"`
-	private string
 }
 
 type embedded struct {
@@ -118,7 +117,7 @@ func TestDecodeReadsWhatWasWritten(t *testing.T) {
 func TestDecodeNamesTheMemberAtFault(t *testing.T) {
 	for text, want := range map[string]string{
 		`{"colour":1}`: `unknown member "colour"`, `{"Name":"x"}`: `unknown member "Name"`, `{"NAME":"x"}`: `unknown member "NAME"`, `{"plain":true}`: `unknown member "plain"`, `{"Hidden":"x"}`: `unknown member "Hidden"`,
-		`{"private":"x"}`: `unknown member "private"`, `{"embedded":{}}`: `unknown member "embedded"`, `{"Deep":"x"}`: `unknown member "Deep"`, "{\"wor\u212as\":[]}": "unknown member", `{"word\u017f":[]}`: "unknown member",
+		`{"embedded":{}}`: `unknown member "embedded"`, `{"Deep":"x"}`: `unknown member "Deep"`, "{\"wor\u212as\":[]}": "unknown member", `{"word\u017f":[]}`: "unknown member",
 		`{"inner":{"A":"x"}}`: `unknown member "A"`, `{"pointer":{"b":1}}`: `unknown member "b"`, `{"list":[{"a":"x"},{"A":"x"}]}`: `unknown member "A"`, `{"nested":[[{"A":"x"}]]}`: `unknown member "A"`, `{"map":{"k":{"A":"x"}}}`: `unknown member "A"`,
 		`{"name":null}`: `member "name" cannot be null`, `{"count":null}`: `member "count" cannot be null`, `{"inner":null}`: `member "inner" cannot be null`, `{"Plain":null}`: `member "Plain" cannot be null`, `{"list":[{"a":null}]}`: `member "a" cannot be null`,
 		`{"name":1}`: `member "name" cannot be a number`, `{"name":["secret"]}`: `member "name" cannot be an array`, `{"count":"1"}`: `member "count" cannot be a string`, `{"count":1.5}`: `member "count" cannot be a number`, `{"count":98765432109876543210}`: `member "count" cannot be a number`,
