@@ -147,6 +147,9 @@ func parsePages(functions template.FuncMap) (map[string]*template.Template, erro
 // render writes a whole page or, should the template fail, a whole error.
 func (w *console) render(rw http.ResponseWriter, r *http.Request, a *admin, status int, p page) {
 	p.Frame = w.frame(r, a)
+	if status >= http.StatusBadRequest {
+		p.Frame.Path = "/tokens" // the address may be a token, pasted into the wrong field
+	}
 	p.Language = "en"
 	if p.Notice == (notice{}) {
 		p.Notice = w.notice(r, a)
