@@ -1,16 +1,23 @@
 package httpapi_test
 
 import (
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
+	"time"
+	"unicode/utf8"
 
 	"mintmark/api"
+	"mintmark/internal/authority"
 	"mintmark/internal/corpora"
+	"mintmark/internal/httpapi"
+	"mintmark/internal/password"
 )
 
 func TestACredentialIsTakenFromExactlyOnePlaceInOneForm(t *testing.T) {
@@ -169,8 +176,10 @@ func TestACompressedBodyIsNotOpened(t *testing.T) {
 	}
 }
 
-// Every document of the suite is sent as a body. None is a request that any
-// route takes, so none may be accepted, and none may meet a fault of ours.
+// Every document of the suite is sent as a body to every route. None is a request
+// that any of them takes, but for the empty object, so none other may be
+// accepted, and none may meet a fault of ours. The operator sends them, whom no
+// reset of the keys locks out.
 func TestNoForeignDocumentIsTakenAsABody(t *testing.T) {
 	h := newHouse(t)
 	bodies := corpora.JSON(t)
@@ -183,24 +192,76 @@ func TestNoForeignDocumentIsTakenAsABody(t *testing.T) {
 		bodies[name], err = os.ReadFile(name)
 		must(t, err)
 	}
+	strict := []string{"/api/v1/tokens", "/api/v1/signIn", "/api/v1/explain"} // these need members
 	for name, body := range bodies {
 		if len(body) == 0 {
 			continue // no body reads as {}
 		}
-		for _, path := range []string{"/api/v1/tokens", "/api/v1/signIn", "/api/v1/explain"} {
-			a := h.do(request{method: "POST", path: path, token: h.admin.Text.Unsafe(), body: string(body)})
+		empty := strings.Join(strings.Fields(string(body)), "") == "{}"
+		for _, r := range h.api.Routes() {
+			if r.Permission == httpapi.Presented || strings.HasSuffix(r.Path, ".json") {
+				continue // these read no body
+			}
+			a := h.ask(h.socket, request{method: r.Method, path: place(r.Path), body: string(body)})
 			want := http.StatusBadRequest
 			if len(body) > 64<<10 {
 				want = http.StatusRequestEntityTooLarge
 			}
-			if a.status != want {
-				t.Errorf("%s at %s: %d %s", name, path, a.status, a.body)
+			if a.status != want && (!empty || a.status >= 500 || slices.Contains(strict, r.Path) && r.Method == "POST") {
+				t.Errorf("%s at %s %s: %d %s", name, r.Method, r.Path, a.status, a.body)
 			}
 		}
 	}
-	list, err := h.asAdmin().Tokens(t.Context(), api.TokenQuery{})
+	list, err := h.rules.Tokens(t.Context(), operator(), authority.ListRequest{State: "all"})
 	must(t, err)
 	if list.Total != 3 {
 		t.Errorf("%d tokens, want the 3 of the house", list.Total)
 	}
+}
+
+func TestARefusalOfABodyRepeatsLittleOfIt(t *testing.T) {
+	h := newHouse(t)
+	a := h.do(request{method: "POST", path: "/api/v1/tokens", token: h.admin.Text.Unsafe(), body: `{"` + strings.Repeat("\u00e9", 9000) + `":1}`})
+	if a.status != http.StatusBadRequest || len(a.body) > 1000 || !utf8.Valid(a.body) {
+		t.Errorf("%d with %d bytes", a.status, len(a.body))
+	}
+	for _, body := range []string{adminPassword, adminPassword + "=1", "password=a&" + adminPassword, "a=" + adminPassword} {
+		// holds fails when a secret is in the answer
+		h.do(request{method: "POST", path: "/api/v1/signIn", body: body, media: "application/x-www-form-urlencoded"})
+	}
+}
+
+// An unknown name and a wrong password take the same time: the medians of two
+// alternating series differ by less than a fifth in one of three rounds.
+func TestATimerTellsNoNames(t *testing.T) {
+	h := newHouseWith(t, password.Params{Memory: 8 << 10, Time: 1, Threads: 1})
+	attempt := func(name string) time.Duration {
+		h.advance(time.Hour) // no pause, and no other name to tell from
+		body := `{"username":"` + name + `","password":"surely not the password"}`
+		began := time.Now()
+		a := h.ask(h.handler, request{method: "POST", path: "/api/v1/signIn", body: body})
+		took := time.Since(began)
+		if a.status != http.StatusUnauthorized {
+			t.Fatalf("%d %s", a.status, a.body)
+		}
+		return took
+	}
+	const samples = 41
+	var known, unknown time.Duration
+	for round := range 3 {
+		var series [2][]time.Duration
+		for i := range samples {
+			h.rules.UnlockAdmin(t.Context(), operator(), adminName)
+			series[0] = append(series[0], attempt(adminName))
+			series[1] = append(series[1], attempt(fmt.Sprintf("nobody-%d-%d", round, i)))
+		}
+		slices.Sort(series[0])
+		slices.Sort(series[1])
+		known, unknown = series[0][samples/2], series[1][samples/2]
+		t.Logf("median of a known name %s, of an unknown one %s", known, unknown)
+		if (known - unknown).Abs() < known/5 {
+			return
+		}
+	}
+	t.Errorf("a known name takes %s, an unknown one %s", known, unknown)
 }

@@ -41,7 +41,7 @@ const (
 // house is the API over a real authority, store, keyring, live set and control,
 // with a clock that the test moves and a log that no secret may reach.
 type house struct {
-	t       *testing.T
+	t       testing.TB
 	rules   *authority.Authority
 	live    *liveset.Set
 	api     *httpapi.API
@@ -87,7 +87,13 @@ func doorKept(w http.ResponseWriter, _ *http.Request) {
 	w.WriteHeader(http.StatusUnauthorized)
 }
 
-func newHouse(t *testing.T) *house {
+func newHouse(t testing.TB) *house {
+	t.Helper()
+	return newHouseWith(t, password.Params{Memory: 64, Time: 1, Threads: 1})
+}
+
+// newHouseWith is a house in which a password costs more.
+func newHouseWith(t testing.TB, cost password.Params) *house {
 	t.Helper()
 	h := &house{t: t, log: new(journal), secrets: []string{adminPassword}}
 	h.clock.Store(time.Date(2026, 11, 23, 14, 8, 2, 5e8, time.UTC).UnixNano())
@@ -95,6 +101,7 @@ func newHouse(t *testing.T) *house {
 	logger := slog.New(slog.NewJSONHandler(h.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	layers := config.Layers{File: map[string]string{
 		"jwt.issuer": "https://tokens.example", "jwt.audience": "https://api.example", "server.listen": "127.0.0.1:8443",
+		"login.attempts": "5",
 	}, Getenv: func(string) (string, bool) { return "", false }}
 	running, err := control.NewRunning(layers)
 	must(t, err)
@@ -108,7 +115,7 @@ func newHouse(t *testing.T) *house {
 	})
 	must(t, err)
 	h.rules, err = authority.New(authority.Config{
-		Store: store, Custody: ring, Passwords: password.NewHasher(password.Params{Memory: 64, Time: 1, Threads: 1}, 4, rand.Reader),
+		Store: store, Custody: ring, Passwords: password.NewHasher(cost, 4, rand.Reader),
 		Usage: h.live, Policy: running.Policy, Now: h.now, Rand: rand.Reader, Host: "tokens-01",
 	})
 	must(t, err)
@@ -207,7 +214,7 @@ func operator() authority.Caller {
 	return authority.LocalOperator("root@tokens-01", authority.Origin{RequestID: "req_setup"})
 }
 
-func must(t *testing.T, err error) {
+func must(t testing.TB, err error) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)
@@ -361,7 +368,7 @@ func (h *house) client(token string) *api.Client {
 func (h *house) asAdmin() *api.Client { return h.client(h.admin.Text.Unsafe()) }
 
 // refused takes an error apart; anything but a refusal of the server fails.
-func refused(t *testing.T, err error) *api.Error {
+func refused(t testing.TB, err error) *api.Error {
 	t.Helper()
 	var e *api.Error
 	if !errors.As(err, &e) {
