@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"syscall"
@@ -142,8 +141,7 @@ var errNotRunning = errors.New("the server is not running")
 
 // local is a client of the home's socket, once something answers there.
 func (c *cli) local(ctx context.Context, dir home.Dir) (*api.Client, error) {
-	var d net.Dialer
-	conn, err := d.DialContext(ctx, "unix", dir.Socket())
+	conn, err := dir.Dial(ctx)
 	switch {
 	case errors.Is(err, os.ErrNotExist), errors.Is(err, syscall.ECONNREFUSED):
 		return nil, errNotRunning

@@ -42,8 +42,9 @@ var ErrExists = errors.New("already exists")
 var ErrNone = errors.New("no installation directory")
 
 // Create makes the directory with a copy of the program in it. It refuses a
-// directory that is one already or has anything in it. undo removes what was
-// made, for a creation that fails later on.
+// directory that is one already or has anything in it, and of two that create
+// the same one at once, one. undo removes what was made, for a creation that
+// fails later on.
 func Create(path, program string) (d Dir, undo func(), err error) {
 	path, err = filepath.Abs(path)
 	if err != nil {
@@ -67,6 +68,16 @@ func Create(path, program string) (d Dir, undo func(), err error) {
 		}
 	}
 	d = Dir(path)
+	// Whoever makes this folder creates the home; nobody else may undo it.
+	if err := os.Mkdir(filepath.Join(path, "run"), 0o700); err != nil {
+		if made {
+			_ = os.Remove(path)
+		}
+		if errors.Is(err, fs.ErrExist) {
+			err = fmt.Errorf("%s %w", path, ErrExists)
+		}
+		return "", nil, fmt.Errorf("make the installation directory: %w", err)
+	}
 	undo = func() {
 		entries, _ := os.ReadDir(path)
 		for _, e := range entries {
@@ -76,15 +87,13 @@ func Create(path, program string) (d Dir, undo func(), err error) {
 			_ = os.Remove(path)
 		}
 	}
-	for _, sub := range []string{"run", "logs"} {
-		if err := os.Mkdir(filepath.Join(path, sub), 0o700); err != nil {
-			undo()
-			return "", nil, fmt.Errorf("make the installation directory: %w", err)
-		}
+	err = os.Mkdir(filepath.Join(path, "logs"), 0o700)
+	if err == nil {
+		err = copyProgram(program, d.Manager())
 	}
-	if err := copyProgram(program, d.Manager()); err != nil {
+	if err != nil {
 		undo()
-		return "", nil, err
+		return "", nil, fmt.Errorf("make the installation directory: %w", err)
 	}
 	return d, undo, nil
 }

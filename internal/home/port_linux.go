@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"unicode"
 )
 
 // Holder says who listens on a TCP address: "nginx (pid 812)", or "".
@@ -53,8 +54,18 @@ func owner(inode string) string {
 		if target, err := os.Readlink(link); err == nil && target == "socket:["+inode+"]" {
 			pid := strings.Split(link, "/")[2]
 			name, _ := os.ReadFile(filepath.Join("/proc", pid, "comm"))
-			return strings.TrimSpace(string(name)) + " (pid " + pid + ")"
+			return printable(string(name)) + " (pid " + pid + ")"
 		}
 	}
 	return ""
+}
+
+// printable keeps what any process may call itself from steering a terminal.
+func printable(name string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsPrint(r) {
+			return r
+		}
+		return -1
+	}, strings.TrimSpace(name))
 }

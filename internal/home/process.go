@@ -22,28 +22,39 @@ const (
 	Running State = iota
 	Dead          // not running, but a pid file says it was
 	Stopped
-	Unclear // somebody holds the lock and nobody knows who
+	Unclear // somebody holds the lock and it is not the process of the pid file: a command, or a server that begins
 )
 
-// Process looks who runs the home. pid is 0 unless Running.
-func (d Dir) Process(files durable.Files) (State, int, error) {
+// looks is how often Process looks before it calls a home unclear: somebody who
+// only looks holds the lock for a moment, too.
+const looks = 10
+
+// Process looks who runs the home. pid is 0 unless Running: that is when the
+// holder of the lock is the one that the pid file names.
+func (d Dir) Process(files durable.Files) (state State, pid int, err error) {
+	for range looks {
+		if state, pid, err = d.look(files); state != Unclear || err != nil {
+			break
+		}
+		_ = pause(context.Background())
+	}
+	return state, pid, err
+}
+
+func (d Dir) look(files durable.Files) (State, int, error) {
+	noted, isNoted := d.readPid()
 	held, err := d.Lock(files)
 	var locked *durable.LockedError
 	switch {
+	case errors.As(err, &locked) && isNoted && noted == locked.PID:
+		return Running, noted, nil
 	case errors.As(err, &locked):
-		pid := locked.PID
-		if noted, ok := d.readPid(); ok {
-			pid = noted
-		}
-		if pid == 0 {
-			return Unclear, 0, nil
-		}
-		return Running, pid, nil
+		return Unclear, 0, nil
 	case err != nil:
 		return Unclear, 0, err
 	}
 	defer held.Close()
-	if _, noted := d.readPid(); noted {
+	if _, isNoted := d.readPid(); isNoted {
 		return Dead, 0, nil
 	}
 	return Stopped, 0, nil
@@ -95,8 +106,8 @@ func (d Dir) Start(ctx context.Context, args ...string) (int, error) {
 			_ = child.Process.Signal(syscall.SIGTERM)
 			return 0, &StartError{"the server was not ready in time:", d.lastLines(before.Size())}
 		case <-tick.C:
-			if d.ready(ctx) {
-				return child.Process.Pid, nil
+			if pid, noted := d.readPid(); noted && pid == child.Process.Pid && d.ready(ctx) {
+				return pid, nil
 			}
 		}
 	}
@@ -140,44 +151,74 @@ func (d Dir) lastLines(offset int64) []string {
 	return lines[max(0, len(lines)-8):]
 }
 
-// Stop asks the process to end and waits until it has let go of the home.
+// Stop asks the process to end and waits until it has let go of the home. pid is
+// 0 when none ran. While it is unclear who holds the home, it waits for that,
+// too: nobody is signalled on a guess.
 func (d Dir) Stop(ctx context.Context, files durable.Files) (pid int, err error) {
-	state, pid, err := d.Process(files)
+	for {
+		state, pid, err := d.Process(files)
+		switch {
+		case err != nil:
+			return 0, err
+		case state == Running:
+			return pid, d.end(ctx, files, pid)
+		case state == Dead:
+			return 0, d.bury(files)
+		case state == Stopped:
+			return 0, nil
+		}
+		if err := pause(ctx); err != nil {
+			return 0, fmt.Errorf("another process holds this installation directory, and it is not its server: %w", err)
+		}
+	}
+}
+
+// bury forgets a process that ended without being stopped.
+func (d Dir) bury(files durable.Files) error {
+	held, err := d.Lock(files)
 	if err != nil {
-		return 0, err
+		return err
 	}
-	switch state {
-	case Running:
-	case Dead:
-		d.RemovePid()
-		return 0, nil
-	case Stopped:
-		return 0, nil
-	case Unclear:
-		return 0, errors.New("a process holds this installation directory, and it is not known which")
-	}
+	d.RemovePid()
+	return held.Close()
+}
+
+func (d Dir) end(ctx context.Context, files durable.Files, pid int) error {
 	process, err := os.FindProcess(pid)
 	if err != nil {
-		return pid, fmt.Errorf("find process %d: %w", pid, err)
+		return fmt.Errorf("find process %d: %w", pid, err)
+	}
+	defer func() { _ = process.Release() }()
+	// Where the system can hold on to a process, it is this one if it still runs.
+	if state, still, err := d.Process(files); err != nil || state != Running || still != pid {
+		return err
 	}
 	if err := process.Signal(syscall.SIGTERM); err != nil && !errors.Is(err, os.ErrProcessDone) {
-		return pid, fmt.Errorf("stop process %d: %w", pid, err)
+		return fmt.Errorf("stop process %d: %w", pid, err)
 	}
-	tick := time.NewTicker(10 * time.Millisecond)
-	defer tick.Stop()
 	for {
 		held, err := d.Lock(files)
 		if err == nil {
-			return pid, held.Close()
+			return held.Close()
 		}
 		var locked *durable.LockedError
 		if !errors.As(err, &locked) {
-			return pid, err
+			return err
 		}
-		select {
-		case <-ctx.Done():
-			return pid, fmt.Errorf("process %d has not ended in time; it is still draining: %w", pid, ctx.Err())
-		case <-tick.C:
+		if err := pause(ctx); err != nil {
+			return fmt.Errorf("process %d has not ended in time; it is still draining: %w", pid, err)
 		}
+	}
+}
+
+// pause waits a moment, or answers why there is no time left.
+func pause(ctx context.Context) error {
+	moment := time.NewTimer(10 * time.Millisecond)
+	defer moment.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-moment.C:
+		return nil
 	}
 }
