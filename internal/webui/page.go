@@ -21,10 +21,12 @@ import (
 type page struct {
 	Name     string // the template
 	Title    string
-	Nav      string // the entry of the main navigation that is current
-	Shell    []string
+	Nav      string   // the entry of the main navigation that is current
+	Shell    []string // the same page from the shell
+	Dialog   []string // the same dialog from the shell
 	Errors   []authority.FieldError
 	Problem  string // a failure that belongs to no field
+	Retry    bool   // asking again may help
 	Notice   notice
 	Body     any
 	Frame    frame
@@ -33,27 +35,19 @@ type page struct {
 
 // frame is what every page of a signed-in administrator shows.
 type frame struct {
-	Signed        bool
-	User          string
-	Host          string
-	Theme, Times  string
-	Keys          bool
-	Path          string // of this page, to come back to
-	Static        string
-	Program       string
-	Banner        string
-	BannerMends   bool // "Set up storage" mends it
-	Second        string
-	Staged        int
-	RequestID     string
-	ShortcutsHelp bool
-}
-
-// notice is the outcome of the change before, in the strip under the title.
-type notice struct {
-	Text      string
-	RestoreID string
-	Until     time.Time
+	Signed       bool
+	User         string
+	Host         string
+	Theme, Times string
+	Keys         bool
+	Path         string // of this page, to come back to
+	Static       string
+	Program      string
+	Banner       string
+	BannerMends  bool // "Set up storage" mends it
+	Second       string
+	Staged       int
+	RequestID    string
 }
 
 // Error answers the message for a field, or "".
@@ -80,15 +74,16 @@ func (w *console) functions() template.FuncMap {
 		"plural":  plural,
 		"join":    strings.Join,
 		"dict":    dict,
+		"list":    lines,
 		"add":     func(a, b int) int { return a + b },
+		"soon":    func(t time.Time) bool { return !t.IsZero() && t.After(w.Now()) && t.Sub(w.Now()) <= soon },
+		"action":  action,
+		"command": w.command,
 		"deref": func(s *string) string {
 			if s == nil {
 				return ""
 			}
 			return *s
-		},
-		"contains": func(list []string, s string) bool {
-			return strings.Contains("\x00"+strings.Join(list, "\x00")+"\x00", "\x00"+s+"\x00")
 		},
 	}
 }
@@ -105,21 +100,23 @@ func dict(pairs ...any) (map[string]any, error) {
 	return m, nil
 }
 
-func roleName(r authority.Role) string {
-	switch r {
-	case authority.RoleAdmin:
-		return "Admin"
-	case authority.RoleUser:
-		return "User"
-	case authority.RoleVerifier:
-		return "Verifier"
+// lines makes one list of lines and lists of lines.
+func lines(parts ...any) []string {
+	var out []string
+	for _, p := range parts {
+		switch p := p.(type) {
+		case string:
+			out = append(out, p)
+		case []string:
+			out = append(out, p...)
+		}
 	}
-	return string(r)
+	return out
 }
 
 // parsePages parses each page together with the frame and the shared parts.
 func parsePages(functions template.FuncMap) (map[string]*template.Template, error) {
-	frame, err := template.New("frame").Funcs(functions).ParseFS(templateFiles, "templates/frame.html", "templates/parts.html")
+	frame, err := template.New("frame").Funcs(functions).ParseFS(templateFiles, "templates/frame.html", "templates/parts.html", "templates/dialogs.html")
 	if err != nil {
 		return nil, err
 	}
@@ -130,7 +127,7 @@ func parsePages(functions template.FuncMap) (map[string]*template.Template, erro
 	pages := make(map[string]*template.Template)
 	for _, f := range files {
 		name := strings.TrimSuffix(f.Name(), ".html")
-		if name == "frame" || name == "parts" {
+		if name == "frame" || name == "parts" || name == "dialogs" {
 			continue
 		}
 		t, err := frame.Clone()
@@ -168,7 +165,7 @@ func (w *console) render(rw http.ResponseWriter, r *http.Request, a *admin, stat
 func (w *console) frame(r *http.Request, a *admin) frame {
 	f := frame{
 		Host: w.Host, Theme: preference(r, "theme", "system"), Times: preference(r, "times", "relative"), Keys: preference(r, "keys", "on") == "on",
-		Static: "/static/" + w.version, Program: w.Program, RequestID: edge.Of(r).RequestID, Path: "/tokens",
+		Static: "/static/" + w.version, Program: w.command(), RequestID: edge.Of(r).RequestID, Path: "/tokens",
 	}
 	if r.Method == http.MethodGet {
 		f.Path = r.URL.RequestURI()
@@ -220,47 +217,6 @@ func preference(r *http.Request, name, standard string) string {
 	return standard
 }
 
-// notice is chosen by a code in the address; no text of the address is shown.
-func (w *console) notice(r *http.Request, a *admin) notice {
-	if a == nil || r.Method != http.MethodGet {
-		return notice{}
-	}
-	q := r.URL.Query()
-	id, err := authority.ParseTokenID(q.Get("id"))
-	client := "the token"
-	var t authority.TokenView
-	if err == nil {
-		if t, err = w.Authority.Token(r.Context(), a.Caller, id); err == nil {
-			client = "the token of " + t.ClientID
-		}
-	}
-	switch q.Get("done") {
-	case "deleted":
-		n := notice{Text: capital(client) + " was deleted."}
-		if err == nil && t.State == authority.StateDeleted && w.Now().Before(t.RestorableUntil) {
-			n.RestoreID, n.Until = string(t.ID), t.RestorableUntil
-		}
-		return n
-	case "restored":
-		return notice{Text: capital(client) + " works again."}
-	case "reset":
-		return notice{Text: "The signing secret was reset. Every earlier token is refused from now on."}
-	case "staged":
-		return notice{Text: "Staged. Nothing runs differently until you apply it."}
-	case "applied":
-		return notice{Text: "Applied."}
-	case "restart":
-		return notice{Text: "Applied. Some of it takes effect at the next start."}
-	case "nothing":
-		return notice{Text: "Nothing was staged, so nothing changed."}
-	case "discarded":
-		return notice{Text: "What was staged was dropped."}
-	}
-	return notice{}
-}
-
-func capital(s string) string { return strings.ToUpper(s[:1]) + s[1:] }
-
 // refuse renders a page again with what was wrong, and its input kept.
 func (w *console) refuse(rw http.ResponseWriter, r *http.Request, a *admin, err error, p page) {
 	var e *authority.Error
@@ -268,11 +224,11 @@ func (w *console) refuse(rw http.ResponseWriter, r *http.Request, a *admin, err 
 		w.failure(rw, r, a, err)
 		return
 	}
-	p.Errors = e.Fields
-	if len(p.Errors) == 0 {
-		p.Problem = e.Msg
-	}
+	p.Errors, p.Problem = faults(err)
 	if e.RetryAfter > 0 {
+		if e.Kind == authority.Throttled {
+			p.Problem = strings.TrimSuffix(p.Problem, ".") + " (" + until(w.Now(), w.Now().Add(e.RetryAfter)) + ")."
+		}
 		rw.Header().Set("Retry-After", strconv.Itoa(int(e.RetryAfter/time.Second)+1))
 	}
 	w.render(rw, r, a, statusOf(e.Kind), p)

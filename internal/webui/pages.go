@@ -1,9 +1,7 @@
 package webui
 
 import (
-	"errors"
 	"net/http"
-	"net/url"
 	"strconv"
 	"strings"
 	"time"
@@ -12,22 +10,16 @@ import (
 	"mintmark/internal/control"
 )
 
-func faults(err error) ([]authority.FieldError, string) {
-	var e *authority.Error
-	if errors.As(err, &e) && len(e.Fields) > 0 {
-		return e.Fields, ""
-	}
-	return nil, publicText(err)
-}
-
 type secretBody struct {
 	Keys     []authority.Key
 	Current  authority.Key
 	Day, Due int
 	Tokens   int
 	Host     string
+	Reason   string
 	Mistype  bool
-	Reset    bool // the dialog is open
+	Reset    bool     // the form is open
+	Steps    []string // the same rotation from the shell
 }
 
 func (w *console) secretPage(rw http.ResponseWriter, r *http.Request, a admin) {
@@ -46,17 +38,18 @@ func (w *console) showSecret(v visit, status int, b secretBody) {
 		return
 	}
 	b.Keys, b.Current, b.Tokens, b.Host = keys, s.CurrentKey, s.Tokens.Active, w.Host
+	b.Steps = []string{w.command("stop"), w.command("support", "reset-jwt-key"), w.command("config", "apply"), w.command("start")}
 	b.Day = int(w.Now().Sub(s.CurrentKey.CurrentSince)/(24*time.Hour)) + 1
 	b.Due = int(s.KeyDue.Sub(s.CurrentKey.CurrentSince) / (24 * time.Hour))
 	w.render(v.rw, v.r, &v.admin, status, page{
 		Name: "secret", Title: "Signing secret", Nav: "secret", Body: b,
-		Shell: []string{w.Program + " stop", w.Program + " support reset-jwt-key", w.Program + " config apply", w.Program + " start"},
+		Shell: []string{w.command("key", "list")},
 	})
 }
 
 func (w *console) resetSecret(rw http.ResponseWriter, r *http.Request, a admin) {
 	if strings.TrimSpace(r.PostFormValue("confirm")) != w.Host {
-		w.showSecret(visit{rw, r, a}, http.StatusUnprocessableEntity, secretBody{Reset: true, Mistype: true})
+		w.showSecret(visit{rw, r, a}, http.StatusUnprocessableEntity, secretBody{Reset: true, Mistype: true, Reason: r.PostFormValue("reason")})
 		return
 	}
 	if _, err := w.Authority.ResetKeys(r.Context(), a.Caller, r.PostFormValue("reason")); err != nil {
@@ -70,21 +63,32 @@ func (w *console) resetSecret(rw http.ResponseWriter, r *http.Request, a admin) 
 }
 
 type auditBody struct {
-	Page                                 authority.AuditPage
-	Actor, Action, Target, Outcome, Next string
-	Groups                               []string
+	Page                                               authority.AuditPage
+	Actor, Action, Target, Outcome, Since, Until, Next string
+	Groups                                             []option
+	Filtered                                           bool
 }
 
 func (w *console) auditPage(rw http.ResponseWriter, r *http.Request, a admin) {
 	q := r.URL.Query()
 	b := auditBody{
-		Actor: q.Get("actor"), Action: q.Get("action"), Target: q.Get("target"), Outcome: q.Get("outcome"),
-		Groups: []string{"token.", "login.", "keys.", "key.", "admin.", "config.", "setup.", "store."},
+		Actor: strings.TrimSpace(q.Get("actor")), Action: q.Get("action"), Target: strings.TrimSpace(q.Get("target")), Outcome: q.Get("outcome"),
+		Groups: []option{
+			{"token.", "tokens"}, {"login.", "sign-ins"}, {"keys.", "signing secret"}, {"admin.", "administrators"}, {"config.", "settings"},
+			{"setup.", "first sign-in"}, {"store.", "storage"},
+		},
 	}
-	before, _ := strconv.ParseUint(q.Get("before"), 10, 64)
+	query := authority.AuditQuery{Actor: b.Actor, Action: b.Action, Target: b.Target, Outcome: b.Outcome}
+	query.Before, _ = strconv.ParseUint(q.Get("before"), 10, 64)
+	if day, err := time.Parse(time.DateOnly, q.Get("since")); err == nil {
+		query.Since, b.Since = day, q.Get("since")
+	}
+	if day, err := time.Parse(time.DateOnly, q.Get("until")); err == nil {
+		query.Until, b.Until = day.AddDate(0, 0, 1), q.Get("until")
+	}
+	b.Filtered = b.Actor+b.Action+b.Target+b.Outcome+b.Since+b.Until != ""
 	var err error
-	b.Page, err = w.Authority.Audit(r.Context(), a.Caller, authority.AuditQuery{Actor: b.Actor, Action: b.Action, Target: b.Target, Outcome: b.Outcome, Before: before})
-	if err != nil {
+	if b.Page, err = w.Authority.Audit(r.Context(), a.Caller, query); err != nil {
 		w.failure(rw, r, &a, err)
 		return
 	}
@@ -92,126 +96,43 @@ func (w *console) auditPage(rw http.ResponseWriter, r *http.Request, a admin) {
 		q.Set("before", strconv.FormatUint(b.Page.Next, 10))
 		b.Next = "/audit?" + q.Encode()
 	}
-	w.render(rw, r, &a, http.StatusOK, page{Name: "audit", Title: "Audit log", Nav: "audit", Body: b, Shell: []string{w.Program + " audit list"}})
-}
-
-type settingsBody struct {
-	Groups  []settingsGroup
-	Staging control.Staging
-	Diff    []control.Difference
-	Review  bool
-	Faults  []authority.FieldError
-	Input   string // what was typed for the property at fault
-	Fault   string // its name
-	NoHome  bool
-}
-
-type settingsGroup struct {
-	Name       string
-	Properties []control.Property
-}
-
-func (w *console) settingsPage(rw http.ResponseWriter, r *http.Request, a admin) {
-	w.showSettings(visit{rw, r, a}, http.StatusOK, settingsBody{}, page{})
-}
-
-func (w *console) showSettings(v visit, status int, b settingsBody, p page) {
-	properties, staging, err := w.Control.Properties(v.r.Context(), v.Caller)
-	if err != nil {
-		w.failure(v.rw, v.r, &v.admin, err)
-		return
-	}
-	for _, property := range properties {
-		if n := len(b.Groups); n == 0 || b.Groups[n-1].Name != property.Group {
-			b.Groups = append(b.Groups, settingsGroup{Name: property.Group})
+	args := []string{"audit", "list"}
+	for _, flag := range [][2]string{{"--actor", b.Actor}, {"--action", b.Action}, {"--target", b.Target}, {"--outcome", b.Outcome}} {
+		if flag[1] != "" {
+			args = append(args, flag[0], flag[1])
 		}
-		g := &b.Groups[len(b.Groups)-1]
-		g.Properties = append(g.Properties, property)
 	}
-	b.Staging, b.NoHome = staging, w.Home == ""
-	p.Name, p.Title, p.Nav, p.Body = "settings", "Settings", "settings", b
-	p.Shell = []string{w.Program + " config properties list", w.Program + " config properties set <property> <value>", w.Program + " config apply"}
-	w.render(v.rw, v.r, &v.admin, status, p)
-}
-
-func (w *console) stageSetting(rw http.ResponseWriter, r *http.Request, a admin) {
-	name, value := r.PostFormValue("property"), strings.TrimSpace(r.PostFormValue("value"))
-	staged := &value
-	if value == "" || r.PostFormValue("unset") != "" {
-		staged = nil
-	}
-	if _, _, err := w.Control.Stage(r.Context(), a.Caller, name, staged); err != nil {
-		p := page{}
-		p.Errors, p.Problem = faults(err)
-		w.showSettings(visit{rw, r, a}, statusOf(authority.KindOf(err)), settingsBody{Fault: name, Input: value}, p)
-		return
-	}
-	http.Redirect(rw, r, "/settings?done=staged#"+url.PathEscape(name), http.StatusSeeOther)
-}
-
-func (w *console) reviewPage(rw http.ResponseWriter, r *http.Request, a admin) {
-	w.review(visit{rw, r, a}, http.StatusOK, nil)
-}
-
-// review shows what would be applied, or every reason why it cannot be.
-func (w *console) review(v visit, status int, cause error) {
-	diff, _, err := w.Control.Diff(v.r.Context(), v.Caller)
-	if err == nil {
-		err = cause
-	}
-	b, p := settingsBody{Diff: diff, Review: true}, page{}
-	if err != nil {
-		b.Faults, p.Problem = faults(err)
-		status = statusOf(authority.KindOf(err))
-	}
-	w.showSettings(v, status, b, p)
-}
-
-func (w *console) applySettings(rw http.ResponseWriter, r *http.Request, a admin) {
-	revision, _ := strconv.ParseUint(r.PostFormValue("revision"), 10, 64)
-	applied, err := w.Control.Apply(r.Context(), a.Caller, revision)
-	if err != nil {
-		w.review(visit{rw, r, a}, statusOf(authority.KindOf(err)), err)
-		return
-	}
-	done := "applied"
-	switch {
-	case len(applied.Differences) == 0:
-		done = "nothing"
-	case len(applied.RestartNeeded) > 0:
-		done = "restart"
-	}
-	http.Redirect(rw, r, "/settings?done="+done, http.StatusSeeOther)
-}
-
-func (w *console) discardSettings(rw http.ResponseWriter, r *http.Request, a admin) {
-	if _, err := w.Control.Discard(r.Context(), a.Caller); err != nil {
-		w.failure(rw, r, &a, err)
-		return
-	}
-	http.Redirect(rw, r, "/settings?done=discarded", http.StatusSeeOther)
+	w.render(rw, r, &a, http.StatusOK, page{Name: "audit", Title: "Audit log", Nav: "audit", Body: b, Shell: []string{w.command(args...)}})
 }
 
 type storageBody struct {
-	Facts  authority.StoreFacts
-	Folder string
-	Path   string
-	Home   string
+	Facts authority.StoreFacts
+	Path  string // an example that would do
+	File  []string
+	Steps []string
+	Home  string
 }
 
 func (w *console) storagePage(rw http.ResponseWriter, r *http.Request, a admin) {
-	b := storageBody{Facts: w.Authority.Facts(), Folder: "/srv/mintmark", Home: w.Home}
+	folder := "/srv/mintmark"
 	if w.Home != "" {
-		b.Folder = w.Home + "/store"
+		folder = w.Home + "/store"
 	}
-	b.Path = b.Folder + "/token.json"
-	w.render(rw, r, &a, http.StatusOK, page{Name: "storage", Title: "Set up storage", Nav: "settings", Body: b})
+	b := storageBody{Facts: w.Authority.Facts(), Path: folder + "/token.json", Home: w.Home}
+	b.File = []string{"install -d -m 700 " + quote(folder), "install -m 600 /dev/null " + quote(b.Path)}
+	b.Steps = []string{
+		w.command("stop"), w.command("config", "properties", "set", "api.access.tokens.store", b.Path), w.command("config", "apply"), w.command("start"),
+	}
+	w.render(rw, r, &a, http.StatusOK, page{
+		Name: "storage", Title: "Set up storage", Nav: "settings", Body: b, Shell: []string{w.command("config", "properties", "get", "api.access.tokens.store")},
+	})
 }
 
 type statusBody struct {
 	control.Status
 	Problems int
 	Uptime   string
+	AsOf     time.Time
 }
 
 func (w *console) statusPage(rw http.ResponseWriter, r *http.Request, a admin) {
@@ -220,15 +141,15 @@ func (w *console) statusPage(rw http.ResponseWriter, r *http.Request, a admin) {
 		w.failure(rw, r, &a, err)
 		return
 	}
-	b := statusBody{Status: s, Uptime: spell(w.Now().Sub(s.StartedAt))}
+	b := statusBody{Status: s, Uptime: spell(w.Now().Sub(s.StartedAt)), AsOf: w.Now()}
 	for _, c := range s.Checks {
 		if !c.OK || c.Warning {
 			b.Problems++
 		}
 	}
-	w.render(rw, r, &a, http.StatusOK, page{Name: "status", Title: "System status", Nav: "status", Body: b, Shell: []string{w.Program + " status", w.Program + " doctor"}})
+	w.render(rw, r, &a, http.StatusOK, page{Name: "status", Title: "System status", Nav: "status", Body: b, Shell: []string{w.command("status"), w.command("doctor")}})
 }
 
 func (w *console) menuPage(rw http.ResponseWriter, r *http.Request, a admin) {
-	w.render(rw, r, &a, http.StatusOK, page{Name: "menu", Title: "Manage"})
+	w.render(rw, r, &a, http.StatusOK, page{Name: "menu", Title: "Manage", Shell: []string{w.command("help")}})
 }

@@ -94,18 +94,46 @@ func ended(r liveset.Reason) string {
 
 // endedText says why somebody has to sign in again. The code comes from the
 // address and picks a text; it is never shown.
-func (w *console) endedText(code string) string {
+func (w *console) endedText(r *http.Request, code, next string) string {
+	goOn := "Sign in to go on."
+	if name := pageName(next); name != "" {
+		goOn = "Sign in to return to " + name + "."
+	}
 	switch code {
 	case "idle":
-		return "You were signed out after " + spell(w.LoginIdle()) + " without activity. Sign in to go on."
+		return "You were signed out after " + spell(w.LoginIdle()) + " without activity. " + goOn
 	case "expired":
-		return "Your sign-in has reached its end. Sign in to go on."
+		return "Your sign-in has reached its end. " + goOn
 	case "reset":
-		return "The signing secret was reset, so all sign-ins ended."
+		return "The signing secret was reset, so all sign-ins ended." + w.resetTime(r)
+	case "bye":
+		return "You are signed out."
 	case "out", "other":
-		return "You are signed out. Sign in to go on."
+		return "You are signed out. " + goOn
 	}
 	return ""
+}
+
+// resetTime is when the key that signs now began to: after a reset, its time.
+func (w *console) resetTime(r *http.Request) string {
+	keys, err := w.Authority.PublishedKeys(r.Context())
+	if err != nil {
+		return "" // a time is a courtesy here
+	}
+	for _, k := range keys {
+		if k.State == authority.KeyCurrent {
+			return " That was on " + k.CurrentSince.UTC().Format("2 Jan 2006 at 15:04 UTC") + "."
+		}
+	}
+	return ""
+}
+
+// pageName is what a page is called, "" for one that has no name of its own.
+func pageName(path string) string {
+	path, _, _ = strings.Cut(path, "?")
+	return map[string]string{
+		"/tokens": "API Tokens", "/secret": "Signing secret", "/audit": "Audit log", "/settings": "Settings", "/status": "System status",
+	}[path]
 }
 
 // localNext keeps a redirect on this server.
@@ -121,7 +149,7 @@ type signInForm struct {
 	Username, Next string
 	Ended          string
 	Insecure       bool
-	Reauth         bool
+	Fresh          string // how long a password counts as just entered
 }
 
 func (w *console) signInPage(rw http.ResponseWriter, r *http.Request) {
@@ -135,10 +163,16 @@ func (w *console) signInPage(rw http.ResponseWriter, r *http.Request) {
 		return
 	}
 	q := r.URL.Query()
+	next := localNext(q.Get("next"))
 	w.render(rw, r, nil, http.StatusOK, page{
-		Name: "sign-in", Title: "Sign in",
-		Body: signInForm{Next: localNext(q.Get("next")), Ended: w.endedText(q.Get("ended")), Insecure: insecure(r)},
+		Name: "sign-in", Title: "Sign in", Shell: w.signInShell(),
+		Body: signInForm{Next: next, Ended: w.endedText(r, q.Get("ended"), next), Insecure: insecure(r)},
 	})
+}
+
+// signInShell is what to do without a password.
+func (w *console) signInShell() []string {
+	return []string{w.command("admin", "reset-password"), w.command("admin", "unlock")}
 }
 
 // insecure reports a connection on which a password can be read by others.
@@ -151,7 +185,7 @@ func (w *console) signIn(rw http.ResponseWriter, r *http.Request) {
 	form := signInForm{Username: r.PostFormValue("username"), Next: localNext(r.PostFormValue("next")), Insecure: insecure(r)}
 	in, err := w.Authority.SignIn(r.Context(), authority.Nobody(edge.Of(r).Origin()), form.Username, authority.NewSecret(r.PostFormValue("password")))
 	if err != nil {
-		w.refuse(rw, r, nil, err, page{Name: "sign-in", Title: "Sign in", Body: form})
+		w.refuse(rw, r, nil, err, page{Name: "sign-in", Title: "Sign in", Shell: w.signInShell(), Body: form})
 		return
 	}
 	w.setSession(rw, r, in)
@@ -164,17 +198,17 @@ func (w *console) signOut(rw http.ResponseWriter, r *http.Request, a admin) {
 		return
 	}
 	w.clearSession(rw, r)
-	http.Redirect(rw, r, "/sign-in", http.StatusSeeOther)
+	http.Redirect(rw, r, "/sign-in?ended=bye", http.StatusSeeOther)
 }
 
 func (w *console) reauthPage(rw http.ResponseWriter, r *http.Request, a admin) {
 	w.render(rw, r, &a, http.StatusOK, page{
-		Name: "reauth", Title: "Enter your password again", Body: signInForm{Username: a.name, Next: localNext(r.URL.Query().Get("next"))},
+		Name: "reauth", Title: "Enter your password again", Body: signInForm{Username: a.name, Next: localNext(r.URL.Query().Get("next")), Fresh: spell(w.Policy().StepUp)},
 	})
 }
 
 func (w *console) reauth(rw http.ResponseWriter, r *http.Request, a admin) {
-	form := signInForm{Username: a.name, Next: localNext(r.PostFormValue("next"))}
+	form := signInForm{Username: a.name, Next: localNext(r.PostFormValue("next")), Fresh: spell(w.Policy().StepUp)}
 	in, err := w.Authority.Reauthenticate(r.Context(), a.Caller, authority.NewSecret(r.PostFormValue("password")))
 	if err != nil {
 		w.refuse(rw, r, &a, err, page{Name: "reauth", Title: "Enter your password again", Body: form})
@@ -194,7 +228,7 @@ func (w *console) setupPage(rw http.ResponseWriter, r *http.Request) {
 		http.Redirect(rw, r, "/sign-in", http.StatusSeeOther)
 		return
 	}
-	w.render(rw, r, nil, http.StatusOK, page{Name: "setup", Title: "First sign-in", Body: signInForm{Username: "admin", Insecure: insecure(r)}})
+	w.render(rw, r, nil, http.StatusOK, page{Name: "setup", Title: "First sign-in", Shell: []string{w.command("admin", "create")}, Body: signInForm{Username: "admin", Insecure: insecure(r)}})
 }
 
 func (w *console) setup(rw http.ResponseWriter, r *http.Request) {
@@ -202,7 +236,7 @@ func (w *console) setup(rw http.ResponseWriter, r *http.Request) {
 	in, err := w.Authority.CompleteSetup(r.Context(), authority.Nobody(edge.Of(r).Origin()),
 		authority.NewSecret(strings.TrimSpace(r.PostFormValue("code"))), form.Username, authority.NewSecret(r.PostFormValue("password")))
 	if err != nil {
-		w.refuse(rw, r, nil, err, page{Name: "setup", Title: "First sign-in", Body: form})
+		w.refuse(rw, r, nil, err, page{Name: "setup", Title: "First sign-in", Shell: []string{w.command("admin", "create")}, Body: form})
 		return
 	}
 	w.setSession(rw, r, in)

@@ -2,7 +2,11 @@ package webui
 
 import (
 	"fmt"
+	"regexp"
+	"strings"
 	"time"
+
+	"mintmark/internal/authority"
 )
 
 // spell says a duration in its largest unit that fits: "30 minutes".
@@ -51,4 +55,35 @@ func slack(d time.Duration) time.Duration {
 		return 30 * time.Minute
 	}
 	return 30 * time.Second
+}
+
+func roleName(r authority.Role) string { return capital(string(r)) }
+
+func capital(s string) string {
+	if s == "" {
+		return ""
+	}
+	return strings.ToUpper(s[:1]) + s[1:]
+}
+
+// action says an event's code in words: "token.created" is "Token created".
+func action(code string) string {
+	return capital(strings.NewReplacer(".", " ", "_", " ").Replace(code))
+}
+
+// command writes a command of the program as it can be pasted into a shell.
+func (w *console) command(args ...string) string {
+	out := []string{quote(w.Program)}
+	for _, a := range args {
+		out = append(out, quote(a))
+	}
+	return strings.Join(out, " ")
+}
+
+// quote makes one word of a POSIX shell.
+func quote(s string) string {
+	if regexp.MustCompile(`^[A-Za-z0-9_@%+=:,./-]+$`).MatchString(s) {
+		return s
+	}
+	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
 }

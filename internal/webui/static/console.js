@@ -35,6 +35,21 @@ for (const button of document.querySelectorAll("[data-show]")) {
     const shown = field.type === "text";
     field.type = shown ? "password" : "text";
     button.setAttribute("aria-pressed", String(!shown));
-    button.textContent = shown ? "Show" : "Hide";
   });
 }
+
+// What has just been done is read first; Restore is the next stop.
+if (!document.querySelector("dialog:modal, [role=alert]")) document.querySelector("[data-result-of-change]")?.focus();
+
+// One row's menu is open at a time.
+document.addEventListener("click", (event) => {
+  for (const open of document.querySelectorAll("details.more-actions[open]")) {
+    if (!open.contains(event.target)) open.open = false;
+  }
+});
+document.addEventListener("keydown", (event) => {
+  const open = event.key === "Escape" ? document.querySelector("details.more-actions[open]") : null;
+  if (!open) return;
+  open.open = false;
+  open.querySelector("summary").focus();
+});

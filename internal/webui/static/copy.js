@@ -2,7 +2,9 @@
 // the old command inside the click, else an honest word. Success is said only
 // after the browser has said it.
 import { announce } from "./announce.js";
-import { openModal } from "./dialogs.js";
+import { openModal, taken } from "./dialogs.js";
+
+const blocked = (what) => `Your browser blocked copying. Press Ctrl+C (⌘C) – the ${what} is selected.`;
 
 export function copying() {
   for (const form of document.querySelectorAll("form[data-copy]")) {
@@ -11,15 +13,18 @@ export function copying() {
       copyRow(form);
     });
   }
-  for (const button of document.querySelectorAll("[data-copy-text]")) {
-    button.addEventListener("click", () => copyArea(button.closest("dialog")));
-  }
-  for (const button of document.querySelectorAll("[data-copy-command]")) {
-    button.addEventListener("click", () => copyCommand(button));
-  }
-  for (const button of document.querySelectorAll("[data-print]")) {
-    button.addEventListener("click", () => window.print());
-  }
+  each("[data-copy-text]", (button) => copyArea(button));
+  each("[data-copy-curl]", (button) => copyCurl(button));
+  each("[data-copy-command]", (button) => copyCommand(button));
+  each("[data-download]", (button) => download(button));
+  each("[data-print]", (button) => {
+    window.print();
+    taken(button.closest("dialog"));
+  });
+}
+
+function each(selector, act) {
+  for (const button of document.querySelectorAll(selector)) button.addEventListener("click", () => act(button));
 }
 
 async function reveal(form) {
@@ -46,7 +51,8 @@ async function copyRow(form) {
       const item = new ClipboardItem({ "text/plain": text.then((t) => new Blob([t], { type: "text/plain" })) });
       try {
         await navigator.clipboard.write([item]);
-        copied(button, `Token of ${client} copied.`);
+        announce(`Token of ${client} copied.`);
+        copied(button);
         return;
       } catch {
         await text; // a failed reveal is reported below; a refused clipboard goes on
@@ -74,20 +80,48 @@ function showText(client, text) {
   dialog.querySelector("textarea").select();
 }
 
-async function copyArea(dialog) {
+async function copyArea(button) {
+  const dialog = button.closest("dialog");
   const area = dialog.querySelector("textarea");
-  const button = dialog.querySelector("[data-copy-text]");
-  const said = dialog.querySelector("[data-said]");
-  if (await put(area)) {
-    said.textContent = "Copied.";
-    copied(button, "Token copied.");
-    delete dialog.dataset.single;
-    return;
-  }
+  const done = await put(area);
+  if (done) succeeded(dialog, button, "Copied.");
+  else failed(dialog, area, "token");
+}
+
+async function copyCurl(button) {
+  const dialog = button.closest("dialog");
+  const area = document.createElement("textarea");
+  area.className = "token sr";
+  area.readOnly = true;
+  area.setAttribute("aria-label", "curl command");
+  area.value = `curl -H "Authorization: Bearer ${dialog.querySelector("textarea.token").value}" ${button.dataset.copyCurl}`;
+  dialog.append(area);
+  const done = await put(area);
+  area.remove();
+  if (done) succeeded(dialog, button, "Copied. The command holds the token: a shell may keep it in its history.");
+  else failed(dialog, dialog.querySelector("textarea.token"), "token");
+}
+
+function succeeded(dialog, button, sentence) {
+  dialog.querySelector("[data-said]").textContent = sentence;
+  copied(button);
+  taken(dialog);
+}
+
+function failed(dialog, area, what) {
   area.focus();
   area.select();
-  said.textContent = "Your browser blocked copying. Press Ctrl+C (⌘C) – the token is selected.";
-  announce(said.textContent);
+  dialog.querySelector("[data-said]").textContent = blocked(what);
+}
+
+function download(button) {
+  const dialog = button.closest("dialog");
+  const link = document.createElement("a");
+  link.href = URL.createObjectURL(new Blob([dialog.querySelector("textarea").value, "\n"], { type: "text/plain" }));
+  link.download = button.dataset.download;
+  link.click();
+  URL.revokeObjectURL(link.href);
+  taken(dialog);
 }
 
 async function put(area) {
@@ -113,32 +147,36 @@ async function copyCommand(button) {
   if (window.isSecureContext && navigator.clipboard) {
     try {
       await navigator.clipboard.writeText(pre.textContent);
-      copied(button, "Command copied.");
+      announce("Command copied.");
+      copied(button);
       return;
     } catch {
       // refused; select it instead
     }
   }
-  const selection = window.getSelection();
-  selection.selectAllChildren(pre);
+  window.getSelection().selectAllChildren(pre);
   let done = false;
   try {
     done = document.execCommand("copy");
   } catch {
     done = false;
   }
-  if (done) copied(button, "Command copied.");
-  else announce("Your browser blocked copying. Press Ctrl+C (⌘C) – the command is selected.");
+  if (done) copied(button);
+  announce(done ? "Command copied." : blocked("command"));
 }
 
-function copied(button, sentence) {
-  const word = button.querySelector("span") ?? button;
+// copied shows the outcome on the button for two seconds. Its name is not a live
+// region: the sentence has been said elsewhere, once.
+function copied(button) {
+  const word = button.querySelector("span");
   const use = button.querySelector("use");
+  if (button.dataset.copied) return;
+  button.dataset.copied = "yes";
   const before = { word: word.textContent, href: use?.getAttribute("href") };
   word.textContent = "Copied";
   use?.setAttribute("href", before.href.replace("#copy", "#check"));
-  announce(sentence);
   setTimeout(() => {
+    delete button.dataset.copied;
     word.textContent = before.word;
     use?.setAttribute("href", before.href);
   }, 2000);

@@ -1,75 +1,127 @@
 // Dialogs are states of the page: what the server drew open becomes modal here,
-// and closing one goes back to where the focus was.
-let edited = false;
+// and closing one goes back to where the focus was. A dialog with something to
+// lose asks first, inside itself.
+const edited = new WeakSet();
 
 export function dialogs() {
+  for (const dialog of document.querySelectorAll("dialog")) prepare(dialog);
   for (const dialog of document.querySelectorAll("dialog[data-modal]")) {
     dialog.removeAttribute("open");
     openModal(dialog, () => leave(dialog));
   }
-  for (const closer of document.querySelectorAll("dialog [data-close]")) {
-    closer.addEventListener("click", (event) => {
-      event.preventDefault();
-      const dialog = closer.closest("dialog");
-      if (mayClose(dialog)) dialog.close();
-    });
-  }
-  const opener = document.getElementById("new");
   const fresh = document.getElementById("new-dialog");
-  opener?.addEventListener("click", (event) => {
+  document.getElementById("new")?.addEventListener("click", (event) => {
     if (!fresh || event.ctrlKey || event.metaKey || event.shiftKey) return;
     event.preventDefault();
     openModal(fresh);
     document.getElementById("f-client_id").focus();
   });
-  fresh?.addEventListener("input", () => {
-    edited = true;
+  // Nothing that was shown comes back with the page.
+  window.addEventListener("pagehide", () => {
+    for (const area of document.querySelectorAll("textarea.token")) wipe(area);
   });
+}
+
+function prepare(dialog) {
+  for (const closer of dialog.querySelectorAll("[data-close]")) {
+    closer.addEventListener("click", (event) => {
+      event.preventDefault();
+      close(dialog);
+    });
+  }
+  dialog.addEventListener("cancel", (event) => {
+    if (!holds(dialog)) return;
+    event.preventDefault();
+    ask(dialog);
+  });
+  if (dialog.id === "new-dialog") {
+    dialog.addEventListener("input", () => edited.add(dialog));
+    dialog.addEventListener("mousedown", (event) => {
+      const box = dialog.getBoundingClientRect();
+      const outside = event.clientX < box.left || event.clientX > box.right || event.clientY < box.top || event.clientY > box.bottom;
+      if (event.target === dialog && outside) close(dialog);
+    });
+  }
+  if ("single" in dialog.dataset) {
+    dialog.setAttribute("closedby", "none");
+    window.addEventListener("beforeunload", (event) => {
+      if (holds(dialog)) event.preventDefault();
+    });
+  }
 }
 
 // openModal shows a dialog, gives the focus back when it closes, and calls after.
 export function openModal(dialog, after) {
   const before = document.activeElement;
   dialog.showModal();
-  const title = dialog.querySelector("[autofocus]") ?? dialog.querySelector("h2[tabindex]");
-  title?.focus();
-  const area = dialog.matches("[data-result]") ? dialog.querySelector("textarea") : null;
-  area?.select();
-  dialog.addEventListener("cancel", (event) => {
-    if (!mayClose(dialog)) event.preventDefault();
-  });
+  (dialog.querySelector("[autofocus]") ?? dialog.querySelector("h2[tabindex]"))?.focus();
+  if (dialog.matches("[data-result]")) dialog.querySelector("textarea").select();
   dialog.addEventListener(
     "close",
     () => {
-      after?.();
       if (before && before !== document.body && document.contains(before)) before.focus();
-      else (document.getElementById("new") ?? document.getElementById("main"))?.focus();
+      else document.getElementById("new")?.focus();
+      after?.();
     },
     { once: true },
   );
 }
 
-function mayClose(dialog) {
-  if ("single" in dialog.dataset) return window.confirm("Close without copying? The token is not shown again.");
-  if (dialog.id === "new-dialog" && edited) {
-    if (!window.confirm("Discard this token?")) return false;
-    edited = false;
-  }
-  return true;
+// taken says that a token which is shown once has been taken.
+export function taken(dialog) {
+  if (dialog) delete dialog.dataset.single;
+}
+
+function holds(dialog) {
+  return dialog.open && (edited.has(dialog) || "single" in dialog.dataset);
+}
+
+function close(dialog) {
+  if (holds(dialog)) ask(dialog);
+  else dialog.close();
+}
+
+function ask(dialog) {
+  if (dialog.querySelector(".ask")) return;
+  const before = document.activeElement;
+  const question = document.createElement("div");
+  question.className = "ask";
+  question.setAttribute("role", "alert");
+  const text = document.createElement("p");
+  text.textContent = dialog.dataset.ask;
+  const answer = (word, then) => {
+    const button = document.createElement("button");
+    button.type = "button";
+    button.textContent = word;
+    button.addEventListener("click", () => {
+      question.remove();
+      then();
+    });
+    return button;
+  };
+  const no = answer(dialog.dataset.no, () => before?.focus());
+  const yes = answer(dialog.dataset.yes, () => {
+    edited.delete(dialog);
+    taken(dialog);
+    dialog.querySelector("form")?.reset();
+    dialog.close();
+  });
+  question.append(text, no, yes);
+  dialog.append(question);
+  no.focus();
+}
+
+function wipe(area) {
+  area.value = "";
+  area.textContent = "";
 }
 
 // leave wipes what the dialog showed and makes the address that of the list.
 function leave(dialog) {
   const area = dialog.querySelector("textarea.token");
-  if (area) {
-    area.value = "";
-    area.textContent = "";
-  }
+  if (area) wipe(area);
   const link = dialog.querySelector("a[data-close]")?.getAttribute("href") ?? "/tokens";
   history.replaceState(null, "", link);
-  if (dialog.matches("[data-result]")) {
-    const row = document.getElementById(link.split("#")[1] ?? "");
-    row?.querySelector("a")?.focus();
-  }
+  document.getElementById(link.split("#")[1] ?? "")?.querySelector("a")?.focus();
   if (dialog.id !== "new-dialog") dialog.remove();
 }

@@ -1,38 +1,57 @@
 // Paste to find: a token pasted into the search is read here, in the browser;
 // only its id is searched and the text never leaves the page.
+const tokenForm = /^[\w-]+\.[\w-]*\.[\w-]*$/;
 const idForm = /^tok_[0-9a-z]{26}$/;
 
 export function finding() {
   const field = document.getElementById("search");
-  field?.addEventListener("input", () => {
-    const text = field.value.trim();
-    if (text.split(".").length !== 3 || text.length < 60) return;
-    field.value = "";
-    const said = document.getElementById("found");
-    said.hidden = false;
-    const id = idOf(text);
-    if (!id) {
-      said.textContent = "That does not look like a token.";
-      return;
-    }
-    said.textContent = `Found by token: ${id.slice(0, 12)}. The pasted token was not sent.`;
-    field.value = id;
-  });
-  field?.form.addEventListener("submit", (event) => {
-    // What still looks like a token is not sent, whatever happened before.
-    if (field.value.split(".").length === 3 && field.value.length > 60) {
-      event.preventDefault();
-      field.value = "";
-    }
+  if (!document.getElementById("found") || !field) return;
+  field.removeAttribute("maxlength"); // it is there for browsers without this script
+  field.addEventListener("input", () => take(field));
+  field.form.addEventListener("submit", (event) => {
+    if (take(field)) event.preventDefault();
   });
 }
 
-function idOf(token) {
+// take reads a token out of the field and reports whether there was one.
+function take(field) {
+  const text = field.value.trim();
+  if (!tokenForm.test(text) || (text.length <= 64 && !text.startsWith("eyJ"))) return false;
+  field.value = "";
+  const claims = read(text);
+  if (!claims) say("That does not look like a token.");
+  else if (!idForm.test(claims.jti)) unknown(claims.iss);
+  else find(claims);
+  return true;
+}
+
+async function find(claims) {
+  const address = `/tokens?state=all&q=${claims.jti}`;
+  for (const place of [address, address.replace("all", "deleted")]) {
+    const answer = await fetch(place);
+    const page = await answer.text();
+    if (page.includes(`<tr id="${claims.jti}"`)) {
+      location.assign(`${place}&found=1`);
+      return;
+    }
+  }
+  unknown(claims.iss);
+}
+
+function unknown(issuer) {
+  say(`No token here has that id. It may come from another server${typeof issuer === "string" ? ` (issuer ${issuer.slice(0, 100)})` : ""}. The pasted token was not sent.`);
+}
+
+function say(text) {
+  document.getElementById("found").textContent = text;
+}
+
+function read(token) {
   try {
     const part = token.split(".")[1].replaceAll("-", "+").replaceAll("_", "/");
     const claims = JSON.parse(atob(part));
-    return idForm.test(claims.jti) ? claims.jti : "";
+    return claims && typeof claims === "object" ? claims : null;
   } catch {
-    return "";
+    return null;
   }
 }

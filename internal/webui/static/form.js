@@ -1,41 +1,86 @@
-// The dialog New API Token: tags only for User, the exact end, one sentence that
-// says what will be made.
+// The dialog New API Token: the exact end, one sentence that says what will be
+// made, the same from the shell, and a word when the client has a token already.
 export function newToken() {
   const form = document.getElementById("new-form");
   if (!form) return;
   const update = () => describe(form);
   form.addEventListener("input", update);
   form.addEventListener("change", update);
+  form.addEventListener("reset", () => setTimeout(update));
+  form.elements.client_id.addEventListener("change", () => hint(form.elements.client_id.value.trim()));
+  form.elements.tags.addEventListener("input", () => suggest(form.elements.tags));
+  form.querySelector("[data-mine]").addEventListener("click", (event) => {
+    const field = form.elements.allowed_addresses;
+    field.value = field.value.trim() ? `${field.value.trim()}\n${event.target.dataset.mine}` : event.target.dataset.mine;
+    field.dispatchEvent(new Event("input", { bubbles: true }));
+  });
   update();
 }
 
 function describe(form) {
-  const role = form.elements.role.value;
-  const tags = document.getElementById("tags-field");
-  tags.hidden = role !== "user";
-  const choice = form.elements.expires.value;
-  form.querySelector(".date").toggleAttribute("data-off", choice !== "date");
-  const end = endOf(choice, form.elements.date.value);
+  const { client_id: client, role, expires, date, description, allowed_addresses: addresses, offset } = form.elements;
+  form.querySelector("[data-role-name]").textContent = name(role.value);
+  form.querySelector(".date").toggleAttribute("data-off", expires.value !== "date");
+  const end = endOf(expires.value, date.value);
+  offset.value = expires.value === "date" && end ? end.getTimezoneOffset() : "";
   const text = document.getElementById("expiry-text");
-  if (choice === "never") text.textContent = "You will have to remember to replace it.";
+  if (expires.value === "never") text.textContent = "You will have to remember to replace it.";
   else if (end) text.textContent = `${utc(end)} (${local(end)} your time)`;
-  else text.textContent = "Choose a date; it means the end of that day, UTC.";
-  const client = form.elements.client_id.value.trim();
-  const sentence = document.getElementById("sentence");
-  sentence.textContent = client ? `${client} – ${name(role)}, ${choice === "never" ? "without an end" : end ? `until ${day(end)}` : "until …"}, from ${form.elements.allowed_addresses.value.trim() ? "the addresses named" : "any address"}.` : "";
+  else text.textContent = "Choose a date; it means the end of that day where you are.";
+  document.getElementById("count").textContent = description.value.length >= 160 ? `${description.value.length} of 200 characters` : "";
+  const id = client.value.trim();
+  const until = expires.value === "never" ? "without an end" : `until ${end ? day(end) : "…"}`;
+  const from = addresses.value.trim() ? "the addresses named" : "any address";
+  document.getElementById("sentence").textContent = id ? `${id} – ${name(role.value)}, ${until}, from ${from}.` : "";
+  document.getElementById("create-command").textContent = command(form, id, end);
+}
+
+function command(form, id, end) {
+  const { role, tags, expires, allowed_addresses: addresses } = form.elements;
+  const words = (text) => text.split(/[\s,]+/).filter(Boolean);
+  const parts = ["token", "create", "--client-id", id ? quote(id) : "<client-id>", "--role", role.value];
+  if (role.value === "user") for (const tag of words(tags.value)) parts.push("--tag", quote(tag));
+  for (const range of words(addresses.value)) parts.push("--allow", quote(range));
+  if (expires.value === "date") parts.push("--expires", end ? end.toISOString().replace(".000", "") : "<date>");
+  else parts.push("--expires", expires.value === "never" ? "never" : `${expires.value}d`);
+  return `${document.getElementById("create-command").dataset.program} ${parts.join(" ")}`;
+}
+
+function quote(text) {
+  return /^[\w@%+=:,./-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`;
+}
+
+// hint counts the client's active tokens; it never keeps anybody from creating.
+async function hint(client) {
+  const line = document.getElementById("client-hint");
+  line.textContent = "";
+  if (!/^[\w.@-]{1,64}$/.test(client)) return;
+  const answer = await fetch(`/tokens?client_id=${encodeURIComponent(client)}&limit=500`);
+  const count = (await answer.text()).split(`data-client="${client}"`).length - 1;
+  if (answer.ok && count > 0) line.textContent = `${client} already has ${count} active ${count === 1 ? "token" : "tokens"}. You will have ${count === 1 ? "two" : count + 1}.`;
+}
+
+// suggest offers known tags for the last of the tags in the field.
+function suggest(field) {
+  const list = document.getElementById("known-tags");
+  list.known ??= [...list.options].map((option) => option.value);
+  const before = field.value.slice(0, field.value.lastIndexOf(",") + 1);
+  const taken = new Set(before.split(/[\s,]+/));
+  list.replaceChildren(...list.known.filter((tag) => !taken.has(tag)).map((tag) => new Option("", `${before}${before ? " " : ""}${tag}`)));
 }
 
 function name(role) {
   return role.charAt(0).toUpperCase() + role.slice(1);
 }
 
+// endOf a date is the end of that day in the viewer's own zone.
 function endOf(choice, date) {
-  if (choice === "date") return date ? new Date(`${date}T23:59:59Z`) : null;
+  if (choice === "date") return date ? new Date(`${date}T23:59:59`) : null;
   const days = Number(choice);
   return days ? new Date(Date.now() + days * 86400000) : null;
 }
 
 const format = (options) => (when) => new Intl.DateTimeFormat("en-GB", options).format(when);
-const utc = (when) => `${format({ weekday: "short", day: "numeric", month: "short", year: "numeric", hour: "2-digit", minute: "2-digit", timeZone: "UTC" })(when)} UTC`;
+const utc = (when) => `${format({ weekday: "short", day: "numeric", month: "short", year: "numeric", hour: "2-digit", minute: "2-digit", timeZone: "UTC" })(when).replace(",", "")} UTC`;
 const local = format({ hour: "2-digit", minute: "2-digit" });
 const day = format({ day: "numeric", month: "short", year: "numeric" });

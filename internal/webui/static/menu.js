@@ -19,8 +19,9 @@ export function menu() {
   const items = [...list.querySelectorAll(".item")];
   for (const item of items) {
     const choice = item.name === "theme" || item.name === "times";
-    item.setAttribute("role", choice ? "menuitemradio" : "menuitem");
-    if (choice) item.setAttribute("aria-checked", String("chosen" in item.dataset));
+    const toggle = item.name === "keys";
+    item.setAttribute("role", choice ? "menuitemradio" : toggle ? "menuitemcheckbox" : "menuitem");
+    if (choice || toggle) item.setAttribute("aria-checked", String("chosen" in item.dataset));
     item.tabIndex = -1;
   }
   const open = (index) => {
@@ -48,6 +49,7 @@ export function menu() {
     }
   });
   list.addEventListener("keydown", (event) => move(event, items, close));
+  for (const item of items) item.addEventListener("mousemove", () => item.focus());
   document.addEventListener("click", (event) => {
     if (!list.hidden && !event.target.closest(".manage")) close(false);
   });
@@ -61,8 +63,10 @@ function move(event, items, close) {
   };
   switch (event.key) {
     case "ArrowDown":
+    case "ArrowRight":
       return to(at + 1);
     case "ArrowUp":
+    case "ArrowLeft":
       return to(at - 1);
     case "Home":
       return to(0);

@@ -1,0 +1,126 @@
+package webui
+
+import (
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+
+	"mintmark/internal/authority"
+	"mintmark/internal/control"
+)
+
+type settingsBody struct {
+	Groups  []settingsGroup
+	Staging control.Staging
+	Diff    []control.Difference
+	Review  bool
+	LockOut []string // staged properties with which a mistake shuts everybody out
+	Faults  []authority.FieldError
+	Problem string
+	Search  string
+	Input   string // what was typed for the property at fault
+	Fault   string // its name
+	NoHome  bool
+}
+
+type settingsGroup struct {
+	Name       string
+	Properties []control.Property
+}
+
+func (w *console) settingsPage(rw http.ResponseWriter, r *http.Request, a admin) {
+	w.showSettings(visit{rw, r, a}, http.StatusOK, settingsBody{}, page{})
+}
+
+func (w *console) showSettings(v visit, status int, b settingsBody, p page) {
+	properties, staging, err := w.Control.Properties(v.r.Context(), v.Caller)
+	if err != nil {
+		w.failure(v.rw, v.r, &v.admin, err)
+		return
+	}
+	b.Search = strings.TrimSpace(v.r.URL.Query().Get("q"))
+	for _, property := range properties {
+		if property.LockOut && (property.Staged != nil || property.Unsets) {
+			b.LockOut = append(b.LockOut, property.Name)
+		}
+		if !mentions(property, b.Search) {
+			continue
+		}
+		if n := len(b.Groups); n == 0 || b.Groups[n-1].Name != property.Group {
+			b.Groups = append(b.Groups, settingsGroup{Name: property.Group})
+		}
+		g := &b.Groups[len(b.Groups)-1]
+		g.Properties = append(g.Properties, property)
+	}
+	b.Staging, b.NoHome = staging, w.Home == ""
+	p.Name, p.Title, p.Nav, p.Body = "settings", "Settings", "settings", b
+	p.Shell = []string{w.command("config", "properties", "list"), w.command("config", "properties", "set") + " <property> <value>", w.command("config", "apply")}
+	p.Dialog = []string{w.command("config", "diff"), w.command("config", "apply")}
+	w.render(v.rw, v.r, &v.admin, status, p)
+}
+
+// mentions reports whether a property's name, alias or help holds the words
+// searched for.
+func mentions(p control.Property, search string) bool {
+	text := strings.ToLower(p.Name + " " + p.Help + " " + strings.Join(p.Aliases, " "))
+	return strings.Contains(text, strings.ToLower(search))
+}
+
+func (w *console) stageSetting(rw http.ResponseWriter, r *http.Request, a admin) {
+	name, value := r.PostFormValue("property"), strings.TrimSpace(r.PostFormValue("value"))
+	staged := &value
+	if value == "" || r.PostFormValue("unset") != "" {
+		staged = nil
+	}
+	if _, _, err := w.Control.Stage(r.Context(), a.Caller, name, staged); err != nil {
+		p := page{}
+		p.Errors, p.Problem = faults(err)
+		w.showSettings(visit{rw, r, a}, statusOf(authority.KindOf(err)), settingsBody{Fault: name, Input: value}, p)
+		return
+	}
+	http.Redirect(rw, r, "/settings?done=staged#"+url.PathEscape(name), http.StatusSeeOther)
+}
+
+func (w *console) reviewPage(rw http.ResponseWriter, r *http.Request, a admin) {
+	w.review(visit{rw, r, a}, http.StatusOK, nil)
+}
+
+// review shows what would be applied, or every reason why it cannot be.
+func (w *console) review(v visit, status int, cause error) {
+	diff, _, err := w.Control.Diff(v.r.Context(), v.Caller)
+	if err == nil {
+		err = cause
+	}
+	b := settingsBody{Diff: diff, Review: true}
+	if err != nil {
+		b.Faults, b.Problem = faults(err)
+		status = statusOf(authority.KindOf(err))
+	}
+	w.showSettings(v, status, b, page{})
+}
+
+func (w *console) applySettings(rw http.ResponseWriter, r *http.Request, a admin) {
+	revision, _ := strconv.ParseUint(r.PostFormValue("revision"), 10, 64)
+	applied, err := w.Control.Apply(r.Context(), a.Caller, revision)
+	if err != nil {
+		w.review(visit{rw, r, a}, statusOf(authority.KindOf(err)), err)
+		return
+	}
+	done := "applied"
+	switch {
+	case len(applied.Differences) == 0:
+		done = "nothing"
+	case len(applied.RestartNeeded) > 0:
+		done = "restart"
+	}
+	http.Redirect(rw, r, "/settings?done="+done, http.StatusSeeOther)
+}
+
+func (w *console) discardSettings(rw http.ResponseWriter, r *http.Request, a admin) {
+	if _, err := w.Control.Discard(r.Context(), a.Caller); err != nil {
+		w.failure(rw, r, &a, err)
+		return
+	}
+	http.Redirect(rw, r, "/settings?done=discarded", http.StatusSeeOther)
+}
