@@ -30,11 +30,16 @@ const (
 // must be there is for the rules to say.
 func (c *call) decode(into any, form bool) error {
 	r := c.request
+	large := &fault{http.StatusRequestEntityTooLarge, api.CodeBodyTooLarge, fmt.Sprintf("A body has %d bytes at most.", maxBody)}
+	if r.ContentLength > maxBody {
+		c.writer.Header().Set("Connection", "close") // else the server waits for a body that nobody will read
+		return large
+	}
 	body, err := io.ReadAll(http.MaxBytesReader(c.writer, r.Body, maxBody))
 	if err != nil {
-		var large *http.MaxBytesError
-		if errors.As(err, &large) {
-			return &fault{http.StatusRequestEntityTooLarge, api.CodeBodyTooLarge, fmt.Sprintf("A body has %d bytes at most.", maxBody)}
+		var more *http.MaxBytesError
+		if errors.As(err, &more) {
+			return large
 		}
 		return malformed("The body ended too early.")
 	}

@@ -56,6 +56,7 @@ func Refusals() []Refusal {
 		{"idempotency_key.reused", 409, "The Idempotency-Key was used for another request."},
 		{"admin.exists", 409, "There is an administrator of that name."},
 		{"config.no_home", 409, "A server without installation directory has nothing to stage in."},
+		{"property.read_only", 409, "The command line or the environment decides the property."},
 		{"config.revision", 409, "The configuration has another revision by now."},
 		{"store.both", 409, "The new store holds a token of the old one."},
 
@@ -75,9 +76,11 @@ func Refusals() []Refusal {
 		{"store.unknown", 503, "It is not known whether the change was stored."},
 		{"keyring.unwritable", 503, "The keyring cannot be written; nothing was changed."},
 		{"config.unwritable", 503, "The configuration cannot be written; nothing was changed."},
+		{"config.unknown", 503, "It is not known whether the configuration was changed."},
 		{"login.busy", 503, "Too many passwords are being checked."},
 
 		{"store.full", 507, "There is no space left where changes last; nothing was changed."},
+		{"config.full", 507, "There is no space left where the configuration lasts; nothing was changed."},
 	}
 }
 

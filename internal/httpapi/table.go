@@ -121,11 +121,11 @@ func (a *API) configRoutes() []Route {
 		does(Route{Method: http.MethodGet, Path: "/api/v1/config", Summary: "List every property with its running, applied and staged value."}, a.readConfig),
 		does(Route{
 			Method: http.MethodPut, Path: property, Summary: "Stage a property; nothing runs differently yet.",
-			Refuses: []string{"config.no_home", "config.invalid", "property.unknown", "config.unwritable"},
+			Refuses: []string{"config.no_home", "config.invalid", "property.unknown", "property.read_only", "config.unwritable", "config.unknown", "config.full"},
 		}, a.setProperty),
 		does(Route{
 			Method: http.MethodDelete, Path: property, Summary: "Stage that a property is unset.",
-			Refuses: []string{"config.no_home", "property.unknown", "config.unwritable"},
+			Refuses: []string{"config.no_home", "property.unknown", "property.read_only", "config.unwritable", "config.unknown", "config.full"},
 		}, a.unsetProperty),
 		does(Route{
 			Method: http.MethodGet, Path: "/api/v1/config/diff", Summary: "Validate all that is staged and show the difference.",
@@ -133,15 +133,15 @@ func (a *API) configRoutes() []Route {
 		}, a.diffConfig),
 		does(Route{
 			Method: http.MethodPost, Path: "/api/v1/config/apply", Summary: "Apply all that is staged.",
-			Refuses: []string{"config.no_home", "config.invalid", "config.revision", "config.unwritable", "store.both", "store.unusable"},
+			Refuses: []string{"config.no_home", "config.invalid", "config.revision", "config.unwritable", "config.unknown", "config.full", "store.both", "store.unusable"},
 		}, a.applyConfig),
 		does(Route{
 			Method: http.MethodPost, Path: "/api/v1/config/discard", Summary: "Drop all that is staged.",
-			Refuses: []string{"config.no_home", "config.unwritable"},
+			Refuses: []string{"config.no_home", "config.unwritable", "config.unknown", "config.full"},
 		}, a.discardConfig),
 		does(Route{
 			Method: http.MethodPost, Path: "/api/v1/config/rollback", Summary: "Stage what brings an earlier revision back.",
-			Refuses: []string{"config.no_home", "config.no_revision", "config.invalid", "config.unwritable"},
+			Refuses: []string{"config.no_home", "config.no_revision", "config.invalid", "config.unwritable", "config.unknown", "config.full"},
 		}, a.rollbackConfig),
 	}
 }
