@@ -3,13 +3,12 @@ package main
 import (
 	"bufio"
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"os"
 	"strings"
 
-	"golang.org/x/term"
+	"golang.org/x/sys/unix"
 )
 
 // asks reports whether there is somebody to ask.
@@ -21,9 +20,15 @@ type answered struct {
 	err  error
 }
 
-// prompt asks for one line. The read itself cannot be interrupted, so it
-// happens aside; after Ctrl-C nobody waits for it.
+// prompt asks for one line.
 func (c *cli) prompt(ctx context.Context, question string) (string, error) {
+	text, err := c.line(ctx, question)
+	return strings.TrimSpace(text), err
+}
+
+// line asks and answers what was typed, to the end of the line. The read itself
+// cannot be interrupted, so it happens aside; after Ctrl-C nobody waits for it.
+func (c *cli) line(ctx context.Context, question string) (string, error) {
 	if c.lines == nil {
 		c.lines = bufio.NewReader(c.in)
 	}
@@ -42,34 +47,7 @@ func (c *cli) prompt(ctx context.Context, question string) (string, error) {
 			fmt.Fprintln(c.err)
 			return "", unchanged(exitConfirm, "confirmation.declined")
 		}
-		return strings.TrimSpace(a.text), nil
-	}
-}
-
-// hidden asks for one line without echo, and leaves the terminal as it was.
-func (c *cli) hidden(ctx context.Context, in *os.File, question string) (string, error) {
-	fd := int(in.Fd())
-	before, err := term.GetState(fd)
-	if err != nil {
-		return "", fmt.Errorf("ask for the password: %w", err)
-	}
-	fmt.Fprint(c.err, question)
-	got := make(chan answered, 1)
-	go func() {
-		text, err := term.ReadPassword(fd)
-		got <- answered{string(text), err}
-	}()
-	select {
-	case <-ctx.Done():
-		_ = term.Restore(fd, before)
-		fmt.Fprintln(c.err)
-		return "", unchanged(exitInterrupted, "interrupted")
-	case a := <-got:
-		fmt.Fprintln(c.err)
-		if errors.Is(a.err, io.EOF) {
-			return "", unchanged(exitConfirm, "confirmation.declined")
-		}
-		return a.text, a.err
+		return strings.TrimSuffix(a.text, "\n"), nil
 	}
 }
 
@@ -125,11 +103,17 @@ func (c *cli) password(ctx context.Context, file string) (string, error) {
 	if !ok || !c.asks() {
 		return "", fail(exitConfirm, "password.needed", "a password is needed. Pass --password-file FILE, or - for the input")
 	}
-	first, err := c.hidden(ctx, in, "New password (at least 15 characters): ")
+	// Before the first question: who types fast is not shown either.
+	echo, err := silence(int(in.Fd()))
+	if err != nil {
+		return "", fmt.Errorf("ask for the password: %w", err)
+	}
+	defer echo()
+	first, err := c.line(ctx, "New password (at least 15 characters): ")
 	if err != nil {
 		return "", err
 	}
-	second, err := c.hidden(ctx, in, "The same again: ")
+	second, err := c.line(ctx, "The same again: ")
 	if err != nil {
 		return "", err
 	}
@@ -159,4 +143,19 @@ func (c *cli) passwordFile(file string) (string, error) {
 	}
 	text := strings.TrimSuffix(string(data), "\n")
 	return strings.TrimSuffix(text, "\r"), nil
+}
+
+// silence stops a terminal from showing what is typed, but for the ends of
+// lines. What it answers undoes that.
+func silence(fd int) (undo func(), err error) {
+	before, err := unix.IoctlGetTermios(fd, getTermios)
+	if err != nil {
+		return nil, err
+	}
+	quiet := *before
+	quiet.Lflag = quiet.Lflag&^unix.ECHO | unix.ECHONL
+	if err := unix.IoctlSetTermios(fd, setTermios, &quiet); err != nil {
+		return nil, err
+	}
+	return func() { _ = unix.IoctlSetTermios(fd, setTermios, before) }, nil
 }

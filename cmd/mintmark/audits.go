@@ -17,6 +17,9 @@ func (c *cli) auditCommand() *cobra.Command {
 		Use: "list", Short: "List audit entries, newest first", Args: exactly(0, 0),
 		Example: c.example("manager audit list --action token.", "manager audit list --target dfsadmin --limit 10 -o json"),
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := pageSize(q.Limit); err != nil {
+				return err
+			}
 			return c.with(cmd.Context(), func(ctx context.Context, l *link) error {
 				page, err := l.Audit(ctx, q)
 				if err != nil {
@@ -44,6 +47,14 @@ func (c *cli) auditCommand() *cobra.Command {
 	f.Uint64Var(&q.Before, "before", 0, "only entries before this number")
 	offer(cmd, "outcome", "ok", "refused")
 	return c.group("audit", "Read the audit log", c.example("manager audit list", "manager audit list --action config. --utc"), cmd)
+}
+
+// pageSize checks --limit: a page of nothing would read as no limit.
+func pageSize(n int) error {
+	if n < 1 || n > 500 {
+		return fail(exitUsage, "usage", "--limit is from 1 to 500, not %d", n)
+	}
+	return nil
 }
 
 func shortTarget(id string) string {

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"path/filepath"
 	"strings"
 
 	"mintmark/api"
@@ -94,7 +95,7 @@ func classify(err error) *failure {
 	case errors.As(err, &domain):
 		return fail(exitOf(statusOf(domain.Kind)), domain.Code, "%s", err)
 	case errors.As(err, &locked):
-		return fail(exitConflict, "home.locked", "%s", err)
+		return fail(exitConflict, "home.locked", "%s is in use by another process%s; one server or command at a time", filepath.Dir(locked.Path), pidOf(locked.PID))
 	case errors.As(err, &start):
 		return fail(exitFailed, "server.start", "%s", err)
 	case errors.Is(err, home.ErrExists):
@@ -107,6 +108,13 @@ func classify(err error) *failure {
 		return fail(exitUnavailable, "server.unreachable", "%s", err)
 	}
 	return fail(exitFailed, "failed", "%s", err)
+}
+
+func pidOf(pid int) string {
+	if pid == 0 {
+		return ""
+	}
+	return fmt.Sprintf(" (pid %d)", pid)
 }
 
 func statusOf(k authority.Kind) int {

@@ -101,18 +101,36 @@ func (c *cli) table(head []string, rows [][]string) error {
 			widths[i] = max(widths[i], utf8.RuneCountInString(cell))
 		}
 	}
+	pager := c.pager(len(rows))
 	var b bytes.Buffer
 	for n, row := range rows {
 		line := strings.Join(row, "\t")
 		if c.flags.output != "tsv" {
 			line = aligned(row, widths)
 		}
-		if n == 0 && head != nil {
+		if n == 0 && head != nil && pager == "" {
 			line = c.paint(c.out, bold, line)
 		}
 		b.WriteString(line + "\n")
 	}
-	return c.page(b.Bytes(), len(rows))
+	if pager == "" {
+		_, err := c.out.Write(b.Bytes())
+		return err
+	}
+	show := exec.CommandContext(context.Background(), "sh", "-c", pager) // the person's own choice
+	show.Stdin, show.Stdout, show.Stderr = &b, c.out, c.err
+	return show.Run()
+}
+
+// pager is the person's PAGER, for what is longer than the terminal.
+func (c *cli) pager(lines int) string {
+	if f, ok := c.out.(*os.File); ok && c.asks() {
+		if _, height, err := term.GetSize(int(f.Fd())); err == nil && height > 0 && lines >= height {
+			pager, _ := c.getenv("PAGER")
+			return pager
+		}
+	}
+	return ""
 }
 
 func aligned(row []string, widths []int) string {
@@ -121,21 +139,6 @@ func aligned(row []string, widths []int) string {
 		b.WriteString(cell + strings.Repeat(" ", widths[i]-utf8.RuneCountInString(cell)+2))
 	}
 	return strings.TrimRight(b.String(), " ")
-}
-
-// page shows what is longer than the terminal with the person's PAGER.
-func (c *cli) page(text []byte, lines int) error {
-	pager, _ := c.getenv("PAGER")
-	f, ok := c.out.(*os.File)
-	if pager != "" && c.asks() && ok && terminal(f) {
-		if _, height, err := term.GetSize(int(f.Fd())); err == nil && lines >= height {
-			show := exec.CommandContext(context.Background(), "sh", "-c", pager) // the person's own choice
-			show.Stdin, show.Stdout, show.Stderr = bytes.NewReader(text), f, os.Stderr
-			return show.Run()
-		}
-	}
-	_, err := c.out.Write(text)
-	return err
 }
 
 // one prints a single record: as JSON with its kind, or as lines of name and

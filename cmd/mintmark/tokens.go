@@ -70,6 +70,9 @@ func (c *cli) listTokens() *cobra.Command {
 		Use: "list", Short: "List tokens", Args: exactly(0, 0),
 		Example: c.example("manager token list --sort last_used_at --desc", "manager token list --expiring 14d --fail-if-any -q"),
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := pageSize(q.Limit); err != nil {
+				return err
+			}
 			if q.Expiring != "" {
 				if _, err := config.ParseDuration(q.Expiring); err != nil {
 					return fail(exitInvalid, "expiring.form", "--expiring: %s", err)
