@@ -385,16 +385,6 @@ func (b *Book) Pending() []Change {
 	return changes
 }
 
-// Recorded drops the first n pending changes: the audit log has them. It is for
-// a caller who alone moves changes; others say with RecordedThrough which.
-func (b *Book) Recorded(n int) error {
-	pending := b.Pending()
-	if n = min(n, len(pending)); n == 0 {
-		return nil
-	}
-	return b.RecordedThrough(pending[n-1].ID)
-}
-
 // RecordedThrough drops the pending changes up to the one with this ID: the
 // audit log has them.
 func (b *Book) RecordedThrough(id uint64) error {

@@ -340,7 +340,7 @@ func TestARecordedChangeLeavesOnce(t *testing.T) {
 	if len(left) != 1 || left[0].ID != 3 {
 		t.Fatalf("left: %v", left)
 	}
-	if err := b.Recorded(7); err != nil {
+	if err := b.RecordedThrough(7); err != nil {
 		t.Fatal(err)
 	}
 	same(t, "left", len(b.Pending()), 0)

@@ -21,7 +21,7 @@ func changes(b *config.Book) map[string]func() error {
 		"apply":   func() error { _, _, err := b.Apply(0, maria, t0); return err },
 		"discard": func() error { _, err := b.Discard(maria, t0); return err },
 		"roll":    func() error { return b.Rollback(1, maria, t0) },
-		"record":  func() error { return b.Recorded(1) },
+		"record":  func() error { return b.RecordedThrough(1) },
 	}
 }
 

@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"mintmark/internal/durable"
 )
 
 // Settings is every property in its own type.
@@ -80,7 +82,8 @@ func (e *FaultsError) Error() string {
 }
 
 // Resolve decides every property's value and checks them one by one and
-// together. Its error is a *FaultsError.
+// together. Its error is a *FaultsError; with faults of values that do not go
+// together it answers the values all the same, for those who have more to check.
 func Resolve(l Layers) (map[string]Value, Settings, error) {
 	values := make(map[string]Value)
 	var faults []Fault
@@ -102,7 +105,7 @@ func Resolve(l Layers) (map[string]Value, Settings, error) {
 	}
 	s := typed(values)
 	if faults = s.check(); len(faults) > 0 {
-		return nil, Settings{}, &FaultsError{faults}
+		return values, s, &FaultsError{faults}
 	}
 	return values, s, nil
 }
@@ -213,6 +216,12 @@ func Warning(name string) string {
 	}
 	return ""
 }
+
+// IsUnknown reports whether err leaves open what the book's file holds.
+func IsUnknown(err error) bool { return errors.Is(err, durable.ErrUnknown) }
+
+// IsFull reports whether err says that there was no space for the book.
+func IsFull(err error) bool { return errors.Is(err, durable.ErrFull) }
 
 // IsFaults reports whether err is a *FaultsError and answers it.
 func IsFaults(err error) (*FaultsError, bool) {

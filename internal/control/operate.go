@@ -3,7 +3,6 @@ package control
 import (
 	"context"
 	"errors"
-	"io/fs"
 	"strconv"
 	"sync"
 	"time"
@@ -18,7 +17,8 @@ type Config struct {
 	Book      *config.Book // nil: a server without a home, whose properties cannot be staged
 	Running   *Running
 	// SwitchStore moves the tokens to another store and calls commit when they
-	// last there; it undoes the move when commit fails.
+	// last there; it undoes the move when commit fails. What it says of a path that
+	// it refuses is for people.
 	SwitchStore func(ctx context.Context, path string, commit func() error) (existing, carried int, err error)
 	// CheckStore says what would be found at a path, or why it is refused.
 	CheckStore func(path string) (note string, err error)
@@ -41,7 +41,7 @@ type Program struct {
 // Control implements Controller.
 type Control struct {
 	Config
-	mu sync.Mutex // one apply at a time
+	mu sync.Mutex // one change at a time: what was checked is what is applied
 }
 
 var _ Controller = (*Control)(nil)
@@ -124,15 +124,18 @@ func (c *Control) Stage(ctx context.Context, by authority.Caller, name string, v
 	if err != nil {
 		return Difference{}, Staging{}, translate(err)
 	}
+	if err := c.decidedElsewhere(p); err != nil {
+		return Difference{}, Staging{}, err
+	}
 	if value != nil && p.Name == config.Store && *value == "memory" {
 		value = nil // it is how people say unset
 	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	if err := c.Book.Stage(p.Name, value, author(by), c.Now().UTC()); err != nil {
 		return Difference{}, Staging{}, translate(err)
 	}
-	if err := c.record(ctx, by); err != nil {
-		return Difference{}, Staging{}, err
-	}
+	c.record(ctx, by)
 	_, applied := c.Book.Applied()
 	staged, _, _ := c.Book.Staged()
 	d := Difference{Property: p.Name, Before: applied[p.Name], After: applied[p.Name], Live: p.Live, Warning: config.Warning(p.Name)}
@@ -143,6 +146,20 @@ func (c *Control) Stage(ctx context.Context, by authority.Caller, name string, v
 		}
 	}
 	return d, c.staging(staged), nil
+}
+
+// decidedElsewhere refuses to stage what would change nothing.
+func (c *Control) decidedElsewhere(p config.Property) error {
+	var where string
+	switch c.Running.now.Load().values[p.Name].Source {
+	case config.FromEnvironment:
+		where = "The environment variable " + p.Env() + " decides " + p.Name + ". Unset it and start again to change the property here."
+	case config.FromFlag:
+		where = "The command line decides " + p.Name + ". Start without that flag to change the property here."
+	case config.FromFile, config.FromDefault:
+		return nil
+	}
+	return &authority.Error{Kind: authority.Conflict, Code: "property.read_only", Msg: where}
 }
 
 // Diff validates all that is staged, together, and answers the changes.
@@ -158,11 +175,11 @@ func (c *Control) diff() ([]Difference, map[string]*string, error) {
 	staged, _, _ := c.Book.Staged()
 	_, applied := c.Book.Applied()
 	_, next, err := c.Book.Preview(c.Running.layers)
-	if err != nil {
-		return nil, staged, translate(err)
+	var faults []config.Fault
+	if together, is := config.IsFaults(err); is {
+		faults = together.Faults
 	}
 	var out []Difference
-	var faults []config.Fault
 	for _, p := range config.Catalogue() {
 		value, is := staged[p.Name]
 		if !is {
@@ -173,7 +190,7 @@ func (c *Control) diff() ([]Difference, map[string]*string, error) {
 			d.After = *value
 		}
 		if d.Note, err = c.check(p.Name, next); err != nil {
-			faults = append(faults, config.Fault{Property: p.Name, Message: err.Error()})
+			faults = addFault(faults, config.Fault{Property: p.Name, Message: err.Error()})
 		}
 		out = append(out, d)
 	}
@@ -190,10 +207,19 @@ func (c *Control) check(name string, next config.Settings) (string, error) {
 		return c.CheckStore(next.Store)
 	case name == config.Store && next.Store == "":
 		return "tokens are kept in memory only and will be lost on restart", nil
-	case (name == config.Certificate || name == config.Key) && next.Certificate != "":
+	case (name == config.Certificate || name == config.Key) && next.Certificate != "" && next.Key != "":
 		return "certificate and key belong together", c.CheckTLS(next.Certificate, next.Key)
 	}
 	return "", nil
+}
+
+// addFault keeps one of two faults that say the same: a pair is checked once for
+// each.
+func addFault(faults []config.Fault, f config.Fault) []config.Fault {
+	if n := len(faults); n > 0 && faults[n-1].Message == f.Message {
+		return faults
+	}
+	return append(faults, f)
 }
 
 // Apply makes what is staged the applied configuration, at once or not at all.
@@ -214,26 +240,43 @@ func (c *Control) Apply(ctx context.Context, by authority.Caller, revision uint6
 		return err
 	}
 	if path, switches := c.switches(staged); switches {
-		carried := new(Carried)
-		carried.Existing, carried.Carried, err = c.SwitchStore(ctx, path, commit)
-		carried.Store = c.Authority.Facts()
-		out.Carried = carried
+		out.Carried, err = c.switchStore(ctx, path, commit)
 	} else {
 		err = commit()
 	}
 	if err != nil {
 		return Applied{}, translate(err)
 	}
+	c.record(ctx, by)
 	_, applied := c.Book.Applied()
 	if out.RestartNeeded, err = c.Running.take(applied); err != nil {
 		return out, translate(err)
 	}
-	if _, is := staged[config.Algorithm]; is {
-		if _, err := c.Authority.RenewNext(ctx, by); err != nil {
-			return out, err
+	// Whether or not anything was staged: it mends what was cut short the last time.
+	if _, err := c.Authority.RenewNext(context.WithoutCancel(ctx), by); err != nil {
+		return out, &authority.Error{
+			Kind: authority.KindOf(err), Code: "config.next_key", Err: err,
+			Msg: "The configuration is applied, but no signing key of that algorithm could be made. Apply once more.",
 		}
 	}
-	return out, c.record(ctx, by)
+	return out, nil
+}
+
+// switchStore moves the tokens. An error that is not of the commit says why the
+// path will not do.
+func (c *Control) switchStore(ctx context.Context, path string, commit func() error) (*Carried, error) {
+	carried, committing := new(Carried), false
+	var err error
+	carried.Existing, carried.Carried, err = c.SwitchStore(ctx, path, func() error {
+		committing = true
+		return commit()
+	})
+	var classed *authority.Error
+	if err != nil && !committing && !errors.As(err, &classed) {
+		err = &config.FaultsError{Faults: []config.Fault{{Property: config.Store, Message: err.Error()}}}
+	}
+	carried.Store = c.Authority.Facts()
+	return carried, err
 }
 
 // switches reports whether another store than the running one is staged.
@@ -254,11 +297,14 @@ func (c *Control) Discard(ctx context.Context, by authority.Caller) (int, error)
 	if err := c.writable(by); err != nil {
 		return 0, err
 	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	n, err := c.Book.Discard(author(by), c.Now().UTC())
 	if err != nil {
 		return 0, translate(err)
 	}
-	return n, c.record(ctx, by)
+	c.record(ctx, by)
+	return n, nil
 }
 
 // Rollback stages what leads back to an earlier revision.
@@ -266,20 +312,38 @@ func (c *Control) Rollback(ctx context.Context, by authority.Caller, revision ui
 	if err := c.writable(by); err != nil {
 		return Staging{}, err
 	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	if err := c.Book.Rollback(revision, author(by), c.Now().UTC()); err != nil {
 		return Staging{}, translate(err)
 	}
+	c.record(ctx, by)
 	staged, _, _ := c.Book.Staged()
-	return c.staging(staged), c.record(ctx, by)
+	return c.staging(staged), nil
 }
 
 // Recover moves changes that an earlier process left in the book into the
 // audit log.
-func (c *Control) Recover(ctx context.Context, by authority.Caller) error { return c.record(ctx, by) }
+func (c *Control) Recover(ctx context.Context, by authority.Caller) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.move(ctx, by)
+}
 
-// record moves the book's pending changes into the audit log. One that got
-// there before a crash is recognised by its time and revision.
-func (c *Control) record(ctx context.Context, by authority.Caller) error {
+// record moves what a change has left in the book. The change and its note last
+// together already, so a failure fails nothing: the note waits for the next
+// change or start, and the status says so.
+func (c *Control) record(ctx context.Context, by authority.Caller) {
+	_ = c.move(context.WithoutCancel(ctx), by)
+}
+
+// changeID is the member of an event's detail that holds Change.ID.
+const changeID = "change"
+
+// move moves the book's pending changes into the audit log. They get there in
+// one commit, so if the newest event of the book's is one of them, a crash kept
+// the book from dropping it and all before it.
+func (c *Control) move(ctx context.Context, by authority.Caller) error {
 	if c.Book == nil {
 		return nil
 	}
@@ -293,11 +357,12 @@ func (c *Control) record(ctx context.Context, by authority.Caller) error {
 	}
 	var news []authority.Recorded
 	for _, p := range pending {
-		revision := strconv.FormatUint(p.Revision, 10)
-		if len(page.Events) == 1 && !p.At.After(page.Events[0].At) {
+		id, revision := strconv.FormatUint(p.ID, 10), strconv.FormatUint(p.Revision, 10)
+		if len(page.Events) == 1 && page.Events[0].Detail[changeID] == id && page.Events[0].At.Equal(p.At) {
+			news = nil
 			continue
 		}
-		detail := map[string]string{"revision": revision}
+		detail := map[string]string{"revision": revision, changeID: id}
 		for name, change := range p.Items {
 			detail[name] = change
 		}
@@ -309,7 +374,7 @@ func (c *Control) record(ctx context.Context, by authority.Caller) error {
 	if err := c.Authority.Record(ctx, by, news); err != nil {
 		return err
 	}
-	return translate(c.Book.Recorded(len(pending)))
+	return translate(c.Book.RecordedThrough(pending[len(pending)-1].ID))
 }
 
 func (c *Control) writable(by authority.Caller) error {
@@ -346,12 +411,15 @@ func translate(err error) error {
 		return &authority.Error{Kind: authority.Conflict, Code: "config.revision", Msg: err.Error()}
 	case errors.Is(err, config.ErrNoRevision):
 		return &authority.Error{Kind: authority.NotFound, Code: "config.no_revision", Msg: "The history does not hold that revision."}
-	case errors.Is(err, fs.ErrPermission):
-		return &authority.Error{Kind: authority.Unavailable, Code: "config.unwritable", Msg: "The configuration cannot be written.", Err: err}
 	}
 	var classed *authority.Error
-	if errors.As(err, &classed) {
+	switch {
+	case errors.As(err, &classed):
 		return err
+	case config.IsUnknown(err):
+		return &authority.Error{Kind: authority.Unavailable, Code: "config.unknown", Msg: "It is not known whether the configuration was changed; look before you try again.", Err: err}
+	case config.IsFull(err):
+		return &authority.Error{Kind: authority.Full, Code: "config.full", Msg: "There is no space left where the configuration is stored; nothing was changed.", Err: err}
 	}
-	return &authority.Error{Kind: authority.Unavailable, Code: "config.unwritable", Msg: "The configuration cannot be written.", Err: err}
+	return &authority.Error{Kind: authority.Unavailable, Code: "config.unwritable", Msg: "The configuration cannot be written; nothing was changed.", Err: err}
 }

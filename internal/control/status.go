@@ -34,7 +34,7 @@ func (c *Control) Status(ctx context.Context, by authority.Caller) (Status, erro
 			s.CurrentKey, s.KeyDue = k, k.CurrentSince.Add(settings.Reminder)
 		}
 	}
-	s.Checks = []Check{c.storeCheck(s), keyCheck(s, c.Now()), configCheck(staging, properties), tlsCheck(settings.Certificate != "", settings.Listen), tokenCheck(counts)}
+	s.Checks = []Check{c.storeCheck(s), keyCheck(s, c.Now()), c.configCheck(staging, properties), tlsCheck(settings.Certificate != "", settings.Listen), tokenCheck(counts)}
 	slices.SortStableFunc(s.Checks, func(a, b Check) int { return cmp.Compare(a.rank(), b.rank()) })
 	return s, nil
 }
@@ -71,7 +71,7 @@ func keyCheck(s Status, now time.Time) Check {
 	return check
 }
 
-func configCheck(s Staging, properties []Property) Check {
+func (c *Control) configCheck(s Staging, properties []Property) Check {
 	check := Check{Name: "configuration", OK: true, Fact: fmt.Sprintf("revision %d, nothing staged, nothing waiting for a restart", s.Revision)}
 	var waiting []string
 	for _, p := range properties {
@@ -82,6 +82,9 @@ func configCheck(s Staging, properties []Property) Check {
 	switch {
 	case len(waiting) > 0:
 		check.Warning, check.Fact, check.Fix = true, fmt.Sprintf("waiting for a restart: %v", waiting), "restart"
+	case c.Book != nil && len(c.Book.Pending()) > 0:
+		check.OK, check.Fact = false, fmt.Sprintf("changes that wait for the audit log: %d", len(c.Book.Pending()))
+		check.Fix = "Make the audit log writable again; the next change or start moves them."
 	case s.Count > 0:
 		check.Warning, check.Fact, check.Fix = true, fmt.Sprintf("%d staged", s.Count), "config apply, or config discard"
 	}

@@ -1,0 +1,87 @@
+package control_test
+
+import (
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"mintmark/internal/authority"
+	"mintmark/internal/config"
+	"mintmark/internal/control"
+)
+
+func (d *desk) status(t *testing.T) (control.Status, map[string]control.Check) {
+	t.Helper()
+	s, err := d.Status(t.Context(), operator())
+	must(t, err)
+	checks := make(map[string]control.Check)
+	for _, c := range s.Checks {
+		checks[c.Name] = c
+		if (c.Fix == "") != (c.OK && !c.Warning) {
+			t.Errorf("what to do does not go with the state: %+v", c)
+		}
+	}
+	return s, checks
+}
+
+func TestAHealthyServerHasNothingToDo(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t, map[string]string{config.Store: "tokens.json"})
+	d.issue(t, "ci")
+	s, checks := d.status(t)
+	for name, c := range checks {
+		if !c.OK || c.Warning {
+			t.Errorf("%s: %+v", name, c)
+		}
+	}
+	same(t, "status", []any{s.Version, s.PID, s.Home, s.Listen, s.URL, s.Store.Location, s.Tokens.Active, s.CurrentKey.State, s.Refusals["expired"]},
+		[]any{"v1", 7, d.dir, "127.0.0.1:3000", "http://here", d.path("tokens.json"), 1, authority.KeyCurrent, uint64(3)})
+	same(t, "key due", s.KeyDue.Sub(s.CurrentKey.CurrentSince), 182*24*time.Hour)
+}
+
+func TestWhatNeedsAttentionComesFirstAndSaysWhatToDo(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t, map[string]string{config.Listen: "0.0.0.0:3000"})
+	d.issue(t, "ci")
+	d.stage(t, config.Copy, "never")
+	s, checks := d.status(t)
+	for name, fact := range map[string]string{
+		"token store": "a restart deletes all 1", "configuration": "1 staged", "encryption": "plain HTTP on 0.0.0.0:3000",
+	} {
+		if c := checks[name]; !c.OK || !c.Warning || !strings.Contains(c.Fact, fact) {
+			t.Errorf("%s: %+v", name, c)
+		}
+	}
+	if i := slices.IndexFunc(s.Checks, func(c control.Check) bool { return !c.Warning }); i != 3 {
+		t.Errorf("the order is %+v", s.Checks)
+	}
+	d.stage(t, config.LogLevel, "debug")
+	d.apply(t)
+	d.clock = d.clock.Add(170 * 24 * time.Hour) // tokens have ended, the key is nearly due
+	d.issue(t, "cd")
+	d.clock = d.clock.Add(80 * 24 * time.Hour)
+	_, checks = d.status(t)
+	for name, fact := range map[string]string{
+		"configuration": "waiting for a restart: [log.level]", "signing secret": "day 251 of 182", "tokens": "1 of 1 end within 14 days",
+	} {
+		if c := checks[name]; !c.OK || !c.Warning || !strings.Contains(c.Fact, fact) {
+			t.Errorf("%s: %+v", name, c)
+		}
+	}
+}
+
+func TestEncryptionIsWantedOffLoopback(t *testing.T) {
+	t.Parallel()
+	for listen, warns := range map[string]bool{
+		"127.0.0.1:3000": false, "localhost:3000": false, "[::1]:3000": false, ":3000": true, "10.0.0.1:3000": true, "[::]:3000": true,
+	} {
+		d := newDesk(t, map[string]string{config.Listen: listen})
+		if _, checks := d.status(t); checks["encryption"].Warning != warns {
+			t.Errorf("%s: %+v", listen, checks["encryption"])
+		}
+	}
+	d := newDesk(t, map[string]string{config.Listen: "0.0.0.0:3000", config.Certificate: "/c.pem", config.Key: "/k.pem"})
+	_, checks := d.status(t)
+	same(t, "encryption", checks["encryption"], control.Check{Name: "encryption", OK: true, Fact: "TLS"})
+}
