@@ -168,13 +168,13 @@ func (k JWK) verifier() (*Verifier, error) {
 		if err != nil {
 			return nil, fmt.Errorf("the key %q is no point of its curve", k.Kid)
 		}
-		return &Verifier{alg: ES256, ec: point}, nil
+		return &Verifier{&half{alg: ES256, ec: point}}, nil
 	case k.Kty == "OKP" && k.Crv == "Ed25519" && (k.Alg == "" || k.Alg == string(EdDSA) || k.Alg == "Ed25519"):
 		x, err := coordinate(k.X)
 		if err != nil {
 			return nil, fmt.Errorf("the key %q: %w", k.Kid, err)
 		}
-		return &Verifier{alg: EdDSA, ed: x}, nil
+		return &Verifier{&half{alg: EdDSA, ed: x}}, nil
 	}
 	return nil, nil
 }

@@ -42,8 +42,13 @@ const (
 	maxSecret  = 1 << 10
 )
 
-// SigningKey is one secret with its algorithm. It prints as "[secret]".
-type SigningKey struct {
+// SigningKey is one secret with its algorithm. It prints as "[secret]". What it
+// holds lies behind a pointer: package fmt does not ask a key for its text when
+// the key is in an unexported member of something else, but it follows no
+// pointer there.
+type SigningKey struct{ *material }
+
+type material struct {
 	alg  Algorithm
 	ec   *ecdsa.PrivateKey
 	ed   ed25519.PrivateKey
@@ -55,19 +60,19 @@ func GenerateKey(alg Algorithm, rand io.Reader) (*SigningKey, error) {
 	switch alg {
 	case ES256:
 		k, err := ecdsa.GenerateKey(elliptic.P256(), rand)
-		return &SigningKey{alg: alg, ec: k}, err
+		return &SigningKey{&material{alg: alg, ec: k}}, err
 	case EdDSA:
 		seed := make([]byte, ed25519.SeedSize)
 		if _, err := io.ReadFull(rand, seed); err != nil {
 			return nil, err
 		}
-		return &SigningKey{alg: alg, ed: ed25519.NewKeyFromSeed(seed)}, nil
+		return &SigningKey{&material{alg: alg, ed: ed25519.NewKeyFromSeed(seed)}}, nil
 	case HS256:
 		secret := make([]byte, secretSize)
 		if _, err := io.ReadFull(rand, secret); err != nil {
 			return nil, err
 		}
-		return &SigningKey{alg: alg, hmac: secret}, nil
+		return &SigningKey{&material{alg: alg, hmac: secret}}, nil
 	}
 	return nil, fmt.Errorf("the algorithm %q is unknown", string(alg))
 }
@@ -80,7 +85,7 @@ func ParseSigningKey(alg Algorithm, data []byte) (*SigningKey, error) {
 		if err := weak(data); err != nil {
 			return nil, err
 		}
-		return &SigningKey{alg: alg, hmac: bytes.Clone(data)}, nil
+		return &SigningKey{&material{alg: alg, hmac: bytes.Clone(data)}}, nil
 	}
 	parsed, err := x509.ParsePKCS8PrivateKey(data)
 	if err != nil {
@@ -90,11 +95,11 @@ func ParseSigningKey(alg Algorithm, data []byte) (*SigningKey, error) {
 	switch k := parsed.(type) {
 	case *ecdsa.PrivateKey:
 		if alg == ES256 && k.Curve == elliptic.P256() {
-			key = &SigningKey{alg: alg, ec: k}
+			key = &SigningKey{&material{alg: alg, ec: k}}
 		}
 	case ed25519.PrivateKey:
 		if alg == EdDSA {
-			key = &SigningKey{alg: alg, ed: k}
+			key = &SigningKey{&material{alg: alg, ed: k}}
 		}
 	}
 	if key == nil {
@@ -107,8 +112,8 @@ func ParseSigningKey(alg Algorithm, data []byte) (*SigningKey, error) {
 }
 
 // weak refuses secrets that were not drawn at random: too short, a pattern that
-// repeats, few different bytes, or text that somebody typed. What is drawn at
-// random passes but for one case in more than 10^13.
+// repeats, few different bytes, text that somebody typed, or a key of another
+// algorithm. What is drawn at random passes but for one case in more than 10^13.
 func weak(secret []byte) error {
 	if len(secret) < secretSize || len(secret) > maxSecret {
 		return fmt.Errorf("an HS256 secret has %d to %d bytes", secretSize, maxSecret)
@@ -124,6 +129,12 @@ func weak(secret []byte) error {
 	}
 	if !slices.ContainsFunc(different, func(c byte) bool { return c < ' ' && c != '\t' && c != '\n' && c != '\r' || c > '~' }) {
 		return errors.New("the secret is text; it must be random bytes")
+	}
+	if _, err := x509.ParsePKCS8PrivateKey(secret); err == nil {
+		return errors.New("the secret is a key of another algorithm")
+	}
+	if _, err := x509.ParsePKIXPublicKey(secret); err == nil {
+		return errors.New("the secret is a public key")
 	}
 	return nil
 }
@@ -190,8 +201,11 @@ func mac(secret, input []byte) []byte {
 	return h.Sum(nil)
 }
 
-// Verifier checks signatures of one key.
-type Verifier struct {
+// Verifier checks signatures of one key. It prints as "[secret]", because for
+// HMAC it is the secret.
+type Verifier struct{ *half }
+
+type half struct {
 	alg  Algorithm
 	ec   *ecdsa.PublicKey
 	ed   ed25519.PublicKey
@@ -200,17 +214,17 @@ type Verifier struct {
 
 // Verifier is the checking half of the key.
 func (k *SigningKey) Verifier() *Verifier {
-	v := &Verifier{alg: k.alg, hmac: k.hmac}
+	v := &half{alg: k.alg, hmac: k.hmac}
 	if k.ec != nil {
 		v.ec = &k.ec.PublicKey
 	}
 	if k.ed != nil {
 		v.ed, _ = k.ed.Public().(ed25519.PublicKey)
 	}
-	return v
+	return &Verifier{v}
 }
 
-// Format redacts: for HMAC the checking half is the secret.
+// Format redacts under every verb.
 func (Verifier) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, redacted) }
 
 // Alg is the key's algorithm.

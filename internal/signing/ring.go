@@ -174,8 +174,13 @@ func (r *Ring) save(keys map[authority.KeyID]held) error {
 	if r.path == "" {
 		return nil
 	}
-	if err := r.files.Write(r.path, encode(keys)); err != nil {
-		return &authority.Error{Kind: authority.Unavailable, Code: "keyring.unwritable", Msg: "The keyring cannot be written.", Err: fmt.Errorf("write keyring: %w", err)}
+	err := r.files.Write(r.path, encode(keys))
+	if err == nil {
+		return nil
 	}
-	return nil
+	kind, code := authority.Unavailable, "keyring.unwritable"
+	if errors.Is(err, durable.ErrFull) {
+		kind, code = authority.Full, "store.full" // a code has one status
+	}
+	return &authority.Error{Kind: kind, Code: code, Msg: "The keyring cannot be written.", Err: fmt.Errorf("write keyring: %w", err)}
 }
