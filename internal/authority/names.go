@@ -117,35 +117,38 @@ func parseTags(in []string) ([]string, *FieldError) {
 	return out, nil
 }
 
-// parseAddresses reads CIDR prefixes or single addresses, IPv4 and IPv6.
+// ParseRange reads an address or a CIDR prefix, IPv4 or IPv6, without a zone.
+// Bits behind the prefix are cleared. Addresses of clients are compared as IPv4
+// where they are IPv4-mapped (RFC 4291 section 2.5.5.2), so ranges of such
+// addresses are read as IPv4, too.
+func ParseRange(s string) (netip.Prefix, error) {
+	p, err := netip.ParsePrefix(s)
+	if err != nil {
+		a, err := netip.ParseAddr(s)
+		if err != nil || a.Zone() != "" {
+			return netip.Prefix{}, fail(Invalid, "allowed_addresses.form", strconv.QuoteToASCII(s)+" is not an address range.")
+		}
+		p = netip.PrefixFrom(a, a.BitLen())
+	}
+	if p.Addr().Is4In6() && p.Bits() >= 96 {
+		p = netip.PrefixFrom(p.Addr().Unmap(), p.Bits()-96)
+	}
+	return p.Masked(), nil
+}
+
 func parseAddresses(in []string) ([]netip.Prefix, *FieldError) {
 	if len(in) > maxAddresses {
 		return nil, &FieldError{"allowed_addresses", "allowed_addresses.too_many", fmt.Sprintf("50 address ranges at most; these are %d.", len(in))}
 	}
 	var out []netip.Prefix
 	for i, s := range in {
-		s = strings.TrimSpace(s)
-		p, ok := parseAddress(s)
-		if !ok {
-			return nil, &FieldError{
-				"allowed_addresses", "allowed_addresses.form",
-				fmt.Sprintf("Line %d: %s is not an address range.", i+1, strconv.QuoteToASCII(s)),
-			}
+		p, err := ParseRange(strings.TrimSpace(s))
+		if err != nil {
+			return nil, &FieldError{"allowed_addresses", "allowed_addresses.form", fmt.Sprintf("Line %d: %s", i+1, err)}
 		}
 		out = append(out, p)
 	}
 	return out, nil
-}
-
-func parseAddress(s string) (netip.Prefix, bool) {
-	if a, err := netip.ParseAddr(s); err == nil {
-		return netip.PrefixFrom(a.Unmap(), a.Unmap().BitLen()), a.Zone() == ""
-	}
-	p, err := netip.ParsePrefix(s)
-	if p.Addr().Is4In6() && p.Bits() >= 96 {
-		p = netip.PrefixFrom(p.Addr().Unmap(), p.Bits()-96) // callers are compared unmapped
-	}
-	return p.Masked(), err == nil
 }
 
 func parseAudience(in []string) ([]string, *FieldError) {
