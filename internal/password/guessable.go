@@ -11,15 +11,18 @@ import (
 // its words: a good password may contain any of the words below.
 func guessable(password string, words []string) string {
 	bare := bareText(password)
+	if bare == "" { // of signs alone
+		bare = strings.Join(strings.Fields(password), "")
+	}
 	stem := strings.TrimRightFunc(bare, unicode.IsDigit)
 	switch {
-	case bare == "" || repeats(bare):
+	case repeats(bare):
 		return "This password repeats one piece. Choose another."
-	case walks(bare):
+	case walks(bare) || len(stem) >= minWalk && walks(stem):
 		return "This password follows the keyboard or the alphabet. Choose another."
 	case slices.Contains(common(), bare) || slices.Contains(common(), stem):
 		return "This password is one of those that are tried first. Choose another."
-	case ofThisPlace(stem, words):
+	case stem != "" && ofThisPlace(stem, words):
 		return "This password is made of names of this place. Choose another."
 	}
 	return ""
@@ -35,8 +38,15 @@ func bareText(s string) string {
 	}, s)
 }
 
-// repeats reports whether s is one piece again and again.
+// minWalk is how long a walk is that makes a password bad although digits
+// follow it.
+const minWalk = 8
+
+// repeats reports whether s is one piece again and again, or nothing.
 func repeats(s string) bool {
+	if s == "" {
+		return true
+	}
 	for n := 1; n <= len(s)/2; n++ {
 		if s[n:] == s[:len(s)-n] {
 			return true
@@ -51,7 +61,7 @@ func walks(s string) bool {
 	backwards := []byte(s)
 	slices.Reverse(backwards)
 	for _, row := range []string{
-		"1234567890", "abcdefghijklmnopqrstuvwxyz", "qwertyuiopasdfghjklzxcvbnm", "qwertzuiopasdfghjklyxcvbnm",
+		"1234567890", "!@#$%^&*()_+", "abcdefghijklmnopqrstuvwxyz", "qwertyuiopasdfghjklzxcvbnm", "qwertzuiopasdfghjklyxcvbnm",
 		"azertyuiopqsdfghjklmwxcvbn", "1qaz2wsx3edc4rfv5tgb6yhn7ujm8ik9ol0p", "qazwsxedcrfvtgbyhnujmikolp", "q1w2e3r4t5y6u7i8o9p0",
 	} {
 		round := strings.Repeat(row, 2+len(s)/len(row))

@@ -22,7 +22,8 @@ import (
 	"mintmark/internal/authority"
 )
 
-// The length of a password, in code points after NFKC.
+// The length of a password, in code points: both as it was typed and after NFKC,
+// which makes one of some and many of others.
 const (
 	MinLength = 15
 	MaxLength = 1024
@@ -34,6 +35,11 @@ type Params struct {
 	Time    uint32 // passes
 	Threads uint8
 }
+
+const costs = "m=%d,t=%d,p=%d"
+
+// String gives the form that a PHC string has them in.
+func (p Params) String() string { return fmt.Sprintf(costs, p.Memory, p.Time, p.Threads) }
 
 // Recommended are the costs in use: 19 MiB, two passes, one lane.
 func Recommended() Params { return Params{Memory: 19456, Time: 2, Threads: 1} }
@@ -104,8 +110,7 @@ func (h *Hasher) derive(ctx context.Context, password authority.Secret, salt []b
 
 func (h *Hasher) format(salt, key []byte) string {
 	b64 := base64.RawStdEncoding
-	return fmt.Sprintf("$argon2id$v=%d$m=%d,t=%d,p=%d$%s$%s", argon2.Version, h.params.Memory, h.params.Time, h.params.Threads,
-		b64.EncodeToString(salt), b64.EncodeToString(key))
+	return fmt.Sprintf("$argon2id$v=%d$%s$%s$%s", argon2.Version, h.params, b64.EncodeToString(salt), b64.EncodeToString(key))
 }
 
 // parse reads a PHC string with bounded costs, so that a stored one cannot
@@ -116,7 +121,7 @@ func parse(phc string) (p Params, salt, key []byte, err error) {
 	if len(parts) != 6 || parts[0] != "" || parts[1] != "argon2id" || parts[2] != fmt.Sprintf("v=%d", argon2.Version) {
 		return p, nil, nil, wrong
 	}
-	if _, err := fmt.Sscanf(parts[3], "m=%d,t=%d,p=%d", &p.Memory, &p.Time, &p.Threads); err != nil {
+	if _, err := fmt.Sscanf(parts[3], costs, &p.Memory, &p.Time, &p.Threads); err != nil || parts[3] != p.String() {
 		return p, nil, nil, wrong
 	}
 	if p.Memory < 8 || p.Memory > 1<<20 || p.Time < 1 || p.Time > 64 || p.Threads < 1 {
@@ -142,11 +147,12 @@ func (h *Hasher) Check(password authority.Secret, words ...string) string {
 	if !utf8.ValidString(text) {
 		return "The password is not text."
 	}
+	typed := utf8.RuneCountInString(text)
 	text = Normalize(text)
-	switch n := utf8.RuneCountInString(text); {
+	switch n := min(typed, utf8.RuneCountInString(text)); {
 	case n < MinLength:
 		return fmt.Sprintf("A password has at least %d characters; this has %d.", MinLength, n)
-	case n > MaxLength:
+	case max(typed, utf8.RuneCountInString(text)) > MaxLength:
 		return fmt.Sprintf("A password has at most %d characters.", MaxLength)
 	}
 	return guessable(text, words)
