@@ -59,8 +59,9 @@ func (w *console) signedIn(fn func(http.ResponseWriter, *http.Request, admin)) h
 				fn(rw, r, admin{v.Identity.Caller(in.Origin()), v.Identity.ClientID, v.Identity.AuthenticatedAt})
 				return
 			}
+			// The cookie stays: without it the next page could not say why. A page's
+			// own script may be the first to ask.
 			reason = ended(v.Reason)
-			w.clearSession(rw, r)
 		}
 		target := "/sign-in"
 		if r.Method == http.MethodGet && r.URL.Path != "/" {

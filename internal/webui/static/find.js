@@ -29,6 +29,10 @@ async function find(claims) {
   const address = `/tokens?state=all&q=${claims.jti}`;
   for (const place of [address, address.replace("all", "deleted")]) {
     const answer = await fetch(place);
+    if (answer.redirected) {
+      location.assign(answer.url); // the sign-in has ended, and that page says why
+      return;
+    }
     const page = await answer.text();
     if (page.includes(`<tr id="${claims.jti}"`)) {
       location.assign(`${place}&found=1`);
