@@ -87,7 +87,7 @@ func TestCopyingInASecureContext(t *testing.T) {
 		p.clipboard(cdpbrowser.PermissionSettingGranted, cdpbrowser.PermissionSettingGranted)
 		p.open("/settings/storage")
 		command := evaluate[string](p, `document.querySelector(".command pre").textContent`)
-		p.press("Copy")
+		p.press("Copy command")
 		p.sees("#announce", "Command copied.")
 		if evaluate[string](p, `navigator.clipboard.readText()`) != command || command == "" {
 			t.Error("the clipboard does not hold the command")
@@ -116,9 +116,7 @@ func copiesTheOldWay(p *person, clientID, token string) {
 	p.press("Copy")
 	p.sees("#text-dialog [data-said]", "Copied.")
 	p.press("Done")
-	if evaluate[bool](p, fmt.Sprintf(`document.documentElement.outerHTML.includes(%q) || document.querySelector("#text-dialog textarea").value !== ""`, token)) {
-		p.t.Error("the token is still in the page after the dialog was closed")
-	}
+	p.forgets(token)
 	if p.paste() != token {
 		p.t.Error("the clipboard does not hold the token")
 	}
@@ -167,7 +165,7 @@ func TestCopyingOnPlainHTTPToANameThatIsNotLocal(t *testing.T) {
 		p := admin.in(t)
 		p.open("/settings/storage")
 		command := evaluate[string](p, `document.querySelector(".command pre").textContent`)
-		p.press("Copy")
+		p.press("Copy command")
 		p.sees("#announce", "Command copied.")
 		if p.paste() != command || command == "" {
 			t.Error("the clipboard does not hold the command")

@@ -231,6 +231,13 @@ func (p *person) newToken(clientID, role string, fields map[string]string) strin
 	return evaluate[string](p, `document.querySelector("#result-dialog textarea").value`)
 }
 
+// forgets waits until a token that was shown has left the page.
+func (p *person) forgets(token string) {
+	p.t.Helper()
+	held := fmt.Sprintf(`document.documentElement.outerHTML.includes(%[1]q) || [...document.querySelectorAll("input, textarea")].some(e => e.value.includes(%[1]q))`, token)
+	eventually(p.t, "the token has left the page", func() bool { return !evaluate[bool](p, held) })
+}
+
 // clean fails the test for everything that a browser complains of, but lines
 // that hold one of the expected words. Nobody else may have been asked for
 // anything.
