@@ -235,7 +235,7 @@ func (s *site) spoofing(t *testing.T, r running) {
 
 func (s *site) addresses(t *testing.T, r running) {
 	fenced := s.issue(t, `{"client_id":"fenced","role":"user","allowed_addresses":["127.0.0.2/32"]}`)
-	got := s.admits(t, r, question{path: "/", from: "127.0.0.2"}, fenced)
+	got := s.admits(t, r, question{path: "/", from: "127.0.0.2", fields: []string{"X-Forwarded-For: 127.0.0.9"}}, fenced)
 	if forwarded := strings.Join(got.header.Values("X-Forwarded-For"), ", "); forwarded != "127.0.0.2" {
 		t.Errorf("the API is told that %q is the client", forwarded)
 	}
