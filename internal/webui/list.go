@@ -125,7 +125,7 @@ func (w *console) showTokens(v visit, status int, b tokensBody, p page) {
 // nothing is dropped.
 func (w *console) loadTokens(v visit, b *tokensBody) error {
 	b.Request = listRequest(v.r)
-	if looksLikeToken(b.Request.Text) {
+	if holdsToken(b.Request.Text) {
 		b.Request.Text, b.Secret = "", true
 	}
 	var err error
@@ -159,10 +159,11 @@ func (w *console) loadTokens(v visit, b *tokensBody) error {
 	return nil
 }
 
-// looksLikeToken recognises a token, and the part of one that fits in the search
-// field: neither is searched for nor shown again.
-func looksLikeToken(s string) bool {
-	return strings.HasPrefix(s, "eyJ") && len(s) > 64
+// holdsToken recognises a token that was pasted into the wrong place, and the
+// part of one that fits in a search field: neither is looked for nor shown again.
+func holdsToken(s string) bool {
+	_, rest, found := strings.Cut(s, "eyJ") // {" in base64url
+	return found && len(rest) > 60
 }
 
 // copying says whether policy shows tokens again, and whether the password has

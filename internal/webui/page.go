@@ -144,9 +144,6 @@ func parsePages(functions template.FuncMap) (map[string]*template.Template, erro
 // render writes a whole page or, should the template fail, a whole error.
 func (w *console) render(rw http.ResponseWriter, r *http.Request, a *admin, status int, p page) {
 	p.Frame = w.frame(r, a)
-	if status >= http.StatusBadRequest {
-		p.Frame.Path = "/tokens" // the address may be a token, pasted into the wrong field
-	}
 	p.Language = "en"
 	if p.Notice == (notice{}) {
 		p.Notice = w.notice(r, a)
@@ -167,7 +164,7 @@ func (w *console) frame(r *http.Request, a *admin) frame {
 		Host: w.Host, Theme: preference(r, "theme", "system"), Times: preference(r, "times", "relative"), Keys: preference(r, "keys", "on") == "on",
 		Static: "/static/" + w.version, Program: w.command(), RequestID: edge.Of(r).RequestID, Path: "/tokens",
 	}
-	if r.Method == http.MethodGet {
+	if r.Method == http.MethodGet && !holdsToken(r.URL.RequestURI()) {
 		f.Path = r.URL.RequestURI()
 	}
 	if a == nil {

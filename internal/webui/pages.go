@@ -71,8 +71,14 @@ type auditBody struct {
 
 func (w *console) auditPage(rw http.ResponseWriter, r *http.Request, a admin) {
 	q := r.URL.Query()
+	asked := func(name string) string {
+		if value := strings.TrimSpace(q.Get(name)); !holdsToken(value) {
+			return value
+		}
+		return ""
+	}
 	b := auditBody{
-		Actor: strings.TrimSpace(q.Get("actor")), Action: q.Get("action"), Target: strings.TrimSpace(q.Get("target")), Outcome: q.Get("outcome"),
+		Actor: asked("actor"), Action: asked("action"), Target: asked("target"), Outcome: asked("outcome"),
 		Groups: []option{
 			{"token.", "tokens"}, {"login.", "sign-ins"}, {"keys.", "signing secret"}, {"admin.", "administrators"}, {"config.", "settings"},
 			{"setup.", "first sign-in"}, {"store.", "storage"},

@@ -39,7 +39,9 @@ func (w *console) showSettings(v visit, status int, b settingsBody, p page) {
 		w.failure(v.rw, v.r, &v.admin, err)
 		return
 	}
-	b.Search = strings.TrimSpace(v.r.URL.Query().Get("q"))
+	if b.Search = strings.TrimSpace(v.r.URL.Query().Get("q")); holdsToken(b.Search) {
+		b.Search = ""
+	}
 	for _, property := range properties {
 		if property.LockOut && (property.Staged != nil || property.Unsets) {
 			b.LockOut = append(b.LockOut, property.Name)
