@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"io/fs"
 	"net/http"
 	"os"
 	"syscall"
@@ -142,11 +143,14 @@ var errNotRunning = errors.New("the server is not running")
 // local is a client of the home's socket, once something answers there.
 func (c *cli) local(ctx context.Context, dir home.Dir) (*api.Client, error) {
 	conn, err := dir.Dial(ctx)
+	var unsafe *fs.PathError
 	switch {
 	case errors.Is(err, os.ErrNotExist), errors.Is(err, syscall.ECONNREFUSED):
 		return nil, errNotRunning
 	case errors.Is(err, os.ErrPermission):
 		return nil, fail(exitNotAllowed, "socket.refused", "this user may not reach the server of %s; run this as the user of the service", dir)
+	case errors.As(err, &unsafe):
+		return nil, fail(exitNotAllowed, "socket.unsafe", "%s", err)
 	case err != nil:
 		return nil, fail(exitUnavailable, "socket.failed", "reach the server: %s", err)
 	}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net"
 	"net/http"
 	"path/filepath"
@@ -102,6 +103,8 @@ func classify(err error) *failure {
 		return fail(exitConflict, "home.exists", "%s", err)
 	case errors.Is(err, home.ErrNone):
 		return fail(exitNotFound, "home.none", "%s", err)
+	case errors.Is(err, fs.ErrPermission):
+		return fail(exitNotAllowed, "permission", "%s", err)
 	case errors.Is(err, context.DeadlineExceeded):
 		return fail(exitUnavailable, "timeout", "there was no answer in time: %s", err)
 	case errors.As(err, &network), errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):

@@ -41,7 +41,7 @@ func (c *cli) stopCommand() *cobra.Command {
 
 func (c *cli) restartCommand() *cobra.Command {
 	return c.onHome("restart", "Stop the server and start it again",
-		c.example("manager restart", "manager config apply && manager restart"),
+		c.example("manager restart", "manager restart --timeout 2m"),
 		func(ctx context.Context, dir home.Dir) error {
 			if err := c.stop(ctx, dir); err != nil {
 				return err
