@@ -14,9 +14,9 @@ import (
 // concurrently; appends follow one another, and reading does not wait for them.
 // Between processes it relies on the lock its owner holds.
 type Log struct {
-	files     Files
-	path      string
-	recovered int64
+	files Files
+	path  string
+	torn  int64
 
 	appending sync.Mutex // one append at a time; held over its fsync
 	suspect   bool       // bytes after size may be on the disk
@@ -30,18 +30,16 @@ type Log struct {
 
 // OpenLog opens a log, which must pass CheckFile. It never creates one: a
 // missing log is a lost one and matches fs.ErrNotExist; CreateNew makes an empty
-// one. What follows the last line end was never acknowledged and is cut off;
-// Recovered tells how much. A line that was whole but not acknowledged stays.
-// The content of lines is not checked.
+// one. What follows the last line end was never acknowledged and is no part of
+// the log; Torn tells how much there is. The file itself is as it was until the
+// next Append, which cuts it off first. A line that was whole but not
+// acknowledged stays. The content of lines is not checked.
 func (f Files) OpenLog(path string) (*Log, error) {
 	file, info, err := f.open(path, os.O_RDWR|os.O_APPEND)
 	if err != nil {
 		return nil, fmt.Errorf("opening log %s: %w", path, err)
 	}
 	size, err := lastLineEnd(file, info.Size())
-	if err == nil && size < info.Size() {
-		err = file.Truncate(size)
-	}
 	if err == nil {
 		err = file.Sync() // nobody builds on a line a power failure could still take
 	}
@@ -49,7 +47,8 @@ func (f Files) OpenLog(path string) (*Log, error) {
 		_ = file.Close()
 		return nil, fmt.Errorf("opening log %s: %w", path, classify(err))
 	}
-	return &Log{files: f, path: path, file: file, size: size, recovered: info.Size() - size}, nil
+	torn := info.Size() - size
+	return &Log{files: f, path: path, file: file, size: size, torn: torn, suspect: torn > 0}, nil
 }
 
 // lastLineEnd returns the offset after the last line end before size, or 0.
@@ -68,8 +67,8 @@ func lastLineEnd(file File, size int64) (int64, error) {
 	return 0, nil
 }
 
-// Recovered returns how many bytes of a torn line OpenLog cut off.
-func (l *Log) Recovered() int64 { return l.recovered }
+// Torn returns how many bytes of a torn line OpenLog found.
+func (l *Log) Torn() int64 { return l.torn }
 
 // Append adds the records, each as one line, with one write and one fsync. They
 // are durable, all of them, when it returns nil. After an error none of them is

@@ -18,7 +18,7 @@ import (
 	"mintmark/internal/durable/durabletest"
 )
 
-func TestOpenLogCutsATornLine(t *testing.T) {
+func TestATornLineIsNoPartOfTheLogAndIsCutByTheNextAppend(t *testing.T) {
 	long := strings.Repeat("x", 200<<10)
 	for name, test := range map[string]struct{ was, is string }{
 		"empty":           {"", ""},
@@ -34,8 +34,11 @@ func TestOpenLogCutsATornLine(t *testing.T) {
 			log, err := durable.Files{}.OpenLog(path)
 			must(t, err)
 			defer log.Close()
-			if got, want := log.Recovered(), int64(len(test.was)-len(test.is)); got != want {
-				t.Errorf("recovered %d bytes, want %d", got, want)
+			if got, want := log.Torn(), int64(len(test.was)-len(test.is)); got != want {
+				t.Errorf("%d bytes are torn, want %d", got, want)
+			}
+			if got := content(t, path); got != test.was || log.Size() != int64(len(test.is)) {
+				t.Errorf("opening made it %q of size %d", got, log.Size())
 			}
 			must(t, log.Append([]byte("next"), nil))
 			if got := content(t, path); got != test.is+"next\n\n" || log.Size() != int64(len(got)) {

@@ -76,7 +76,11 @@ func TestAnswersOnlyAfterTheDiskHasIt(t *testing.T) {
 		},
 		{"OpenLog", func() (err error) { log, err = files.OpenLog(filepath.Join(home, "log")); return err }, []string{"sync log"}},
 		{"Append", func() error { return log.Append([]byte("b"), []byte("c")) }, []string{"write log", "sync log"}},
-		{"OpenLog of a torn log", func() (err error) { _, err = files.OpenLog(torn); return err }, []string{"truncate torn", "sync torn"}},
+		{"OpenLog of a torn log", func() (err error) { log, err = files.OpenLog(torn); return err }, []string{"sync torn"}},
+		{
+			"Append to a torn log", func() error { return log.Append([]byte("two")) },
+			[]string{"truncate torn", "sync torn", "write torn", "sync torn"},
+		},
 	} {
 		trace = nil
 		must(t, step.do())

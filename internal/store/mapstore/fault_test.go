@@ -5,8 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -200,6 +203,9 @@ func judge(t *testing.T, cfg mapstore.Config, answers []error) {
 }
 
 func TestWhicheverOperationFailsNothingAcknowledgedIsLost(t *testing.T) {
+	if elsewhere(t) {
+		return
+	}
 	dir := fastHome(t)
 	files := template(t, dir)
 	plain := mapstore.Config{Home: dir, Tokens: filepath.Join(dir, "tokens.json"), Now: time.Now}
@@ -246,5 +252,85 @@ func TestWhicheverOperationFailsNothingAcknowledgedIsLost(t *testing.T) {
 	}
 	if failed == 0 || uncertain == 0 {
 		t.Errorf("%d failed, %d uncertain: the faults hit nothing", failed, uncertain)
+	}
+}
+
+// brokenLog is a file system on which appending to the audit log fails.
+type brokenLog struct {
+	durable.System
+	err atomic.Pointer[error]
+}
+
+func (b *brokenLog) Open(path string, flag int, perm fs.FileMode) (durable.File, error) {
+	f, err := b.System.Open(path, flag, perm)
+	if err != nil || filepath.Base(path) != mapstore.AuditFile {
+		return f, err
+	}
+	return brokenFile{f, b}, nil
+}
+
+type brokenFile struct {
+	durable.File
+	by *brokenLog
+}
+
+func (f brokenFile) Write(p []byte) (int, error) {
+	if err := f.by.err.Load(); err != nil {
+		return 0, *err
+	}
+	return f.File.Write(p)
+}
+
+// TestNoChangeIsMadeWhileTheAuditLogCannotBeWritten: the change that meets the
+// problem first has its event in the file it changed, so it stands; no other
+// begins until that event is in the log.
+func TestNoChangeIsMadeWhileTheAuditLogCannotBeWritten(t *testing.T) {
+	for fault, want := range map[error]authority.Kind{
+		unix.ENOSPC: authority.Full, unix.EDQUOT: authority.Full, unix.EROFS: authority.Unavailable, unix.EIO: authority.Unavailable,
+	} {
+		t.Run(fault.Error(), func(t *testing.T) {
+			broken := &brokenLog{}
+			cfg := newHome(t, durable.Files{Ops: broken})
+			s := open(t, cfg)
+			key := func(tx authority.Tx) error {
+				return errors.Join(tx.Keys().Insert(authority.Key{ID: "k"}), tx.Audit().Append(authority.Event{Action: "key.made"}))
+			}
+			look := func(tx authority.Tx) error { return tx.Audit().Append(authority.Event{Action: "token.copied"}) }
+			if err := create(s, 1); err != nil {
+				t.Fatal(err)
+			}
+			broken.err.Store(&fault)
+			if err := s.Update(context.Background(), look); authority.KindOf(err) != want {
+				t.Errorf("an event alone: %v", err)
+			}
+			if err := create(s, 2); err != nil {
+				t.Errorf("the first token, whose event is in the token file: %v", err)
+			}
+			if p := s.Facts().Problem; p == "" {
+				t.Error("the facts tell no problem")
+			}
+			refused := map[string]error{"create": create(s, 3), "delete": remove(s, 1), "key": s.Update(context.Background(), key), "look": s.Update(context.Background(), look)}
+			for name, err := range refused {
+				if authority.KindOf(err) != want {
+					t.Errorf("%s: %v", name, err)
+				}
+			}
+			wantCount(t, s, 2)
+			broken.err.Store(nil)
+			if err := create(s, 3); err != nil {
+				t.Errorf("after the log is well: %v", err)
+			}
+			if p := s.Facts().Problem; p != "" {
+				t.Errorf("the problem stays: %s", p)
+			}
+			var targets []string
+			for _, e := range events(t, s) {
+				targets = append(targets, e.Target)
+			}
+			wantTargets := []string{string(storetest.Token(1).ID), string(storetest.Token(2).ID), string(storetest.Token(3).ID)}
+			if !slices.Equal(targets, wantTargets) {
+				t.Errorf("events of %q, want %q", targets, wantTargets)
+			}
+		})
 	}
 }

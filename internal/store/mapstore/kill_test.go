@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -38,7 +39,48 @@ func TestMain(m *testing.M) {
 		fmt.Fprintln(os.Stderr, changeForever(home))
 		os.Exit(3)
 	}
-	os.Exit(m.Run())
+	code := m.Run()
+	if raceDetector {
+		if program, err := plainProgram(); err == nil {
+			_ = os.RemoveAll(filepath.Dir(program))
+		}
+	}
+	os.Exit(code)
+}
+
+// plainProgram is this test binary without the race detector.
+var plainProgram = sync.OnceValues(func() (string, error) {
+	if !raceDetector {
+		return os.Args[0], nil
+	}
+	dir, err := os.MkdirTemp("", "mapstore-plain-")
+	if err != nil {
+		return "", err
+	}
+	program := filepath.Join(dir, "mapstore.test")
+	if out, err := exec.Command("go", "test", "-c", "-o", program, ".").CombinedOutput(); err != nil {
+		return "", fmt.Errorf("%w\n%s", err, out)
+	}
+	return program, nil
+})
+
+// elsewhere runs the test that calls it without the race detector, if that is
+// on, and tells whether it did. For tests that do one thing after the other, a
+// hundred thousand times: it finds nothing in them and takes its time.
+func elsewhere(t *testing.T) bool {
+	t.Helper()
+	if !raceDetector {
+		return false
+	}
+	program, err := plainProgram()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := exec.Command(program, "-test.v", "-test.run=^"+t.Name()+"$").CombinedOutput()
+	if err != nil || !strings.Contains(string(out), "--- PASS: "+t.Name()+" ") {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	return true
 }
 
 // changeForever says what it finds; then it creates tokens and deletes every
@@ -206,20 +248,6 @@ func (j *journal) judge(t *testing.T) {
 	}
 }
 
-// killable is a program that is this test and no slower than the product: the
-// race detector, which would make it so, looks for nothing here.
-func killable(t *testing.T) string {
-	t.Helper()
-	if !raceDetector {
-		return os.Args[0]
-	}
-	program := filepath.Join(t.TempDir(), "mapstore.test")
-	if out, err := exec.Command("go", "test", "-c", "-o", program, ".").CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
-	return program
-}
-
 // TestSoakOfKillsLosesNothingAcknowledged runs 30 cycles, or ten times as many
 // in a soak.
 func TestSoakOfKillsLosesNothingAcknowledged(t *testing.T) {
@@ -235,7 +263,10 @@ func TestSoakOfKillsLosesNothingAcknowledged(t *testing.T) {
 	}
 	j := &journal{created: map[int]bool{}, deleting: map[int]bool{}, deleted: map[int]bool{}}
 	random := rand.New(rand.NewPCG(1, 2))
-	program := killable(t)
+	program, err := plainProgram() // no slower than the product
+	if err != nil {
+		t.Fatal(err)
+	}
 	for i := range cycles {
 		j.cycle(t, program, cfg.Home, i, time.Duration(random.IntN(200))*time.Millisecond)
 	}

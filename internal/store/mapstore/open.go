@@ -146,6 +146,11 @@ type written struct {
 // last knows of the log.
 func (s *Store) settleLog(last written, own, moved []authority.Event) error {
 	if s.ledger.last == (place{}) && last.head.Seq > 0 {
+		// Nobody who empties the log leaves a torn line in it; only the very first may
+		// have been torn.
+		if torn := s.ledger.log.Torn(); torn > 0 && (len(last.pending) == 0 || last.pending[0].Seq != 1) {
+			return s.badLog(fmt.Errorf("it has no whole line, but %s was written after event %d", last.path, last.head.Seq))
+		}
 		if err := s.ledger.resume(last.head, last.pending); err != nil {
 			return err
 		}
