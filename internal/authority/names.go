@@ -126,7 +126,7 @@ func ParseRange(s string) (netip.Prefix, error) {
 	if err != nil {
 		a, err := netip.ParseAddr(s)
 		if err != nil || a.Zone() != "" {
-			return netip.Prefix{}, fail(Invalid, "allowed_addresses.form", strconv.QuoteToASCII(s)+" is not an address range.")
+			return netip.Prefix{}, invalid(FieldError{"allowed_addresses", "allowed_addresses.form", strconv.QuoteToASCII(s) + " is not an address range."})
 		}
 		p = netip.PrefixFrom(a, a.BitLen())
 	}

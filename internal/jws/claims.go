@@ -178,20 +178,42 @@ type Expect struct {
 // Check holds the claims against what is expected. An Expect without an issuer
 // or an audience is refused: a check is never skipped.
 func (c Claims) Check(e Expect) error {
-	if e.Issuer == "" || c.Issuer != e.Issuer {
-		return faultf(WrongIssuer, "iss is %q, expected %q", c.Issuer, e.Issuer)
+	if err := c.CheckIssuer(e.Issuer); err != nil {
+		return err
 	}
-	if !slices.ContainsFunc(c.Audience, func(a string) bool { return a != "" && slices.Contains(e.Audience, a) }) {
-		return faultf(WrongAudience, "aud is %q, expected one of %q", c.Audience, e.Audience)
+	if err := c.CheckAudience(e.Audience); err != nil {
+		return err
 	}
-	now := e.Now
-	if end, ok := c.Expires.Time(); ok && !now.Before(end.Add(e.Leeway)) {
+	return c.CheckTimes(e.Now, e.Leeway)
+}
+
+// CheckIssuer holds iss against the one issuer, byte by byte (RFC 7519 section
+// 4.1.1).
+func (c Claims) CheckIssuer(issuer string) error {
+	if issuer == "" || c.Issuer != issuer {
+		return faultf(WrongIssuer, "iss is %q, expected %q", c.Issuer, issuer)
+	}
+	return nil
+}
+
+// CheckAudience wants one of the recipients in aud (RFC 7519 section 4.1.3).
+func (c Claims) CheckAudience(recipients []string) error {
+	if !slices.ContainsFunc(c.Audience, func(a string) bool { return a != "" && slices.Contains(recipients, a) }) {
+		return faultf(WrongAudience, "aud is %q, expected one of %q", c.Audience, recipients)
+	}
+	return nil
+}
+
+// CheckTimes holds exp, nbf and iat, each if it is there, against the present
+// (RFC 7519 sections 4.1.4 to 4.1.6).
+func (c Claims) CheckTimes(now time.Time, leeway time.Duration) error {
+	if end, ok := c.Expires.Time(); ok && !now.Before(end.Add(leeway)) {
 		return faultf(Expired, "exp was %s, now is %s", c.Expires, now.UTC().Format(time.RFC3339))
 	}
-	if begin, ok := c.NotBefore.Time(); ok && now.Add(e.Leeway).Before(begin) {
+	if begin, ok := c.NotBefore.Time(); ok && now.Add(leeway).Before(begin) {
 		return faultf(NotYetValid, "nbf is %s, now is %s", c.NotBefore, now.UTC().Format(time.RFC3339))
 	}
-	if issued, ok := c.IssuedAt.Time(); ok && now.Add(e.Leeway).Before(issued) {
+	if issued, ok := c.IssuedAt.Time(); ok && now.Add(leeway).Before(issued) {
 		return faultf(IssuedInFuture, "iat is %s, now is %s", c.IssuedAt, now.UTC().Format(time.RFC3339))
 	}
 	return nil

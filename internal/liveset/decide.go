@@ -16,12 +16,14 @@ var reasons = [...]Reason{ //nolint:gochecknoglobals // a constant table: Go has
 	AddressNotAllowed, RoleInsufficient, TagMissing, ClientIDNotAllowed, StateUnknown,
 }
 
-// Decide is the one decision. The order is: size, form, key, signature, claims,
-// record, demand; nothing a token says is used before its signature is good.
+// Decide is the one decision. The order is: size, form, type, key, signature,
+// claims, record, demand; nothing a token says is used before its signature is
+// good.
 func (s *Set) Decide(raw string, d Demand) Verdict {
-	v, u := s.decide(raw, d)
+	now := s.config.Now()
+	v, u := s.decide(raw, d, now)
 	if v.Allow() {
-		u.mark(s.config.Now(), d.From)
+		u.mark(now, d.From, v.Identity.KeyID)
 	}
 	if i := slices.Index(reasons[:], v.Reason); i >= 0 {
 		s.counts[i].Add(1)
@@ -29,7 +31,7 @@ func (s *Set) Decide(raw string, d Demand) Verdict {
 	return v
 }
 
-func (s *Set) decide(raw string, d Demand) (Verdict, *use) {
+func (s *Set) decide(raw string, d Demand, now time.Time) (Verdict, *use) {
 	if raw == "" {
 		return Verdict{Reason: NoCredential}, nil
 	}
@@ -41,8 +43,10 @@ func (s *Set) decide(raw string, d Demand) (Verdict, *use) {
 	if reason != Allowed {
 		return Verdict{Reason: reason}, nil
 	}
+	// The key is read before the record, and changes are applied whole: a reset
+	// that comes between the two is seen in the record's generation.
 	kid := authority.KeyID(unverified.Header().Kid)
-	k, reason := s.key(kid)
+	k, reason := s.key(kid, now)
 	if reason != Allowed {
 		return Verdict{Reason: reason}, nil
 	}
@@ -54,7 +58,6 @@ func (s *Set) decide(raw string, d Demand) (Verdict, *use) {
 	if err != nil {
 		return Verdict{Reason: reasonOf(err)}, nil
 	}
-	now := s.config.Now()
 	var identity Identity
 	var u *use
 	var allowed []netip.Prefix
@@ -66,10 +69,11 @@ func (s *Set) decide(raw string, d Demand) (Verdict, *use) {
 	if reason != Allowed {
 		return Verdict{Reason: reason}, nil
 	}
-	identity.KeyID, identity.checked = kid, true
+	identity.KeyID = kid
 	if reason := demanded(identity, allowed, d); reason != Allowed {
 		return Verdict{Reason: reason, Identity: identity}, nil
 	}
+	identity.checked = true
 	return Verdict{Reason: Allowed, Identity: identity}, u
 }
 
@@ -83,7 +87,7 @@ func kindOf(h jws.Header, p Purpose) (isLogin bool, _ Reason) {
 	return false, WrongType
 }
 
-func (s *Set) key(kid authority.KeyID) (*jws.Verifier, Reason) {
+func (s *Set) key(kid authority.KeyID, now time.Time) (*jws.Verifier, Reason) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	if !s.loaded {
@@ -93,7 +97,7 @@ func (s *Set) key(kid authority.KeyID) (*jws.Verifier, Reason) {
 	switch {
 	case !ok:
 		return nil, UnknownKey
-	case k.state == authority.KeyRetired:
+	case k.state == authority.KeyRetired, k.state == authority.KeyPrevious && !k.until.IsZero() && !now.Before(k.until):
 		return nil, RetiredKey
 	case k.verifier == nil || k.state == authority.KeyNext:
 		return nil, UnknownKey // a next key has signed nothing yet
@@ -104,32 +108,50 @@ func (s *Set) key(kid authority.KeyID) (*jws.Verifier, Reason) {
 // token holds the claims against the record: the record wins, and any
 // difference is a refusal.
 func (s *Set) token(c jws.Claims, now time.Time, d Demand) (Identity, *use, []netip.Prefix, Reason) {
-	s.mu.RLock()
-	t, generation := s.tokens[authority.TokenID(c.ID)], s.generation
-	s.mu.RUnlock()
-	if t == nil {
-		return Identity{}, nil, nil, UnknownToken
+	t, generation := s.tokenOf(c)
+	if reason := t.standing(now, generation); reason != Allowed {
+		return Identity{}, nil, nil, reason
 	}
-	switch t.State(now, generation) {
-	case authority.StateDeleted:
-		return Identity{}, nil, nil, Deleted
-	case authority.StateRevoked:
-		return Identity{}, nil, nil, Revoked
-	case authority.StateExpired:
-		return Identity{}, nil, nil, Expired
-	case authority.StateActive:
-	}
-	if c.Subject != t.ClientID || c.ClientID != t.ClientID || c.Role != string(t.Role) || !slices.Equal(c.Tags, t.Tags) ||
-		!slices.Equal(c.Audience, t.Audience) || c.IssuedAt != jws.At(t.CreatedAt) || c.Expires != jws.At(t.ExpiresAt) {
+	if !t.matches(c) {
 		return Identity{}, nil, nil, Mismatch
 	}
-	if reason := s.checkClaims(c, t.Issuer, s.audience(t.Audience, d), now); reason != Allowed {
-		return Identity{}, nil, nil, reason
+	if err := c.Check(jws.Expect{Issuer: t.Issuer, Audience: s.audience(t.Audience, d), Now: now, Leeway: Leeway}); err != nil {
+		return Identity{}, nil, nil, reasonOf(err)
 	}
 	return Identity{
 		ID: c.ID, ClientID: t.ClientID, Role: t.Role, Tags: t.Tags, Issuer: t.Issuer, Audience: t.Audience,
 		IssuedAt: t.CreatedAt, ExpiresAt: t.ExpiresAt,
 	}, t.use, t.AllowedAddresses, Allowed
+}
+
+// tokenOf reads a record and the generation it counts in together.
+func (s *Set) tokenOf(c jws.Claims) (*token, uint64) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.tokens[authority.TokenID(c.ID)], s.generation
+}
+
+// standing is where the record is in its life.
+func (t *token) standing(now time.Time, generation uint64) Reason {
+	if t == nil {
+		return UnknownToken
+	}
+	switch t.State(now, generation) {
+	case authority.StateActive:
+		return Allowed
+	case authority.StateDeleted:
+		return Deleted
+	case authority.StateRevoked:
+		return Revoked
+	case authority.StateExpired:
+		return Expired
+	}
+	return StateUnknown
+}
+
+func (t *token) matches(c jws.Claims) bool {
+	return c.Subject == t.ClientID && c.ClientID == t.ClientID && c.Role == string(t.Role) && slices.Equal(c.Tags, t.Tags) &&
+		slices.Equal(c.Audience, t.Audience) && c.IssuedAt == jws.At(t.CreatedAt) && c.Expires == jws.At(t.ExpiresAt)
 }
 
 // audience is which recipients will do for a door.
@@ -144,24 +166,16 @@ func (s *Set) audience(own []string, d Demand) []string {
 }
 
 func (s *Set) login(c jws.Claims, now time.Time) (Identity, *use, Reason) {
-	s.mu.RLock()
-	l, generation := s.logins[authority.LoginID(c.ID)], s.generation
-	s.mu.RUnlock()
-	switch {
-	case l == nil:
-		return Identity{}, nil, SignedOut
-	case l.Generation < generation:
-		return Identity{}, nil, Revoked
-	case !now.Before(l.ExpiresAt):
-		return Identity{}, nil, Expired
-	case now.Sub(time.Unix(0, l.use.at.Load())) > s.config.LoginIdle():
-		return Identity{}, nil, Idle
-	case c.Subject != l.Admin || c.IssuedAt != jws.At(l.CreatedAt) || c.Expires != jws.At(l.ExpiresAt):
+	l, generation := s.loginOf(c)
+	if reason := l.standing(now, generation, s.config.LoginIdle()); reason != Allowed {
+		return Identity{}, nil, reason
+	}
+	if !l.matches(c) {
 		return Identity{}, nil, Mismatch
 	}
 	issuer := s.config.LoginIssuer()
-	if reason := s.checkClaims(c, issuer, []string{issuer}, now); reason != Allowed {
-		return Identity{}, nil, reason
+	if err := c.Check(jws.Expect{Issuer: issuer, Audience: []string{issuer}, Now: now, Leeway: Leeway}); err != nil {
+		return Identity{}, nil, reasonOf(err)
 	}
 	return Identity{
 		ID: c.ID, Login: true, ClientID: l.Admin, Role: authority.RoleAdmin, Issuer: c.Issuer, Audience: c.Audience,
@@ -169,40 +183,70 @@ func (s *Set) login(c jws.Claims, now time.Time) (Identity, *use, Reason) {
 	}, l.use, Allowed
 }
 
-func (s *Set) checkClaims(c jws.Claims, issuer string, audience []string, now time.Time) Reason {
-	if len(audience) == 0 {
-		return WrongAudience // a token for nobody is for nobody
-	}
-	if err := c.Check(jws.Expect{Issuer: issuer, Audience: audience, Now: now, Leeway: Leeway}); err != nil {
-		return reasonOf(err)
+func (s *Set) loginOf(c jws.Claims) (*login, uint64) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.logins[authority.LoginID(c.ID)], s.generation
+}
+
+// standing is where the login is in its life.
+func (l *login) standing(now time.Time, generation uint64, idle time.Duration) Reason {
+	switch {
+	case l == nil:
+		return SignedOut
+	case l.Generation < generation:
+		return Revoked
+	case !now.Before(l.ExpiresAt):
+		return Expired
+	case now.Sub(time.Unix(0, l.use.at.Load())) > idle:
+		return Idle
 	}
 	return Allowed
 }
 
-// demanded checks what the door asks beyond a valid token. An Admin may do what
-// a User may, whatever the tags; a Verifier may introspect and nothing else.
+func (l *login) matches(c jws.Claims) bool {
+	return c.Subject == l.Admin && c.ClientID == "" && c.Role == string(authority.RoleAdmin) && len(c.Tags) == 0 &&
+		c.IssuedAt == jws.At(l.CreatedAt) && c.Expires == jws.At(l.ExpiresAt)
+}
+
+// demanded checks what the door asks beyond a valid token.
 func demanded(i Identity, allowed []netip.Prefix, d Demand) Reason {
-	if len(allowed) > 0 && !slices.ContainsFunc(allowed, func(p netip.Prefix) bool { return p.Contains(d.From.Unmap()) }) {
+	switch {
+	case !comesFrom(allowed, d.From):
 		return AddressNotAllowed
+	case !hasRole(i, d):
+		return RoleInsufficient
+	case !hasClientID(i, d):
+		return ClientIDNotAllowed
+	case !hasTags(i, d):
+		return TagMissing
 	}
+	return Allowed
+}
+
+// comesFrom compares IPv4 addresses as such, also when they arrive mapped into
+// IPv6, and takes no notice of the interface they arrived by. No address is in
+// no range.
+func comesFrom(allowed []netip.Prefix, from netip.Addr) bool {
+	from = from.Unmap().WithZone("")
+	return len(allowed) == 0 || slices.ContainsFunc(allowed, func(p netip.Prefix) bool { return p.Contains(from) })
+}
+
+// hasRole: an Admin may do what a User may; a Verifier may introspect and
+// nothing else, so it passes no door.
+func hasRole(i Identity, d Demand) bool {
 	needed := d.Role
 	if needed == "" && d.Purpose == ForToken {
 		needed = authority.RoleUser
 	}
-	if needed != "" && i.Role != needed && i.Role != authority.RoleAdmin {
-		return RoleInsufficient
-	}
-	if d.ClientID != "" && i.ClientID != d.ClientID {
-		return ClientIDNotAllowed
-	}
-	if i.Role != authority.RoleAdmin {
-		for _, tag := range d.Tags {
-			if !slices.Contains(i.Tags, tag) {
-				return TagMissing
-			}
-		}
-	}
-	return Allowed
+	return needed == "" || i.Role == needed || i.Role == authority.RoleAdmin
+}
+
+func hasClientID(i Identity, d Demand) bool { return d.ClientID == "" || i.ClientID == d.ClientID }
+
+// hasTags wants every tag of anybody but an Admin.
+func hasTags(i Identity, d Demand) bool {
+	return i.Role == authority.RoleAdmin || !slices.ContainsFunc(d.Tags, func(tag string) bool { return !slices.Contains(i.Tags, tag) })
 }
 
 // reasonOf translates what the reader of tokens found.

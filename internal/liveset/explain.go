@@ -2,6 +2,7 @@ package liveset
 
 import (
 	"fmt"
+	"net/netip"
 	"time"
 
 	"mintmark/internal/authority"
@@ -17,89 +18,163 @@ type Finding struct {
 	Advice   string // what to do; "" when OK
 }
 
-// Explain runs every check of Decide on a token and says what each compared. It
+// findings are collected in the order of Decide, so the first that is not OK is
+// the cause of the verdict.
+type findings []Finding
+
+func (f *findings) add(check string, reason Reason, compared string) bool {
+	*f = append(*f, Finding{check, reason == Allowed, compared, advice(reason)})
+	return reason == Allowed
+}
+
+// whether is reason unless ok.
+func whether(ok bool, reason Reason) Reason {
+	if ok {
+		return Allowed
+	}
+	return reason
+}
+
+// Explain runs every check of Decide on a token and says what each compared; it
+// goes on after a check that fails while the rest can still be checked. It
 // counts nothing and marks no use. The last finding is the verdict.
 func (s *Set) Explain(raw string, d Demand) []Finding {
-	v := s.decideQuietly(raw, d)
-	var found []Finding
-	add := func(check string, ok bool, compared, advice string) bool {
-		if ok {
-			advice = ""
-		}
-		found = append(found, Finding{check, ok, compared, advice})
-		return ok
-	}
-	verdict := func() []Finding {
-		add("verdict", v.Allow(), string(v.Reason), advice(v.Reason))
-		return found
+	now := s.config.Now().UTC()
+	verdict, _ := s.decide(raw, d, now)
+	var f findings
+	s.explain(&f, raw, d, now)
+	f.add("verdict", verdict.Reason, string(verdict.Reason))
+	return f
+}
+
+func (s *Set) explain(f *findings, raw string, d Demand, now time.Time) {
+	if raw == "" {
+		f.add("form", NoCredential, "nothing was sent")
+		return
 	}
 	unverified, err := jws.ParseToken(raw)
 	if err != nil {
-		add("form", false, err.Error(), "Send the whole token as it was copied: three parts joined by dots.")
-		return verdict()
-	}
-	h := unverified.Header()
-	add("form", true, fmt.Sprintf("compact JWS of %d bytes", len(raw)), "")
-	add("type", v.Reason != WrongType, "typ "+h.Typ, advice(WrongType))
-	verifier, reason := s.key(authority.KeyID(h.Kid))
-	if !add("key", reason == Allowed, "kid "+h.Kid+s.keyState(h.Kid), advice(reason)) {
-		return verdict()
-	}
-	verified, err := unverified.Verify(verifier)
-	if !add("signature", err == nil, fmt.Sprintf("%s under %s", h.Alg, h.Kid), advice(BadSignature)) {
-		return verdict()
-	}
-	claims, err := jws.ParseClaims(verified.Payload())
-	if err != nil {
-		add("claims", false, err.Error(), advice(BadClaims))
-		return verdict()
-	}
-	s.explainClaims(claims, v.Reason, d, add)
-	return verdict()
-}
-
-func (s *Set) explainClaims(c jws.Claims, reason Reason, d Demand, add func(string, bool, string, string) bool) {
-	now := s.config.Now().UTC()
-	add("time", reason != Expired && reason != NotYetValid, fmt.Sprintf("iat %v, exp %v, now %s", c.IssuedAt, c.Expires, now.Format(time.RFC3339)), advice(Expired))
-	s.mu.RLock()
-	t, generation := s.tokens[authority.TokenID(c.ID)], s.generation
-	s.mu.RUnlock()
-	if t == nil {
-		add("live set", reason == Allowed, c.ID+" has no record here", advice(reason))
+		f.add("form", reasonOf(err), err.Error())
 		return
 	}
-	add("live set", t.State(now, generation) == authority.StateActive, fmt.Sprintf("%s of %s is %s", t.ID.Short(), t.ClientID, t.State(now, generation)), advice(reason))
-	add("record", reason != Mismatch, "claims against the record", advice(Mismatch))
-	add("issuer", reason != WrongIssuer, fmt.Sprintf("iss %q, record %q", c.Issuer, t.Issuer), advice(WrongIssuer))
-	add("audience", reason != WrongAudience, fmt.Sprintf("aud %q, wanted one of %q", c.Audience, s.audience(t.Audience, d)), advice(WrongAudience))
-	add("role", reason != RoleInsufficient, fmt.Sprintf("%s, wanted %s", t.Role, orAny(string(d.Role))), advice(RoleInsufficient))
-	add("tags", reason != TagMissing, fmt.Sprintf("%q, wanted %q", t.Tags, d.Tags), advice(TagMissing))
-	add("client", reason != ClientIDNotAllowed, fmt.Sprintf("%s, wanted %s", t.ClientID, orAny(d.ClientID)), advice(ClientIDNotAllowed))
-	if len(t.AllowedAddresses) > 0 {
-		add("address", reason != AddressNotAllowed, fmt.Sprintf("%s, allowed %s", d.From, t.AllowedAddresses), advice(AddressNotAllowed))
+	h := unverified.Header()
+	f.add("form", Allowed, fmt.Sprintf("compact JWS of %d bytes", len(raw)))
+	_, reason := kindOf(h, d.Purpose)
+	f.add("type", reason, fmt.Sprintf("typ %q, wanted %s", h.Typ, d.Purpose.types()))
+	isLogin, reason := kindOf(h, ForOwnCalls)
+	if reason != Allowed {
+		return
+	}
+	verifier, reason := s.key(authority.KeyID(h.Kid), now)
+	if !f.add("key", reason, "kid "+h.Kid+s.keyState(authority.KeyID(h.Kid))) {
+		return
+	}
+	verified, err := unverified.Verify(verifier)
+	if err != nil {
+		f.add("signature", reasonOf(err), err.Error())
+		return
+	}
+	f.add("signature", Allowed, fmt.Sprintf("%s under %s", h.Alg, h.Kid))
+	claims, err := jws.ParseClaims(verified.Payload())
+	if err != nil {
+		f.add("claims", reasonOf(err), err.Error())
+		return
+	}
+	if isLogin {
+		s.explainLogin(f, claims, d, now)
+	} else {
+		s.explainToken(f, claims, d, now)
 	}
 }
 
-// decideQuietly decides without counting: explaining is no use of a token.
-func (s *Set) decideQuietly(raw string, d Demand) Verdict {
-	v, _ := s.decide(raw, d)
-	return v
+func (s *Set) explainToken(f *findings, c jws.Claims, d Demand, now time.Time) {
+	t, generation := s.tokenOf(c)
+	reason := t.standing(now, generation)
+	if t == nil {
+		f.add("live set", reason, fmt.Sprintf("jti %q has no record here", c.ID))
+		return
+	}
+	f.add("live set", reason, fmt.Sprintf("%s of %s is %s", t.ID.Short(), t.ClientID, t.State(now, generation)))
+	f.add("record", whether(t.matches(c), Mismatch), fmt.Sprintf("sub %q, client_id %q, role %q, tags %q, aud %q, iat %s, exp %s; record %q, role %q, tags %q, aud %q, iat %s, exp %s",
+		c.Subject, c.ClientID, c.Role, c.Tags, c.Audience, c.IssuedAt, c.Expires, t.ClientID, t.Role, t.Tags, t.Audience, jws.At(t.CreatedAt), jws.At(t.ExpiresAt)))
+	explainClaims(f, c, jws.Expect{Issuer: t.Issuer, Audience: s.audience(t.Audience, d), Now: now})
+	explainDemand(f, Identity{ClientID: t.ClientID, Role: t.Role, Tags: t.Tags}, t.AllowedAddresses, d)
 }
 
-func (s *Set) keyState(kid string) string {
+func (s *Set) explainLogin(f *findings, c jws.Claims, d Demand, now time.Time) {
+	l, generation := s.loginOf(c)
+	idle := s.config.LoginIdle()
+	reason := l.standing(now, generation, idle)
+	if l == nil {
+		f.add("live set", reason, fmt.Sprintf("jti %q is no login here", c.ID))
+		return
+	}
+	f.add("live set", reason, fmt.Sprintf("the login of %s ends %s, last used %s, idle at most %s",
+		l.Admin, l.ExpiresAt.UTC().Format(time.RFC3339), time.Unix(0, l.use.at.Load()).UTC().Format(time.RFC3339), idle))
+	f.add("record", whether(l.matches(c), Mismatch), fmt.Sprintf("sub %q, client_id %q, role %q, tags %q, iat %s, exp %s; record %q, iat %s, exp %s",
+		c.Subject, c.ClientID, c.Role, c.Tags, c.IssuedAt, c.Expires, l.Admin, jws.At(l.CreatedAt), jws.At(l.ExpiresAt)))
+	issuer := s.config.LoginIssuer()
+	explainClaims(f, c, jws.Expect{Issuer: issuer, Audience: []string{issuer}, Now: now})
+	explainDemand(f, Identity{ClientID: l.Admin, Role: authority.RoleAdmin}, nil, d)
+}
+
+func explainClaims(f *findings, c jws.Claims, e jws.Expect) {
+	check := func(name string, err error, compared string) {
+		reason := Allowed
+		if err != nil {
+			reason = reasonOf(err)
+		}
+		f.add(name, reason, compared)
+	}
+	check("issuer", c.CheckIssuer(e.Issuer), fmt.Sprintf("iss %q, wanted %q", c.Issuer, e.Issuer))
+	check("audience", c.CheckAudience(e.Audience), fmt.Sprintf("aud %q, wanted one of %q", c.Audience, e.Audience))
+	check("time", c.CheckTimes(e.Now, Leeway), fmt.Sprintf("iat %s, nbf %s, exp %s, now %s", c.IssuedAt, c.NotBefore, c.Expires, e.Now.Format(time.RFC3339)))
+}
+
+func explainDemand(f *findings, i Identity, allowed []netip.Prefix, d Demand) {
+	if len(allowed) > 0 {
+		f.add("address", whether(comesFrom(allowed, d.From), AddressNotAllowed), fmt.Sprintf("%s, allowed %s", d.From, allowed))
+	}
+	role := d.Role
+	if role == "" {
+		role = "any that the door takes"
+	}
+	f.add("role", whether(hasRole(i, d), RoleInsufficient), fmt.Sprintf("%s, wanted %s", i.Role, role))
+	clientID := d.ClientID
+	if clientID == "" {
+		clientID = "any"
+	}
+	f.add("client", whether(hasClientID(i, d), ClientIDNotAllowed), fmt.Sprintf("%s, wanted %s", i.ClientID, clientID))
+	f.add("tags", whether(hasTags(i, d), TagMissing), fmt.Sprintf("%q, wanted %q", i.Tags, d.Tags))
+}
+
+func (s *Set) keyState(kid authority.KeyID) string {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	if k, ok := s.keys[authority.KeyID(kid)]; ok {
-		return " is " + string(k.state)
+	k, ok := s.keys[kid]
+	switch {
+	case !s.loaded:
+		return " cannot be looked up: the state is not loaded"
+	case !ok:
+		return " is no key of this server"
+	case !k.until.IsZero():
+		return fmt.Sprintf(" is %s until %s", k.state, k.until.UTC().Format(time.RFC3339))
+	case k.verifier == nil && k.state != authority.KeyRetired:
+		return " is " + string(k.state) + ", and its secret is not in the keyring"
 	}
-	return " is no key of this server"
+	return " is " + string(k.state)
 }
 
-func orAny(s string) string {
-	if s == "" {
-		return "any"
+// types says which typ a purpose takes.
+func (p Purpose) types() string {
+	switch p {
+	case ForToken:
+		return authority.TypeToken
+	case ForLogin:
+		return authority.TypeLogin
+	case ForOwnCalls:
 	}
-	return s
+	return authority.TypeToken + " or " + authority.TypeLogin
 }
 
 func advice(r Reason) string {
@@ -109,7 +184,7 @@ func advice(r Reason) string {
 	case NoCredential:
 		return "Send the token in the header: Authorization: Bearer <token>."
 	case Malformed, TooLarge, BadClaims:
-		return "Copy the token again; it was cut or changed on its way."
+		return "Copy the token again, all three parts of it; it was cut or changed on its way."
 	case AlgorithmRefused, BadSignature:
 		return "The token was not signed by this server with this key. Copy it again, or look for a forgery."
 	case UnknownKey:

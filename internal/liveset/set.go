@@ -55,20 +55,28 @@ type login struct {
 
 type key struct {
 	state    authority.KeyState
+	until    time.Time // end of the overlap; zero: none
 	verifier *jws.Verifier
 }
 
 // use is the latest accepted use; it is written by verdicts and never blocks
 // one.
 type use struct {
-	at   atomic.Int64 // Unix nanoseconds; 0: never
-	from atomic.Pointer[netip.Addr]
+	at  atomic.Int64 // Unix nanoseconds; 0: never
+	how atomic.Pointer[how]
 }
 
-func (u *use) mark(now time.Time, from netip.Addr) {
+// how is from where a token came and under which key: after a rotation that may
+// be another than the one it was last signed under.
+type how struct {
+	from netip.Addr
+	key  authority.KeyID
+}
+
+func (u *use) mark(now time.Time, from netip.Addr, kid authority.KeyID) {
 	u.at.Store(now.UnixNano())
-	if old := u.from.Load(); old == nil || *old != from {
-		u.from.Store(&from)
+	if old := u.how.Load(); old == nil || old.from != from || old.key != kid {
+		u.how.Store(&how{from, kid})
 	}
 }
 
@@ -80,14 +88,26 @@ func New(c Config) (*Set, error) {
 	return &Set{config: c}, nil
 }
 
-// Load replaces everything the set holds; see authority.Follower.
+// Load replaces every record the set holds; see authority.Follower. What is known
+// of the use of those that stay is kept.
 func (s *Set) Load(snapshot authority.Change) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	tokens, logins := s.tokens, s.logins
 	s.tokens = make(map[authority.TokenID]*token, len(snapshot.Tokens))
 	s.logins = make(map[authority.LoginID]*login)
 	s.keys = make(map[authority.KeyID]key)
 	s.apply(snapshot)
+	for id, t := range s.tokens {
+		if old := tokens[id]; old != nil {
+			t.use = old.use
+		}
+	}
+	for id, l := range s.logins {
+		if old := logins[id]; old != nil {
+			l.use = old.use
+		}
+	}
 	s.loaded = true
 }
 
@@ -107,7 +127,7 @@ func (s *Set) apply(change authority.Change) {
 			s.keys[c.Key] = key{state: authority.KeyRetired}
 			continue
 		}
-		s.keys[c.Key] = key{c.Value.State, s.config.Verifier(c.Key)}
+		s.keys[c.Key] = key{c.Value.State, c.Value.Until, s.config.Verifier(c.Key)}
 	}
 	for _, c := range change.Tokens {
 		if c.Value == nil {
@@ -150,9 +170,12 @@ func (s *Set) LastUse(id authority.TokenID) authority.Use {
 	if at == 0 {
 		return authority.Use{}
 	}
-	u := authority.Use{At: time.Unix(0, at).UTC(), Key: t.KeyID}
-	if from := t.use.from.Load(); from != nil && from.IsValid() {
-		u.From = from.String()
+	u := authority.Use{At: time.Unix(0, at).UTC()}
+	if how := t.use.how.Load(); how != nil {
+		u.Key = how.key
+		if how.from.IsValid() {
+			u.From = how.from.String()
+		}
 	}
 	return u
 }

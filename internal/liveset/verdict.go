@@ -91,7 +91,9 @@ type Demand struct {
 }
 
 // Identity is who a token speaks for. Only Decide makes one that is not zero,
-// so whoever holds one holds a checked token.
+// and only an allowing verdict's makes a Caller, so whoever has a Caller of it
+// holds a checked token that may do what was asked. Its slices are the record's:
+// they are not to be changed.
 type Identity struct {
 	ID              string // tok_… or lgn_…
 	Login           bool
@@ -107,7 +109,8 @@ type Identity struct {
 	checked         bool
 }
 
-// Caller is the identity as the rules know it.
+// Caller is the identity as the rules know it; nobody, unless the verdict
+// allowed.
 func (i Identity) Caller(o authority.Origin) authority.Caller {
 	switch {
 	case !i.checked:
