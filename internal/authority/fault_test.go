@@ -203,6 +203,18 @@ func (h *house) breaking(t *testing.T, n int) *authority.Authority {
 	t.Helper()
 	b := new(brittle)
 	b.left.Store(int64(n))
+	return h.over(t, b)
+}
+
+// counting is one whose calls of the outside are counted.
+func (h *house) counting(t *testing.T) (func() int, *authority.Authority) {
+	t.Helper()
+	b := new(brittle)
+	return func() int { return -int(b.left.Load()) }, h.over(t, b)
+}
+
+func (h *house) over(t *testing.T, b *brittle) *authority.Authority {
+	t.Helper()
 	c := h.Config
 	c.Store, c.Custody, c.Passwords, c.Rand = brittleStore{c.Store, b}, brittleCustody{c.Custody, b}, brittlePasswords{c.Passwords, b}, brittleRand{b}
 	a, err := authority.New(c)
