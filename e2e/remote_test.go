@@ -200,8 +200,7 @@ func TestAnInterruptedCallSaysWhatIsKnown(t *testing.T) {
 	}
 }
 
-// An interrupted stop tells that the server goes on to stop; an interrupted
-// start leaves none behind.
+// An interrupted stop tells that the server goes on to stop.
 func TestAnInterruptedStopGoesOn(t *testing.T) {
 	home := install(t)
 	s := home.serve(t)
@@ -224,6 +223,42 @@ func TestAnInterruptedStopGoesOn(t *testing.T) {
 		t.Errorf("the request under way: %v", err)
 	}
 	s.ends()
+}
+
+func TestAnInterruptedStartLeavesNoServer(t *testing.T) {
+	home := install(t)
+	lock, err := os.OpenFile(filepath.Join(home.dir, ".lock"), os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = lock.Close() }()
+	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX); err != nil { // the server waits for it a moment
+		t.Fatal(err)
+	}
+	command := exec.Command(filepath.Join(home.dir, "manager"), "start")
+	var errs bytes.Buffer
+	command.Stderr = &errs
+	if err := command.Start(); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the server begins", func() bool {
+		_, err := os.Stat(filepath.Join(home.dir, "logs", "server.log"))
+		return err == nil
+	})
+	if err := command.Process.Signal(syscall.SIGINT); err != nil {
+		t.Fatal(err)
+	}
+	_ = command.Wait()
+	if code := command.ProcessState.ExitCode(); code != 130 || !strings.Contains(errs.String(), "the server was told to stop again") {
+		t.Errorf("exit code %d\n%s", code, errs.String())
+	}
+	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_UN); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the home is stopped", func() bool { return home.run(t, "status").code == 3 })
+	if home.listens() {
+		t.Error("a server runs")
+	}
 }
 
 func TestAnotherUserIsNotAllowed(t *testing.T) {

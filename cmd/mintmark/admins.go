@@ -14,10 +14,14 @@ func (c *cli) adminCommand() *cobra.Command {
 			c.example("manager admin create maria", "manager admin create maria --password-file - < password.txt"),
 			func(ctx context.Context, l *link, name, password string) error {
 				made, err := l.CreateAdmin(ctx, api.Credentials{Username: name, Password: api.NewSecret(password)})
-				if err == nil {
-					c.say("Made the administrator %s.", made.Name)
+				if err != nil {
+					return err
 				}
-				return err
+				c.say("Made the administrator %s.", made.Name)
+				if c.asJSON() {
+					return c.one("Admin", made, nil)
+				}
+				return nil
 			}),
 		c.passwordCall("reset-password [NAME]", "Give an administrator (admin) a new password; ends its sign-ins",
 			c.example("manager admin reset-password", "manager admin reset-password maria --password-file password.txt"),

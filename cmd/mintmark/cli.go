@@ -120,6 +120,8 @@ func (c *cli) settle(cmd *cobra.Command) error {
 	switch {
 	case f.server != "" && here:
 		return fail(exitUsage, "usage", "%s works on this machine only; --server does not go with it", cmd.CommandPath())
+	case f.timeout <= 0:
+		return fail(exitUsage, "usage", "--timeout is longer than nothing")
 	case f.server != "" && f.home != "":
 		return fail(exitUsage, "usage", "give --server or --home, not both")
 	case f.home == "":

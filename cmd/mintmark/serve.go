@@ -31,7 +31,7 @@ func (c *cli) serveCommand() *cobra.Command {
 	cmd := local(&cobra.Command{
 		Use: "serve", Short: "Run the server in the foreground", Args: exactly(0, 0),
 		Long: "It runs until it is told to stop: SIGTERM or Ctrl-C lets requests under way finish, a second Ctrl-C does not.\n" +
-			"SIGHUP is ignored; properties that are applied and TLS files that change are taken without it.\n" +
+			"SIGHUP is ignored without a terminal; properties that are applied and TLS files that change are taken without it.\n" +
 			"Without an installation directory tokens are kept in memory.",
 		Example: c.example("manager serve --listen 127.0.0.1:3000", "manager serve --home /opt/mintmark"),
 		RunE: func(cmd *cobra.Command, _ []string) error {

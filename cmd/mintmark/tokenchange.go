@@ -151,7 +151,7 @@ func (c *cli) deleteToken() *cobra.Command {
 			}
 			if !leaked {
 				c.say("Already deleted.")
-				return nil
+				return c.record(t)
 			}
 		}
 		if dry {
@@ -165,12 +165,13 @@ func (c *cli) deleteToken() *cobra.Command {
 		if err := l.DeleteToken(ctx, t.ID, leaked); err != nil {
 			return err
 		}
-		if after, err := l.Token(ctx, t.ID); err == nil && after.RestorableUntil != nil {
+		after, err := l.Token(ctx, t.ID)
+		if err == nil && after.RestorableUntil != nil {
 			c.say("Deleted. Restore until %s: %s token restore %s", c.until(*after.RestorableUntil), c.program, shortID(t.ID))
 		} else {
 			c.say("Deleted for good.")
 		}
-		return c.afterChange(ctx, l)
+		return errors.Join(err, c.record(after), c.afterChange(ctx, l))
 	})
 	cmd.Long = "A token that has ended is deleted without a question; one that was not used in the last 24 hours is asked about\n" +
 		"([y/N], or --yes); of one that was, the client ID has to be typed (or --confirm CLIENT_ID: --yes is not enough)."

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"io"
 	"strconv"
 	"strings"
@@ -188,6 +189,14 @@ func (c *cli) showToken(ctx context.Context, l *link, name string) error {
 	})
 }
 
+// record gives programs the record as it is now; people have been told.
+func (c *cli) record(t api.Token) error {
+	if !c.asJSON() {
+		return nil
+	}
+	return c.one("Token", t, nil)
+}
+
 // amongDeleted looks for a token that is not among the others.
 func (c *cli) amongDeleted(ctx context.Context, l *link, name string, otherwise error) (api.Token, error) {
 	if classify(otherwise).exit != exitNotFound {
@@ -230,7 +239,7 @@ func (c *cli) restoreToken(ctx context.Context, l *link, name string) error {
 	if err != nil {
 		if live, liveErr := l.FindToken(ctx, name, false); liveErr == nil && live.State == "active" {
 			c.say("%s is active already.", shortID(live.ID))
-			return nil
+			return c.record(live)
 		}
 		return err
 	}
@@ -238,7 +247,7 @@ func (c *cli) restoreToken(ctx context.Context, l *link, name string) error {
 		return err
 	}
 	c.say("Restored. %s of %s works again.", shortID(t.ID), t.ClientID)
-	return c.afterChange(ctx, l)
+	return errors.Join(c.record(t), c.afterChange(ctx, l))
 }
 
 func (c *cli) inspectToken() *cobra.Command {
