@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 
@@ -48,6 +49,14 @@ func TestRefusesFilesThatAreNotOursAlone(t *testing.T) {
 		"writable by group": {
 			func(t *testing.T, path string) { create(t, path, "secret", 0o660) },
 			"is open to group or others (mode 0660)", "chmod 600 PATH",
+		},
+		"readable by others": {
+			func(t *testing.T, path string) { create(t, path, "secret", 0o604) },
+			"is open to group or others (mode 0604)", "chmod 600 PATH",
+		},
+		"executable by group": {
+			func(t *testing.T, path string) { create(t, path, "secret", 0o710) },
+			"is open to group or others (mode 0710)", "chmod 600 PATH",
 		},
 		"symbolic link": {
 			func(t *testing.T, path string) { must(t, os.Symlink(create(t, path+".real", "secret", 0o600), path)) },
@@ -302,6 +311,59 @@ func TestRefusesAFileThatWasSwappedAfterTheCheck(t *testing.T) {
 				t.Errorf("Read: %q, %v", data, err)
 			}
 		})
+	}
+}
+
+// TestNoReadAndNoWriteFollowsALinkThatComesAndGoes races with somebody who puts
+// a link to another file in place, and a file again, as fast as can be.
+func TestNoReadAndNoWriteFollowsALinkThatComesAndGoes(t *testing.T) {
+	const rounds = 10_000
+	home := newHome(t)
+	path, secret := filepath.Join(home, "file"), create(t, filepath.Join(t.TempDir(), "secret"), "secret", 0o600)
+	create(t, path, "ours", 0o600)
+	stop := make(chan struct{})
+	var swapper sync.WaitGroup
+	swapper.Go(func() {
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+			}
+			link, file := path+"-link", path+"-file"
+			if err := errors.Join(os.Symlink(secret, link), os.Rename(link, path),
+				os.WriteFile(file, []byte("ours"), 0o600), os.Rename(file, path)); err != nil {
+				t.Error(err)
+				return
+			}
+		}
+	})
+	read, refused := 0, 0
+	for i := range rounds {
+		data, err := durable.Files{}.Read(path, 100)
+		var refusal *durable.AccessError
+		switch {
+		case err == nil && string(data) == "ours":
+			read++
+		case err != nil && len(data) == 0 && (errors.As(err, &refusal) || errors.Is(err, fs.ErrNotExist)):
+			refused++
+		case err != nil && len(data) == 0 && strings.Contains(err.Error(), "EOF"): // it was truncated meanwhile
+		default:
+			t.Fatalf("round %d: read %q, %v", i, data, err)
+		}
+		if i%100 == 0 {
+			if err := (durable.Files{}).Write(path, []byte("ours")); err != nil && !errors.As(err, &refusal) {
+				t.Fatalf("round %d: write: %v", i, err)
+			}
+		}
+	}
+	close(stop)
+	swapper.Wait()
+	if content(t, secret) != "secret" {
+		t.Error("a write went through the link")
+	}
+	if read == 0 || refused == 0 {
+		t.Errorf("%d read, %d refused: nobody raced", read, refused)
 	}
 }
 

@@ -134,6 +134,22 @@ func wantAuditPages(t *testing.T, s authority.Store, q authority.AuditQuery, all
 	}
 }
 
+// auditCommitted checks that a page has no event that is not committed.
+func auditCommitted(t *testing.T, h Harness) {
+	for i := range 3 {
+		update(t, h.Store, func(tx authority.Tx) error {
+			if err := tx.Audit().Append(authority.Event{At: epoch(), Action: "x"}); err != nil {
+				return err
+			}
+			page, err := tx.Audit().Page(authority.AuditQuery{Limit: 10})
+			if len(page.Events) != i || page.Total != uint64(i) {
+				t.Errorf("%d events, total %d; %d are committed", len(page.Events), page.Total, i)
+			}
+			return err
+		})
+	}
+}
+
 func auditPages(t *testing.T, h Harness) {
 	all := record(t, h.Store, history())
 	for _, limit := range []int{1, 3, 39, 40, 41, 500} {

@@ -106,6 +106,29 @@ func queries(t *testing.T, h Harness) {
 	}
 }
 
+// goneCursor checks that a page begins where the one before ended, also when its
+// last token is gone.
+func goneCursor(t *testing.T, h Harness) {
+	all := population()
+	put(t, h.Store, all...)
+	q := everything()
+	q.Limit = 20
+	want := expected(q, all)
+	find := func() (page authority.TokenPage) {
+		t.Helper()
+		view(t, h.Store, func(tx authority.Tx) (err error) {
+			page, err = tx.Tokens().Find(q)
+			return err
+		})
+		return page
+	}
+	q.After = find().Next
+	update(t, h.Store, func(tx authority.Tx) error { return tx.Tokens().Delete(want[19].ID) })
+	if d := diff(want[20:40], find().Tokens); d != "" {
+		t.Errorf("the second page (-want +got):\n%s", d)
+	}
+}
+
 func filters(t *testing.T, h Harness) {
 	all := population()
 	put(t, h.Store, all...)

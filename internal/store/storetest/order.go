@@ -266,6 +266,158 @@ func cancellation(t *testing.T, h Harness) {
 	}
 }
 
+// loading checks that a follower is handed all that is live, once, whichever
+// follower it is.
+func loading(t *testing.T, h Harness) {
+	s := sample()
+	put(t, h.Store, Token(1), Token(2), Token(3))
+	update(t, h.Store, func(tx authority.Tx) error { return tx.Tokens().Delete(Token(2).ID) })
+	update(t, h.Store, func(tx authority.Tx) error {
+		return errors.Join(tx.Keys().Insert(s.keys[1]), tx.Keys().Insert(s.keys[0]), tx.Logins().Insert(s.logins[0]),
+			tx.System().Insert(s.system), tx.Admins().Insert(s.admins[0]))
+	})
+	one, three := Token(1), Token(3)
+	want := authority.Change{
+		Tokens: []authority.Changed[authority.TokenID, authority.Token]{{Key: one.ID, Value: &one}, {Key: three.ID, Value: &three}},
+		Keys:   []authority.Changed[authority.KeyID, authority.Key]{{Key: "k-1", Value: &s.keys[0]}, {Key: "k-2", Value: &s.keys[1]}},
+		Logins: []authority.Changed[authority.LoginID, authority.Login]{{Key: "lgn_1", Value: &s.logins[0]}},
+		System: &s.system,
+	}
+	for range 2 {
+		f := &recorder{}
+		if err := h.Store.Follow(context.Background(), f); err != nil {
+			t.Fatal(err)
+		}
+		if d := diff([]authority.Change{want}, f.loaded); d != "" {
+			t.Errorf("loaded (-want +got):\n%s", d)
+		}
+		f.each(func(c authority.Change) { c.Tokens[0].Value.Tags[0] = "spoilt:x" })
+	}
+}
+
+// gaveUp checks that what is given up says so, and is Unavailable.
+func gaveUp(t *testing.T, h Harness) {
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	for name, err := range map[string]error{
+		"view":   h.Store.View(ctx, func(authority.Tx) error { return nil }),
+		"update": h.Store.Update(ctx, func(tx authority.Tx) error { return tx.Tokens().Insert(Token(1)) }),
+		"follow": h.Store.Follow(ctx, &recorder{}),
+	} {
+		wantKind(t, name, err, authority.Unavailable)
+		if !errors.Is(err, context.Canceled) {
+			t.Errorf("%s: got %v, want context.Canceled", name, err)
+		}
+	}
+}
+
+func facts(t *testing.T, h Harness) {
+	before := h.Store.Facts()
+	put(t, h.Store, Token(1))
+	got := h.Store.Facts()
+	if got.Kind == "" || got.Problem != "" || got.Persistent != (got.Location != "") {
+		t.Errorf("facts %+v", got)
+	}
+	if got.LastWrite.IsZero() || got.LastWrite.Before(before.LastWrite) {
+		t.Errorf("the last write was at %v, before that at %v", got.LastWrite, before.LastWrite)
+	}
+}
+
+// closing checks that Close waits for what is under way, and that nothing begins
+// after it.
+func closing(t *testing.T, h Harness) {
+	begun, goOn, answer := make(chan struct{}), make(chan struct{}), make(chan error, 1)
+	var once sync.Once
+	go func() {
+		answer <- h.Store.Update(context.Background(), func(tx authority.Tx) error {
+			once.Do(func() { close(begun) })
+			<-goOn
+			return tx.Tokens().Insert(Token(1))
+		})
+	}()
+	<-begun
+	closed := make(chan error, 1)
+	go func() { closed <- h.Store.Close() }()
+	select {
+	case err := <-closed:
+		t.Errorf("closed while an update was under way: %v", err)
+		closed <- err
+	case <-time.After(50 * time.Millisecond):
+	}
+	close(goOn)
+	updated := <-answer
+	if err := <-closed; err != nil {
+		t.Errorf("close: %v", err)
+	}
+	if updated != nil && authority.KindOf(updated) != authority.Unavailable {
+		t.Errorf("the update under way: %v", updated)
+	}
+	wantKind(t, "an update after it", h.Store.Update(context.Background(), func(tx authority.Tx) error { return tx.Tokens().Insert(Token(2)) }), authority.Unavailable)
+	if err := h.Store.Close(); err != nil {
+		t.Errorf("close again: %v", err)
+	}
+	if h.Reopen == nil || h.TokensLost {
+		return
+	}
+	h.Store = h.Reopen(t)
+	var want []authority.Token
+	if updated == nil {
+		want = append(want, Token(1))
+	}
+	wantTokens(t, h.Store, want...)
+}
+
+// looking checks that a caller who looks after each lost answer does everything
+// once: what an Unavailable left behind is there or not there, at once and for
+// good.
+func looking(t *testing.T, h Harness) {
+	f := &recorder{}
+	if err := h.Store.Follow(context.Background(), f); err != nil {
+		t.Fatal(err)
+	}
+	s := FailAndPersist(FailAndForget(FailBefore(h.Store, 5), 4), 3)
+	together(t, func(w, r int) error {
+		v := Token(w*rounds + r)
+		for {
+			err := s.Update(context.Background(), func(tx authority.Tx) error {
+				return errors.Join(tx.Tokens().Insert(v), tx.Audit().Append(authority.Event{At: epoch(), Action: "token.created", Target: string(v.ID)}))
+			})
+			if !errors.Is(err, errInjected) {
+				return err
+			}
+			there := false
+			err = h.Store.View(context.Background(), func(tx authority.Tx) error {
+				_, err := tx.Tokens().Get(v.ID)
+				there = err == nil
+				return nil
+			})
+			if there || err != nil {
+				return err
+			}
+		}
+	})
+	var want []authority.Token
+	for n := range workers * rounds {
+		want = append(want, Token(n))
+	}
+	wantTokens(t, h.Store, want...)
+	wantChain(t, h.Store, len(want))
+	told := make(map[authority.TokenID]int)
+	f.each(func(c authority.Change) {
+		for _, x := range c.Tokens {
+			told[x.Key]++
+		}
+	})
+	for _, v := range want {
+		if told[v.ID] != 1 {
+			t.Errorf("the follower was told of %s %d times", v.ID, told[v.ID])
+		}
+		if page := audit(t, h.Store, authority.AuditQuery{Limit: 5, Target: string(v.ID)}); len(page.Events) != 1 {
+			t.Errorf("%d events of %s", len(page.Events), v.ID)
+		}
+	}
+}
+
 // persisting checks what a lost answer means: done once, and seen by all.
 func persisting(t *testing.T, h Harness) {
 	f := &recorder{}

@@ -40,6 +40,7 @@ func Run(t *testing.T, open func(t *testing.T) Harness) {
 	checks := []check{
 		{"tables keep records", tables},
 		{"values are copied in and out", copies},
+		{"values of every kind are copied in and out", copiesOfAll},
 		{"a failed update changes nothing", atomicity},
 		{"a panic releases the store", panics},
 		{"a transaction sees its own changes", ownChanges},
@@ -50,13 +51,19 @@ func Run(t *testing.T, open func(t *testing.T) Harness) {
 		{"followers see every commit in order", followers},
 		{"followers see nothing that did not commit", followersAborted},
 		{"a follower that joins late misses nothing", followLate},
+		{"a follower is handed all that is live", loading},
 		{"queries sort and page", queries},
+		{"queries go on behind a token that is gone", goneCursor},
 		{"queries filter", filters},
 		{"counts", counts},
 		{"the audit log is a chain", auditChain},
+		{"the audit log has committed events only", auditCommitted},
 		{"the audit log pages", auditPages},
 		{"the audit log filters", auditFilters},
 		{"a cancelled update does nothing", cancellation},
+		{"what is given up says so", gaveUp},
+		{"the facts are told", facts},
+		{"closing waits and is for good", closing},
 		{"what is kept survives", reopens},
 		{"tokens and records do not mix where files differ", split},
 	}
@@ -75,6 +82,7 @@ func Run(t *testing.T, open func(t *testing.T) Harness) {
 		}
 	}
 	t.Run("failing and persisting", func(t *testing.T) { persisting(t, open(t)) })
+	t.Run("failing in every way", func(t *testing.T) { looking(t, open(t)) })
 }
 
 // epoch is when everything in the suite happens.

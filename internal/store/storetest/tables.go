@@ -166,6 +166,43 @@ func copies(t *testing.T, h Harness) {
 	wantTokens(t, h.Store, Token(1))
 }
 
+// copiesOfAll is copies for the members of other records that are shared when
+// they are not copied.
+func copiesOfAll(t *testing.T, h Harness) {
+	f := &recorder{}
+	if err := h.Store.Follow(context.Background(), f); err != nil {
+		t.Fatal(err)
+	}
+	in, event := sample(), authority.Event{At: epoch(), Action: "x", Detail: map[string]string{"a": "b"}}
+	update(t, h.Store, func(tx authority.Tx) error { return tx.Receipts().Insert(in.receipts[0]) })
+	update(t, h.Store, func(tx authority.Tx) error {
+		return errors.Join(tx.System().Insert(in.system), tx.Audit().Append(event))
+	})
+	in.receipts[0].Request[0], in.system.SetupDigest[0], in.system.CursorKey[0], event.Detail["a"] = 77, 77, 77, "spoilt"
+	f.each(func(c authority.Change) {
+		if c.System != nil && len(c.System.CursorKey) > 0 {
+			c.System.CursorKey[0] = 77
+		}
+	})
+	for range 2 {
+		view(t, h.Store, func(tx authority.Tx) error {
+			receipt, err := tx.Receipts().Get(in.receipts[0].Key)
+			system, systemErr := tx.System().Get(authority.SystemKey)
+			page, pageErr := tx.Audit().Page(authority.AuditQuery{Limit: 1})
+			if err := errors.Join(err, systemErr, pageErr); err != nil {
+				return err
+			}
+			want := sample()
+			got := []any{receipt, system, page.Events[0].Detail["a"]}
+			if d := diff([]any{want.receipts[0], want.system, "b"}, got); d != "" {
+				t.Errorf("records (-want +got):\n%s", d)
+			}
+			receipt.Request[0], system.SetupDigest[0], system.CursorKey[0], page.Events[0].Detail["a"] = 77, 77, 77, "spoilt"
+			return nil
+		})
+	}
+}
+
 func atomicity(t *testing.T, h Harness) {
 	put(t, h.Store, Token(1))
 	stop := errors.New("stop")
