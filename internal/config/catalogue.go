@@ -316,10 +316,21 @@ func parsePrefix(s string) (netip.Prefix, error) {
 func address(s string) (string, error) {
 	host, port, err := net.SplitHostPort(s)
 	n, portErr := strconv.ParseUint(port, 10, 16)
-	if err != nil || portErr != nil || strings.ContainsAny(host, " /") {
+	if err != nil || portErr != nil || !isHost(host) {
 		return "", fmt.Errorf("%s is not an address and a port", strconv.Quote(s))
 	}
 	return net.JoinHostPort(host, strconv.FormatUint(n, 10)), nil
+}
+
+// isHost takes an IP address, a name of letters, digits, dots and hyphens, and
+// nothing at all, which is every address of the machine.
+func isHost(s string) bool {
+	if _, err := netip.ParseAddr(s); err == nil {
+		return true
+	}
+	return !strings.ContainsFunc(s, func(r rune) bool {
+		return !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '.' || r == '-')
+	})
 }
 
 // SplitList splits a list at its commas and drops what is empty.

@@ -100,6 +100,8 @@ func TestValuesAreTakenInOneForm(t *testing.T) {
 		{config.Listen, "127.0.0.1:03000", "127.0.0.1:3000"},
 		{config.Listen, ":3000", ":3000"},
 		{config.Listen, "[::1]:3000", "[::1]:3000"},
+		{config.Listen, "[fe80::1%eth0]:3000", "[fe80::1%eth0]:3000"},
+		{config.Listen, "tokens-01.corp.example:3000", "tokens-01.corp.example:3000"},
 		{config.Certificate, "/etc/../etc/ssl/m.pem", "/etc/ssl/m.pem"},
 		{config.LoginAttempts, "007", "7"},
 		{config.Issuer, "https://tokens.example/a", "https://tokens.example/a"},
@@ -151,6 +153,9 @@ func TestValuesThatCannotBeAreRefusedWhenStaged(t *testing.T) {
 		{config.Listen, "127.0.0.1", "not an address and a port"},
 		{config.Listen, "127.0.0.1:65536", "not an address and a port"},
 		{config.Listen, "127.0.0.1:http", "not an address and a port"},
+		{config.Listen, "my host:80", "not an address and a port"},
+		{config.Listen, "https://host:80", "not an address and a port"},
+		{config.Listen, `{"a":1`, "not an address and a port"},
 		{config.Certificate, "cert.pem", "not an absolute path"},
 		{config.LogLevel, "trace", "none of"},
 	} {
