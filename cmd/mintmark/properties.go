@@ -333,11 +333,14 @@ func (c *cli) apply(ctx context.Context, l *link, revision uint64) error {
 		return err
 	}
 	if k := applied.Carried; k != nil {
-		place := k.Store.Location
-		if place == "" {
-			place = "memory"
+		switch {
+		case k.Store.Persistent:
+			c.tell("Store: %s. It held %s; %s carried over.", k.Store.Location, plural(k.Existing, "token"), wereOrWas(k.Carried))
+		case l.core != nil: // the memory of this process ends with it
+			c.tell("Store: memory. %s left behind in the file that was the store.", wereOrWas(k.Carried))
+		default:
+			c.tell("Store: memory. %s carried over; a restart loses them.", wereOrWas(k.Carried))
 		}
-		c.tell("Store: %s. It held %s; %s carried over.", place, plural(k.Existing, "token"), wereOrWas(k.Carried))
 	}
 	switch {
 	case l.core != nil:
