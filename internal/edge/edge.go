@@ -75,6 +75,12 @@ func Wrap(c Config, next http.Handler) http.Handler {
 		start := c.Now()
 		in := c.inbound(r)
 		w.Header().Set("X-Request-Id", in.RequestID)
+		if len(r.TransferEncoding) > 0 {
+			// net/http forgets a Content-Length beside a coding, and goes on. Whoever
+			// passed both on may take the rest for another request: it must not be
+			// one here (RFC 9112 section 6.3).
+			w.Header().Set("Connection", "close")
+		}
 		rec := &recorder{ResponseWriter: w}
 		r = r.WithContext(context.WithValue(r.Context(), inboundKey{}, in))
 		defer func() {

@@ -154,6 +154,19 @@ func TestAPathThatNothingServesIsNotLogged(t *testing.T) {
 	}
 }
 
+func TestNoRequestFollowsAChunkedOne(t *testing.T) {
+	h := wrap("", nil, func(http.ResponseWriter, *http.Request) {})
+	for name, coding := range map[string][]string{"": nil, "close": {"chunked"}} {
+		r := httptest.NewRequest("POST", "/", strings.NewReader("{}"))
+		r.TransferEncoding = coding
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, r)
+		if got := w.Header().Get("Connection"); got != name {
+			t.Errorf("with the coding %q: Connection is %q", coding, got)
+		}
+	}
+}
+
 func TestAPanicIsA500WithoutItsValue(t *testing.T) {
 	h := wrap("", nil, func(http.ResponseWriter, *http.Request) { panic("eyJsecret") })
 	w := httptest.NewRecorder()

@@ -50,6 +50,7 @@ func (r *recorder) fail(asked *http.Request, requestID string) any {
 		return http.ErrAbortHandler
 	}
 	clear(r.Header()) // whatever the handler meant to say is void
+	r.Header().Set("Connection", "close")
 	r.Header().Set("X-Request-Id", requestID)
 	r.Header().Set("X-Content-Type-Options", "nosniff")
 	r.Header().Set("Cache-Control", "no-store")
