@@ -22,7 +22,7 @@ type description struct{ router routers.Router }
 func describedBy(t *testing.T, text string) *description {
 	t.Helper()
 	openapi3filter.RegisterBodyDecoder("application/jwk-set+json", openapi3filter.JSONBodyDecoder)
-	if err := load(t, []byte(text)).Validate(t.Context()); err != nil {
+	if err := openDescription(t, []byte(text)).Validate(t.Context()); err != nil {
 		t.Fatalf("the description is not OpenAPI 3.1: %v", err)
 	}
 	var document map[string]any
@@ -40,14 +40,14 @@ func describedBy(t *testing.T, text string) *description {
 	if err != nil {
 		t.Fatal(err)
 	}
-	router, err := gorillamux.NewRouter(load(t, strict))
+	router, err := gorillamux.NewRouter(openDescription(t, strict))
 	if err != nil {
 		t.Fatal(err)
 	}
 	return &description{router}
 }
 
-func load(t *testing.T, text []byte) *openapi3.T {
+func openDescription(t *testing.T, text []byte) *openapi3.T {
 	t.Helper()
 	document, err := openapi3.NewLoader().LoadFromData(text)
 	if err != nil {
