@@ -54,6 +54,16 @@ func (s *server) said() string {
 // ready.
 func (h home) serve(t *testing.T, env ...string) *server {
 	t.Helper()
+	s := h.serveSoon(t, env...)
+	eventually(t, "the server is ready", s.ready)
+	return s
+}
+
+func (s *server) ready() bool { return strings.Contains(s.said(), "msg=ready") }
+
+// serveSoon starts it and does not wait.
+func (h home) serveSoon(t *testing.T, env ...string) *server {
+	t.Helper()
 	s := &server{t: t, command: exec.Command(filepath.Join(h.dir, "manager"), "serve"), ended: make(chan struct{})}
 	s.command.Env = append(os.Environ(), env...)
 	s.command.Stdout, s.command.Stderr = s, s
@@ -68,7 +78,6 @@ func (h home) serve(t *testing.T, env ...string) *server {
 		_ = s.command.Process.Kill()
 		<-s.ended
 	})
-	eventually(t, "the server is ready", func() bool { return strings.Contains(s.said(), "msg=ready") })
 	return s
 }
 
