@@ -9,9 +9,8 @@ export function menu() {
   link.setAttribute("aria-controls", list.id);
   list.setAttribute("role", "menu");
   list.setAttribute("aria-labelledby", link.id);
-  for (const form of list.querySelectorAll("form")) form.setAttribute("role", "none");
-  for (const group of list.querySelectorAll(".group")) {
-    if (!group.dataset.label) continue;
+  for (const part of list.querySelectorAll("form, div.group")) part.setAttribute("role", "none");
+  for (const group of list.querySelectorAll("[data-label]")) {
     group.setAttribute("role", "group");
     group.setAttribute("aria-label", group.dataset.label);
     group.querySelector(".heading").setAttribute("aria-hidden", "true");
