@@ -150,6 +150,13 @@ func (s *site) reached(t *testing.T, q question, as issued) arrived {
 	if took[0].header.Get("Authorization") != "" {
 		t.Error("the API sees the token")
 	}
+	// Whatever is before the API would remove what is named there (RFC 9110
+	// section 7.6.1).
+	for _, named := range strings.Split(strings.Join(took[0].header.Values("Connection"), ","), ",") {
+		if slices.Contains(identityNames(), fold(strings.TrimSpace(named))) {
+			t.Errorf("%s %s with %q reaches the API with Connection: %s", q.method, q.path, q.fields, named)
+		}
+	}
 	return took[0]
 }
 
