@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/cookiejar"
 	"net/http/httptest"
 	"path/filepath"
 	"strings"
@@ -89,6 +90,30 @@ func TestATokenIsSentInOneFieldOrNotAtAll(t *testing.T) {
 		}
 		if diff := cmp.Diff(c.want, fields); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", name, diff)
+		}
+	}
+}
+
+func TestNoCookieIsKeptOrSent(t *testing.T) {
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("Cookie") != "" {
+			t.Errorf("a cookie is sent: %q", r.Header.Get("Cookie"))
+		}
+		http.SetCookie(w, &http.Cookie{Name: "a", Value: "b"})
+		_, _ = io.WriteString(w, "{}")
+	}))
+	defer server.Close()
+	jar, err := cookiejar.New(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := api.NewClient(server.URL, &http.Client{Jar: jar}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if _, err := c.Whoami(t.Context()); err != nil {
+			t.Fatal(err)
 		}
 	}
 }

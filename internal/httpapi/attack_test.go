@@ -1,6 +1,7 @@
 package httpapi_test
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -11,6 +12,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"testing/iotest"
 	"time"
 	"unicode/utf8"
 
@@ -217,6 +219,18 @@ func TestNoForeignDocumentIsTakenAsABody(t *testing.T) {
 	must(t, err)
 	if list.Total != 3 {
 		t.Errorf("%d tokens, want the 3 of the house", list.Total)
+	}
+}
+
+func TestABodyThatIsTooLargeIsRefusedBeforeItIsSent(t *testing.T) {
+	h := newHouse(t)
+	r := httptest.NewRequest("POST", "/api/v1/tokens", iotest.ErrReader(errors.New("the body was read")))
+	r.ContentLength = 64<<10 + 1
+	r.Header.Set("Authorization", "Bearer "+h.admin.Text.Unsafe())
+	w := httptest.NewRecorder()
+	h.handler.ServeHTTP(w, r)
+	if w.Code != http.StatusRequestEntityTooLarge || w.Header().Get("Connection") != "close" {
+		t.Errorf("%d %v %s", w.Code, w.Header(), w.Body)
 	}
 }
 

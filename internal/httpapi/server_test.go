@@ -36,6 +36,16 @@ func TestTheKeySetIsPublishedAndKept(t *testing.T) {
 			t.Errorf("If-None-Match %q: %d", value, got.status)
 		}
 	}
+	for name, header := range map[string]http.Header{
+		"a part":                {"Range": {"bytes=0-3"}},
+		"no part":               {"Range": {"bytes=999999-"}},
+		"a part if it is":       {"Range": {"bytes=0-3"}, "If-Range": {tag}},
+		"only if it is another": {"If-Match": {`"x"`}},
+	} {
+		if got := h.do(request{method: "GET", path: path, header: header}); got.status != http.StatusOK || string(got.body) != string(a.body) {
+			t.Errorf("%s: %d with %d bytes", name, got.status, len(got.body))
+		}
+	}
 	if _, err := h.asAdmin().ResetKeys(t.Context(), api.ResetKeys{}); err != nil {
 		t.Fatal(err)
 	}
