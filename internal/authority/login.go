@@ -303,7 +303,7 @@ func (a *Authority) CompleteSetup(ctx context.Context, c Caller, code Secret, us
 		if err != nil {
 			return System{}, err
 		}
-		if len(s.SetupDigest) == 0 || subtle.ConstantTimeCompare(s.SetupDigest, sum[:]) != 1 || !now.Before(s.SetupExpires) {
+		if subtle.ConstantTimeCompare(s.SetupDigest, sum[:]) != 1 || !now.Before(s.SetupExpires) {
 			return System{}, fail(Unauthenticated, "setup.code_refused", "That code is not valid. The server shows a new one when it starts.")
 		}
 		return s, nil

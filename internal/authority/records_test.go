@@ -1,6 +1,7 @@
 package authority_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"sync"
@@ -44,44 +45,131 @@ func TestATokenOfAnotherGenerationIsRevokedWhateverTheNumber(t *testing.T) {
 	}
 }
 
-// Whoever copies, issues or signs in while the secrets are reset gets what is
-// valid or is told why not; nobody gets what the reset has ended.
-func TestNothingThatAResetEndedIsHandedOut(t *testing.T) {
+// meanwhile is a custody before whose next signature something happens.
+type meanwhile struct {
+	authority.Custody
+	do func()
+}
+
+func (m *meanwhile) Mint(kid authority.KeyID, typ string, c authority.Claims) (authority.Secret, error) {
+	if do := m.do; do != nil {
+		m.do = nil
+		do()
+	}
+	return m.Custody.Mint(kid, typ, c)
+}
+
+// Whoever copies, issues or signs in while everything is ended is told so, and
+// gets nothing that has ended.
+func TestNothingThatHasJustEndedIsHandedOut(t *testing.T) {
 	t.Parallel()
-	h := newHouse(t)
-	h.admin(t, otherAdmin)
-	var group sync.WaitGroup
-	stop := make(chan struct{})
-	for range 3 {
-		group.Go(func() {
-			for {
-				select {
-				case <-stop:
-					return
-				default:
+	for name, c := range map[string]struct {
+		end  func(*stage) error
+		want func(*stage, *authority.Authority) (authority.Secret, error)
+		kind authority.Kind
+		code string
+	}{
+		"a new token, reset": {resetNow, issueNow, authority.Conflict, "token.revoked"},
+		"a copy, reset":      {resetNow, revealNow, authority.Conflict, "token.revoked"},
+		"a login, reset":     {resetNow, signInNow, authority.Unauthenticated, "login.refused"},
+		"a copy, deleted": {
+			func(s *stage) error { _, err := s.RevokeToken(t.Context(), operator(), s.live, true); return err },
+			revealNow, authority.Conflict, "token.deleted",
+		},
+		"a login, new password": {
+			func(s *stage) error {
+				return s.ResetPassword(t.Context(), operator(), otherAdmin, secret("another long pass phrase"))
+			},
+			signInNow, authority.Unauthenticated, "login.refused",
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := newStage(t, true)
+			custody := &meanwhile{Custody: s.ring}
+			custody.do = func() {
+				if err := c.end(s); err != nil {
+					t.Error(err)
 				}
-				issued, err := h.IssueToken(t.Context(), operator(), authority.TokenRequest{ClientID: "ci", Role: "user"}, "")
-				if err == nil {
-					_, err = h.RevealToken(t.Context(), operator(), issued.ID)
-				}
-				if err != nil && !errors.Is(err, authority.Conflict) {
-					t.Errorf("a token: %v (%v)", err, errors.Unwrap(err))
-				}
-				if _, err := h.SignIn(t.Context(), nobody(), otherAdmin, secret(goodPassword)); err != nil &&
-					!errors.Is(err, authority.Unauthenticated) && !errors.Is(err, authority.Throttled) {
-					t.Errorf("a login: %v (%v)", err, errors.Unwrap(err))
-				}
+			}
+			config := s.Config
+			config.Custody = custody
+			a, err := authority.New(config)
+			if err != nil {
+				t.Fatal(err)
+			}
+			text, err := c.want(s, a)
+			wantKind(t, err, c.kind, c.code)
+			if text.Unsafe() != "" {
+				t.Error("it is handed out")
 			}
 		})
 	}
-	for range 40 {
-		if _, err := h.ResetKeys(t.Context(), operator(), ""); err != nil {
-			t.Error(err)
+}
+
+func resetNow(s *stage) error {
+	_, err := s.ResetKeys(context.Background(), operator(), "")
+	return err
+}
+
+func issueNow(_ *stage, a *authority.Authority) (authority.Secret, error) {
+	issued, err := a.IssueToken(context.Background(), operator(), authority.TokenRequest{ClientID: "new", Role: "user"}, "")
+	return issued.Text, err
+}
+
+func revealNow(s *stage, a *authority.Authority) (authority.Secret, error) {
+	issued, err := a.RevealToken(context.Background(), operator(), s.live)
+	return issued.Text, err
+}
+
+func signInNow(_ *stage, a *authority.Authority) (authority.Secret, error) {
+	in, err := a.SignIn(context.Background(), nobody(), otherAdmin, secret(goodPassword))
+	return in.Text, err
+}
+
+// A crash between a reset and the forgetting of the old secrets leaves them in
+// the keyring, where they are of no use to anybody but a thief.
+func TestSecretsThatACrashLeftAreForgotten(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	old, err := h.Keys(t.Context(), operator())
+	if err != nil {
+		t.Fatal(err)
+	}
+	orphan, err := h.ring.Generate("HS256")
+	if err != nil {
+		t.Fatal(err)
+	}
+	config := h.Config
+	config.Custody = keepsAll{h.ring}
+	a, err := authority.New(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := a.ResetKeys(t.Context(), operator(), ""); !errors.Is(err, errKeyring) {
+		t.Fatalf("got %v", err)
+	}
+	if !h.ring.Has(old[0].ID) {
+		t.Fatal("the old secret is gone already")
+	}
+	if err := h.Maintain(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for _, kid := range []authority.KeyID{old[0].ID, old[1].ID, orphan} {
+		if h.ring.Has(kid) {
+			t.Errorf("the secret of %s is still kept", kid)
 		}
 	}
-	close(stop)
-	group.Wait()
+	if err := h.CheckCustody(t.Context(), h.ring.Has); err != nil {
+		t.Error(err)
+	}
 }
+
+var errKeyring = errors.New("the keyring cannot be written")
+
+type keepsAll struct{ authority.Custody }
+
+func (keepsAll) Keep([]authority.KeyID) error { return errKeyring }
 
 // Same-second ties do not save a token: no times are compared.
 func TestATokenOfTheSameSecondIsEndedToo(t *testing.T) {

@@ -17,8 +17,7 @@ type Config struct {
 	Book      *config.Book // nil: a server without a home, whose properties cannot be staged
 	Running   *Running
 	// SwitchStore moves the tokens to another store and calls commit when they
-	// last there; it undoes the move when commit fails. What it says of a path that
-	// it refuses is for people.
+	// last there; it undoes the move when commit fails. Its errors are classed.
 	SwitchStore func(ctx context.Context, path string, commit func() error) (existing, carried int, err error)
 	// CheckStore says what would be found at a path, or why it is refused.
 	CheckStore func(path string) (note string, err error)
@@ -240,7 +239,9 @@ func (c *Control) Apply(ctx context.Context, by authority.Caller, revision uint6
 		return err
 	}
 	if path, switches := c.switches(staged); switches {
-		out.Carried, err = c.switchStore(ctx, path, commit)
+		out.Carried = new(Carried)
+		out.Carried.Existing, out.Carried.Carried, err = c.SwitchStore(ctx, path, commit)
+		out.Carried.Store = c.Authority.Facts()
 	} else {
 		err = commit()
 	}
@@ -260,23 +261,6 @@ func (c *Control) Apply(ctx context.Context, by authority.Caller, revision uint6
 		}
 	}
 	return out, nil
-}
-
-// switchStore moves the tokens. An error that is not of the commit says why the
-// path will not do.
-func (c *Control) switchStore(ctx context.Context, path string, commit func() error) (*Carried, error) {
-	carried, committing := new(Carried), false
-	var err error
-	carried.Existing, carried.Carried, err = c.SwitchStore(ctx, path, func() error {
-		committing = true
-		return commit()
-	})
-	var classed *authority.Error
-	if err != nil && !committing && !errors.As(err, &classed) {
-		err = &config.FaultsError{Faults: []config.Fault{{Property: config.Store, Message: err.Error()}}}
-	}
-	carried.Store = c.Authority.Facts()
-	return carried, err
 }
 
 // switches reports whether another store than the running one is staged.
