@@ -126,6 +126,23 @@ func TestAKeyringThatIsNotOursIsRefused(t *testing.T) {
 	}
 }
 
+// One key alone is in order under any kid; its own is the only one it has.
+func TestAPublicKeyHasItsThumbprintForAKid(t *testing.T) {
+	for _, alg := range []string{"ES256", "EdDSA"} {
+		path := newPath(t)
+		ring, err := signing.Create(durable.Files{}, path, rand.Reader)
+		must(t, err)
+		kid, err := ring.Generate(alg)
+		must(t, err)
+		for _, other := range []string{strings.Repeat("A", 43), "key_2026a", string(kid)[:42], string(kid) + "A"} {
+			text := sealed(t, read(t, path), func(s string) string { return strings.Replace(s, string(kid), other, 1) })
+			elsewhere := newPath(t)
+			write(t, elsewhere, text)
+			wantRefused(t, elsewhere, text, alg+" as "+other)
+		}
+	}
+}
+
 func TestAKeyringThatOthersReachIsRefused(t *testing.T) {
 	_, path, _ := create(t)
 	good := read(t, path)
