@@ -3,12 +3,14 @@ package e2e
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
 	"net/http"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"sync"
@@ -252,4 +254,89 @@ func (h home) startsWithinASecond(t *testing.T, s *server) {
 	if fastest > time.Second {
 		t.Errorf("start to ready took %v with ten thousand tokens, want a second", fastest)
 	}
+}
+
+// TestFilesThatAreNotInOrderAreNamedAndLeftAsTheyAre damages each file of a home
+// in each way, and finds the server refused with the file's name, something to
+// do about it, and nothing changed.
+func TestFilesThatAreNotInOrderAreNamedAndLeftAsTheyAre(t *testing.T) {
+	h := install(t)
+	s := h.serve(t)
+	token := h.token(t, "before", "user")
+	s.signal(os.Interrupt)
+	s.ends()
+	change := func(how func([]byte) []byte) func(string) error {
+		return func(path string) error {
+			text, err := os.ReadFile(path)
+			return errors.Join(err, os.WriteFile(path, how(text), 0o600))
+		}
+	}
+	ways := map[string]func(path string) error{
+		"flipped": change(func(b []byte) []byte { b[len(b)/2] ^= 0x04; return b }),
+		"cut":     change(func(b []byte) []byte { return b[:len(b)/2] }),
+		"foreign": change(func([]byte) []byte { return []byte(`{"tokens":[]}` + "\n") }),
+		"empty":   change(func([]byte) []byte { return nil }),
+		"missing": os.Remove,
+		"mode":    func(path string) error { return os.Chmod(path, 0o640) },
+		"link": func(path string) error {
+			return errors.Join(os.Rename(path, path+".real"), os.Symlink(path+".real", path))
+		},
+		"twin": func(path string) error { return os.Link(path, path+".twin") },
+	}
+	remedies := map[string]string{"mode": "chmod 600 ", "link": "readlink -f ", "twin": "cp -p "}
+	for _, name := range []string{"tokens.json", "state.json", "audit.ndjson", "keyring.json", "config.json"} {
+		path := filepath.Join(h.dir, name)
+		was := read(t, path)
+		for way, spoil := range ways {
+			if name == "audit.ndjson" && way == "empty" {
+				continue // how to go on after a loss
+			}
+			t.Run(name+" "+way, func(t *testing.T) {
+				if err := spoil(path); err != nil {
+					t.Fatal(err)
+				}
+				left := folderAsItIs(t, h.dir)
+				got := h.run(t, "serve")
+				remedy := remedies[way]
+				if remedy == "" {
+					remedy = "backup|Put a copy"
+				}
+				if got.code == 0 || !strings.Contains(got.err, path) || !regexp.MustCompile(remedy).MatchString(got.err) {
+					t.Errorf("exit code %d, without %q and %q:\n%s", got.code, path, remedy, got.err)
+				}
+				if after := folderAsItIs(t, h.dir); after != left {
+					t.Errorf("something changed:\n%s\nbefore it was\n%s", after, left)
+				}
+				for _, more := range []string{path, path + ".real", path + ".twin"} {
+					_ = os.Remove(more)
+				}
+				write(t, path, was)
+			})
+		}
+	}
+	h.serve(t)
+	h.accepts(t, "Bearer "+token, "before")
+}
+
+// folderAsItIs describes the files of a home: their names, kinds, modes and
+// contents.
+func folderAsItIs(t *testing.T, dir string) string {
+	t.Helper()
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out strings.Builder
+	for _, e := range entries {
+		info, err := e.Info()
+		if err != nil {
+			t.Fatal(err)
+		}
+		fmt.Fprintf(&out, "%s %v", e.Name(), info.Mode())
+		if info.Mode().IsRegular() && e.Name() != "manager" {
+			fmt.Fprintf(&out, " %q", read(t, filepath.Join(dir, e.Name())))
+		}
+		out.WriteByte('\n')
+	}
+	return out.String()
 }

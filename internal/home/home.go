@@ -123,6 +123,9 @@ func Open(path string) (Dir, error) {
 	}
 	d := Dir(path)
 	if _, err := os.Lstat(d.Config()); err != nil {
+		if errors.Is(err, fs.ErrNotExist) && Beside(d.Manager()) != "" {
+			return "", fmt.Errorf("%s is missing: it is lost and not new, so nothing was started. Put a copy of it back", d.Config())
+		}
 		if errors.Is(err, fs.ErrNotExist) {
 			return "", fmt.Errorf("%w at %s: make one with: mintmark init %s", ErrNone, path, path)
 		}
@@ -131,11 +134,15 @@ func Open(path string) (Dir, error) {
 	return d, nil
 }
 
-// Beside is the installation directory in which a program lies, or "".
+// Beside is the installation directory in which a program lies, or "". One that
+// has lost its configuration still is one: its manager must not start as if it
+// had no home.
 func Beside(program string) string {
-	dir := filepath.Dir(program)
-	if _, err := os.Lstat(Dir(dir).Config()); err == nil {
-		return dir
+	dir := Dir(filepath.Dir(program))
+	for _, file := range []string{dir.Config(), dir.Keyring(), dir.lock()} {
+		if _, err := os.Lstat(file); err == nil {
+			return string(dir)
+		}
 	}
 	return ""
 }

@@ -169,3 +169,19 @@ func TestAHomeIsHeldByOne(t *testing.T) {
 		}
 	}
 }
+
+// A home that has lost its configuration is still one: its manager must not
+// start as if there were none.
+func TestALostConfigurationIsNoMissingHome(t *testing.T) {
+	t.Parallel()
+	d := newHome(t)
+	write(t, d.Keyring(), "")
+	if got := home.Beside(d.Manager()); got != string(d) {
+		t.Errorf("beside: %q", got)
+	}
+	_, err := home.Open(string(d))
+	if errors.Is(err, home.ErrNone) {
+		t.Errorf("it is taken for no home: %v", err)
+	}
+	contains(t, err, d.Config(), "lost", "Put a copy of it back")
+}

@@ -11,5 +11,6 @@
 // state is the newest again.
 //
 // Events of a change that goes to a file commit in the same write, as the
-// file's pending tail, and move to audit.ndjson before the next one.
+// file's pending tail, and move to audit.ndjson before the next one; while they
+// cannot, no change begins.
 package mapstore

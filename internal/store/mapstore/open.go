@@ -204,7 +204,7 @@ func refusal(path, what string, err error) error {
 	switch {
 	case errors.Is(err, errNewer):
 		remedy = "start the version that wrote it, or " + remedy
-	case errors.Is(err, errForeign):
+	case errors.Is(err, errForeign) && what == "token file":
 		remedy = "name another path, or " + remedy
 	}
 	return fmt.Errorf("%s cannot be used as a %s: %w; it was left as it is: %s", path, what, err, remedy)
