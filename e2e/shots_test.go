@@ -321,7 +321,7 @@ func (a *album) serverScenes() []scene {
 // oddities are what few people see and nobody may be shut out by.
 func (a *album) oddities(t *testing.T) {
 	t.Helper()
-	a.look(t, 1440, "prefers-color-scheme", "light")
+	a.look(t, 1440, "prefers-color-scheme", "light", "prefers-reduced-motion", "reduce")
 	a.show(t, scene{path: "/tokens"})
 	a.do(t, chromedp.Focus("#manage"))
 	pressing("\r", "\ue015")(t, a.browser) // Enter, ArrowDown
@@ -331,9 +331,44 @@ func (a *album) oddities(t *testing.T) {
 		a.show(t, s)
 		a.picture(t, s.name+"-forced")
 	}
+	a.look(t, 1440, "prefers-color-scheme", "light")
+	a.withoutScript(t)
+	a.printed(t)
 	a.look(t, 640) // 320 CSS pixels at 200 %
 	a.show(t, scene{path: "/tokens"})
 	ask(t, a.browser, chromedp.Evaluate[bool](`document.documentElement.style.setProperty("font-size", "200%");true`))
 	time.Sleep(100 * time.Millisecond)
 	a.picture(t, "tokens-640-zoom")
+}
+
+// withoutScript shows the dialogs as they are where no script runs.
+func (a *album) withoutScript(t *testing.T) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(a.ctx, stepTimeout)
+	defer cancel()
+	for _, off := range []bool{true, false} {
+		if _, err := chromedp.Call(ctx, emulation.SetScriptExecutionDisabled, emulation.SetScriptExecutionDisabledParams{Value: off}); err != nil {
+			t.Fatal(err)
+		}
+		if off {
+			a.do(t, chromedp.Navigate(a.home.url+"/tokens/new"))
+			a.picture(t, "new-noscript")
+		}
+	}
+}
+
+// printed shows the sheet of a token as paper would.
+func (a *album) printed(t *testing.T) {
+	t.Helper()
+	a.show(t, scene{path: "/tokens/new", steps: playing(`document.querySelector("#f-client_id").value="nightly-report"`, `document.querySelector("#new-form .primary").click()`, "wait #result-dialog")})
+	ctx, cancel := context.WithTimeout(a.ctx, stepTimeout)
+	defer cancel()
+	for _, media := range []string{"print", ""} {
+		if _, err := chromedp.Call(ctx, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{Media: media}); err != nil {
+			t.Fatal(err)
+		}
+		if media == "print" {
+			a.picture(t, "result-print")
+		}
+	}
 }

@@ -6,6 +6,11 @@
 // The one hard idea: a dialog is a state of a page. The server renders the list
 // with the dialog open, script makes it modal, and without script it is simply
 // there. One form, one handler, one error path.
+//
+// A row shows the beginning of a token's id and its glyph, not the end of its
+// text. The text would have to be signed for every row of every list, which uses
+// the key without an event; and after a rotation it is no longer the text that a
+// client holds. Whoever holds a text pastes it into the search.
 package webui
 
 import (

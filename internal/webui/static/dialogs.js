@@ -54,8 +54,8 @@ function prepare(dialog) {
 export function openModal(dialog, after) {
   const before = document.activeElement;
   dialog.showModal();
+  if (dialog.matches("[data-result]")) dialog.querySelector("textarea").select(); // some browsers focus what they select
   (dialog.querySelector("[autofocus]") ?? dialog.querySelector("h2[tabindex]"))?.focus();
-  if (dialog.matches("[data-result]")) dialog.querySelector("textarea").select();
   dialog.addEventListener(
     "close",
     () => {
