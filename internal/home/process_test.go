@@ -113,6 +113,7 @@ func TestASecondServerIsRefusedAndTheFirstIsNotTakenForIt(t *testing.T) {
 	d := newHome(t)
 	first, err := d.Start(soon(t))
 	must(t, err)
+	write(t, filepath.Join(string(d), moodFile), "patient")
 	pid, err := d.Start(soon(t)) // /readyz answers all the while
 	if err == nil {
 		t.Fatalf("a second one is started as %d", pid)
