@@ -9,6 +9,7 @@ import (
 	"sync"
 	"testing"
 	"testing/iotest"
+	"time"
 
 	"mintmark/internal/authority"
 	"mintmark/internal/password"
@@ -228,4 +229,29 @@ func TestWhoWaitsTooLongForAHashIsTurnedAway(t *testing.T) {
 		t.Error("nobody is turned away")
 	}
 	group.Wait()
+}
+
+// Nobody's password takes as long to refuse as somebody's wrong one. The
+// quickest of some attempts is what the machine's other work disturbs least.
+func TestNobodysPasswordTakesAsLong(t *testing.T) {
+	h := password.NewHasher(password.Params{Memory: 16 << 10, Time: 2, Threads: 1}, 1, rand.Reader)
+	phc, err := h.Hash(t.Context(), secret("zq8pXw3vLm7Rt5k"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	quickest := func(phc string) time.Duration {
+		best := time.Hour
+		for range 7 {
+			began := time.Now()
+			if ok, _, err := h.Verify(t.Context(), phc, secret("another password")); ok || err != nil {
+				t.Fatal(ok, err)
+			}
+			best = min(best, time.Since(began))
+		}
+		return best
+	}
+	somebody, nobody := quickest(phc), quickest("")
+	if ratio := float64(nobody) / float64(somebody); ratio < 0.5 || ratio > 2 {
+		t.Errorf("somebody takes %s, nobody %s", somebody, nobody)
+	}
 }
