@@ -3,11 +3,14 @@ package authority_test
 import (
 	"context"
 	"errors"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
 	"mintmark/internal/authority"
+	"mintmark/internal/store/mapstore"
 )
 
 func TestAdministratorsAreListedWithoutTheirHashes(t *testing.T) {
@@ -271,19 +274,82 @@ func TestNoNumberOfFailuresLocksOutForGood(t *testing.T) {
 	}
 }
 
-func TestThePauseOutlivesTheProcess(t *testing.T) {
+// Pauses, the one-time code's end, generations and administrators are of the
+// home: another process over the same files goes on with them.
+func TestWhatGuardsTheHomeOutlivesTheProcess(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t)
-	h.admin(t, otherAdmin)
-	for range 5 {
-		_, _ = h.SignIn(t.Context(), nobody(), otherAdmin, secret("wrong password, but long"))
-	}
-	restarted, err := authority.New(h.Config)
-	if err != nil {
+	files := mapstore.Config{Home: t.TempDir(), Now: h.now}
+	if err := os.Chmod(files.Home, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	_, err = restarted.SignIn(t.Context(), nobody(), otherAdmin, secret(goodPassword))
-	wantKind(t, err, authority.Throttled, "login.paused")
+	files.Tokens = filepath.Join(files.Home, "tokens.json")
+	if err := errors.Join(mapstore.Create(files), mapstore.CreateTokens(files.Files, files.Tokens)); err != nil {
+		t.Fatal(err)
+	}
+	process := func(do func(*authority.Authority)) {
+		t.Helper()
+		store, err := mapstore.Open(files)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c := h.Config
+		c.Store = store
+		a, err := authority.New(c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		do(a)
+		if err := store.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	must := func(_ any, err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	wrong, right := secret("wrong password, but long"), secret(goodPassword)
+	var code authority.Secret
+	var token authority.Issued
+	process(func(a *authority.Authority) {
+		must(nil, a.Found(t.Context(), operator()))
+		var err error
+		code, err = a.OpenSetup(t.Context(), operator())
+		must(nil, err)
+		token, err = a.IssueToken(t.Context(), operator(), authority.TokenRequest{ClientID: "ci", Role: "user"}, "key-1")
+		must(nil, err)
+	})
+	process(func(a *authority.Authority) {
+		must(a.CompleteSetup(t.Context(), nobody(), code, otherAdmin, right))
+		for range 5 {
+			_, _ = a.SignIn(t.Context(), nobody(), " MARIA", wrong)
+		}
+	})
+	process(func(a *authority.Authority) {
+		_, err := a.CompleteSetup(t.Context(), nobody(), code, "eve", right)
+		wantKind(t, err, authority.Conflict, "setup.done")
+		_, err = a.SignIn(t.Context(), nobody(), otherAdmin, right)
+		wantKind(t, err, authority.Throttled, "login.paused")
+		h.advance(5 * time.Minute)
+		must(a.SignIn(t.Context(), nobody(), otherAdmin, right))
+		again, err := a.IssueToken(t.Context(), operator(), authority.TokenRequest{ClientID: "ci", Role: "user"}, "key-1")
+		must(nil, err)
+		if again.ID != token.ID || again.Text.Unsafe() != token.Text.Unsafe() {
+			t.Error("a repeat answers otherwise after a restart")
+		}
+		must(a.ResetKeys(t.Context(), operator(), ""))
+	})
+	process(func(a *authority.Authority) {
+		for _, try := range []func() error{
+			func() error { _, err := a.RevealToken(t.Context(), operator(), token.ID); return err },
+			func() error { _, err := a.RestoreToken(t.Context(), operator(), token.ID); return err },
+		} {
+			wantKind(t, try(), authority.Conflict, "token.revoked")
+		}
+		must(nil, a.CheckCustody(t.Context(), h.ring.Has))
+	})
 }
 
 func TestAPasswordIsHashedAnewWhenTheCostsHaveChanged(t *testing.T) {
