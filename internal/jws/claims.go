@@ -1,13 +1,13 @@
 package jws
 
 import (
-	"encoding/json"
 	"errors"
-	"maps"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
+
+	"mintmark/internal/strictjson"
 )
 
 // NumericDate is seconds since 1970 UTC, or absent (RFC 7519 section 2). The
@@ -106,51 +106,64 @@ func list(items []string) string {
 // dates are whole seconds in [0, 2^53), and a claim of ours in another case is
 // refused. Members that we do not know are passed over.
 func ParseClaims(payload []byte) (Claims, error) {
-	members, err := object(payload)
+	members, err := strictjson.Members(payload)
 	if err != nil {
 		return Claims{}, faultf(ClaimsMalformed, "the claims are not strict JSON: %v", err)
 	}
 	var c Claims
-	texts := map[string]*string{"iss": &c.Issuer, "sub": &c.Subject, "client_id": &c.ClientID, "jti": &c.ID, "role": &c.Role}
-	dates := map[string]*NumericDate{"iat": &c.IssuedAt, "nbf": &c.NotBefore, "exp": &c.Expires}
-	for _, name := range slices.Sorted(maps.Keys(members)) {
-		raw := members[name]
-		var err error
-		switch {
-		case texts[name] != nil:
-			err = str(raw, texts[name])
-		case dates[name] != nil:
-			*dates[name], err = date(raw)
-		case name == "aud":
-			c.Audience, err = oneOrMany(raw)
-		case name == "tags":
-			c.Tags, err = many(raw)
-		case confusable(name, "iss", "sub", "client_id", "jti", "role", "iat", "nbf", "exp", "aud", "tags"):
-			err = errors.New("another case")
-		}
-		if err != nil {
-			return Claims{}, faultf(ClaimsMalformed, "the claim %s is malformed", name)
+	for _, m := range members {
+		if err := c.take(m.Name, m.Value); err != nil {
+			return Claims{}, faultf(ClaimsMalformed, "the claim %s is malformed", m.Name)
 		}
 	}
 	return c, nil
 }
 
-func oneOrMany(raw json.RawMessage) ([]string, error) {
-	var one string
-	if str(raw, &one) == nil {
-		return []string{one}, nil
+func (c *Claims) take(name string, value []byte) (err error) {
+	switch name {
+	case "iss":
+		c.Issuer, err = strictjson.Text(value)
+	case "sub":
+		c.Subject, err = strictjson.Text(value)
+	case "client_id":
+		c.ClientID, err = strictjson.Text(value)
+	case "jti":
+		c.ID, err = strictjson.Text(value)
+	case "role":
+		c.Role, err = strictjson.Text(value)
+	case "aud":
+		c.Audience, err = oneOrMany(value)
+	case "tags":
+		c.Tags, err = many(value)
+	case "iat":
+		c.IssuedAt, err = date(value)
+	case "nbf":
+		c.NotBefore, err = date(value)
+	case "exp":
+		c.Expires, err = date(value)
+	default:
+		if confusable(name, "iss", "sub", "client_id", "jti", "role", "iat", "nbf", "exp", "aud", "tags") {
+			err = errors.New("another case")
+		}
 	}
-	return many(raw)
+	return err
 }
 
-func many(raw json.RawMessage) ([]string, error) {
-	var items []json.RawMessage
-	if err := json.Unmarshal(raw, &items); err != nil || items == nil {
-		return nil, errors.New("not an array")
+func oneOrMany(value []byte) ([]string, error) {
+	if one, err := strictjson.Text(value); err == nil {
+		return []string{one}, nil
+	}
+	return many(value)
+}
+
+func many(value []byte) ([]string, error) {
+	items, err := strictjson.Elements(value)
+	if err != nil {
+		return nil, err
 	}
 	out := make([]string, len(items))
 	for i, item := range items {
-		if err := str(item, &out[i]); err != nil {
+		if out[i], err = strictjson.Text(item); err != nil {
 			return nil, err
 		}
 	}
@@ -159,7 +172,7 @@ func many(raw json.RawMessage) ([]string, error) {
 
 // date reads a NumericDate. Fractions are refused: we never write one, and two
 // readers that round differently would differ on the end of a token.
-func date(raw json.RawMessage) (NumericDate, error) {
+func date(raw []byte) (NumericDate, error) {
 	n, err := strconv.ParseUint(string(raw), 10, 53)
 	if err != nil {
 		return NumericDate{}, errors.New("not a whole number of seconds")
@@ -218,3 +231,17 @@ func (c Claims) CheckTimes(now time.Time, leeway time.Duration) error {
 	}
 	return nil
 }
+
+// UnverifiedClaims reads the claims of a token whose signature nobody has
+// checked yet. They may be looked up to refuse a token early, never to accept,
+// log or report anything; once Verify has succeeded they count.
+func (u Unverified) UnverifiedClaims() (Claims, error) {
+	payload, err := decode(u.payload)
+	if err != nil {
+		return Claims{}, faultf(Malformed, "the payload is not canonical base64url")
+	}
+	return ParseClaims(payload)
+}
+
+// Seconds are those since 1970 UTC, and whether the date is there.
+func (d NumericDate) Seconds() (int64, bool) { return d.seconds, d.set }

@@ -8,6 +8,8 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+
+	"mintmark/internal/strictjson"
 )
 
 // JWK is a public key (RFC 7517 section 4). It has no place for a private
@@ -88,8 +90,8 @@ func ParseSet(data []byte) (Set, error) {
 	if err != nil {
 		return Set{}, err
 	}
-	var keys []json.RawMessage
-	if err := json.Unmarshal(members["keys"], &keys); err != nil || keys == nil {
+	keys, err := strictjson.Elements(members["keys"])
+	if err != nil {
 		return Set{}, errors.New("the set has no array of keys")
 	}
 	set := Set{make(map[string]*Verifier, len(keys))}
@@ -108,7 +110,7 @@ func ParseSet(data []byte) (Set, error) {
 
 // parseJWK answers the kid of a key and what it verifies with, nil when the key
 // is none of ours.
-func parseJWK(raw json.RawMessage) (string, *Verifier, error) {
+func parseJWK(raw []byte) (string, *Verifier, error) {
 	members, err := object(raw)
 	if err != nil {
 		return "", nil, err
@@ -121,7 +123,7 @@ func parseJWK(raw json.RawMessage) (string, *Verifier, error) {
 	var k JWK
 	for name, into := range map[string]*string{"kty": &k.Kty, "crv": &k.Crv, "x": &k.X, "y": &k.Y, "use": &k.Use, "alg": &k.Alg, "kid": &k.Kid} {
 		if value, there := members[name]; there {
-			if err := str(value, into); err != nil {
+			if *into, err = strictjson.Text(value); err != nil {
 				return "", nil, errors.New("a member of a key is not a string")
 			}
 		}
@@ -137,9 +139,22 @@ func parseJWK(raw json.RawMessage) (string, *Verifier, error) {
 	return k.Kid, v, err
 }
 
+// object reads a strict JSON object by name.
+func object(text []byte) (map[string][]byte, error) {
+	members, err := strictjson.Members(text)
+	if err != nil {
+		return nil, err
+	}
+	named := make(map[string][]byte, len(members))
+	for _, m := range members {
+		named[m.Name] = m.Value
+	}
+	return named, nil
+}
+
 // verifies reports whether the operations of a key, if it has any, are those of
 // signatures (RFC 7517 section 4.3).
-func verifies(raw json.RawMessage) (bool, error) {
+func verifies(raw []byte) (bool, error) {
 	if raw == nil {
 		return true, nil
 	}

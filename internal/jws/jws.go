@@ -14,7 +14,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 
@@ -205,32 +204,46 @@ func refusedParameters() []string {
 }
 
 func parseHeader(text []byte) (Header, error) {
-	members, err := object(text)
+	members, err := strictjson.Members(text)
 	if err != nil {
 		return Header{}, faultf(Malformed, "the header is not strict JSON: %v", err)
 	}
 	var h Header
 	var alg string
-	known := map[string]*string{"alg": &alg, "kid": &h.Kid, "typ": &h.Typ}
-	// In one order, so that a token with two faults always reads alike.
-	for _, name := range slices.Sorted(maps.Keys(members)) {
-		if into := known[name]; into != nil {
-			if err := str(members[name], into); err != nil {
-				return Header{}, faultf(Malformed, "the header parameter %s is not a string", name)
+	for _, m := range members {
+		var into *string
+		switch m.Name {
+		case "alg":
+			into = &alg
+		case "kid":
+			into = &h.Kid
+		case "typ":
+			into = &h.Typ
+		default:
+			if err := refuseParameter(m.Name); err != nil {
+				return Header{}, err
 			}
 			continue
 		}
-		if slices.Contains(refusedParameters(), name) {
-			return Header{}, faultf(HeaderRefused, "the header parameter %s is refused", name)
-		}
-		if confusable(name, "alg", "kid", "typ") || confusable(name, refusedParameters()...) {
-			return Header{}, faultf(HeaderRefused, "a header parameter is written in another case")
+		if *into, err = strictjson.Text(m.Value); err != nil {
+			return Header{}, faultf(Malformed, "the header parameter %s is not a string", m.Name)
 		}
 	}
 	if h.Alg, err = ParseAlgorithm(alg); err != nil {
 		return Header{}, faultf(AlgorithmRefused, "the algorithm is none of ES256, EdDSA, HS256")
 	}
 	return h, nil
+}
+
+// refuseParameter lets a parameter pass that means nothing to anybody.
+func refuseParameter(name string) error {
+	if slices.Contains(refusedParameters(), name) {
+		return faultf(HeaderRefused, "the header parameter %s is refused", name)
+	}
+	if confusable(name, "alg", "kid", "typ") || confusable(name, refusedParameters()...) {
+		return faultf(HeaderRefused, "a header parameter is written in another case")
+	}
+	return nil
 }
 
 // confusable reports a name that a reader without regard to case would take
@@ -260,26 +273,6 @@ func (u Unverified) Verify(v *Verifier) (Verified, error) {
 		return Verified{}, faultf(BadSignature, "the signature does not match")
 	}
 	return Verified{payload}, nil
-}
-
-// object reads one strict JSON object.
-func object(text []byte) (map[string]json.RawMessage, error) {
-	if err := strictjson.Check(text); err != nil {
-		return nil, err
-	}
-	var members map[string]json.RawMessage
-	if err := json.Unmarshal(text, &members); err != nil || members == nil {
-		return nil, fmt.Errorf("it is not an object")
-	}
-	return members, nil
-}
-
-// str reads a JSON string; null is not a string.
-func str(raw json.RawMessage, into *string) error {
-	if len(raw) == 0 || raw[0] != '"' {
-		return fmt.Errorf("not a string")
-	}
-	return json.Unmarshal(raw, into)
 }
 
 func quote(s string) string {

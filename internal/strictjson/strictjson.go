@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"io"
 	"reflect"
+	"slices"
 	"strings"
 	"unicode/utf8"
 )
@@ -23,14 +24,58 @@ const MaxDepth = 16
 // Check reports why data is not one strict JSON value, or nil.
 func Check(data []byte) error {
 	s := scanner{data: data}
-	if err := s.value(0); err != nil {
-		return fmt.Errorf("at byte %d: %w", s.at, err)
+	return s.whole()
+}
+
+// Member is one member of an object: its name without escapes, and its value as
+// it stands in the text.
+type Member struct {
+	Name  string
+	Value []byte
+}
+
+// Members checks data and reads the members of the object that it is, in their
+// order. The values are parts of data.
+func Members(data []byte) ([]Member, error) {
+	list := make([]Member, 0, 12)
+	s := scanner{data: data, member: func(name string, value []byte) { list = append(list, Member{name, value}) }}
+	if err := s.whole(); err != nil {
+		return nil, err
 	}
-	s.space()
-	if s.at != len(data) {
-		return fmt.Errorf("at byte %d: something follows the value", s.at)
+	if begin := bytes.TrimLeft(data, " \t\r\n"); begin[0] != '{' {
+		return nil, errors.New("it is not an object")
 	}
-	return nil
+	return list, nil
+}
+
+// Elements checks data and reads the elements of the array that it is, in their
+// order. They are parts of data.
+func Elements(data []byte) ([][]byte, error) {
+	list := make([][]byte, 0, 4)
+	s := scanner{data: data, element: func(value []byte) { list = append(list, value) }}
+	if err := s.whole(); err != nil {
+		return nil, err
+	}
+	if begin := bytes.TrimLeft(data, " \t\r\n"); begin[0] != '[' {
+		return nil, errors.New("it is not an array")
+	}
+	return list, nil
+}
+
+// Text checks data and reads the string that it is.
+func Text(data []byte) (string, error) {
+	s := scanner{data: data}
+	if s.space(); s.at >= len(data) || data[s.at] != '"' {
+		return "", errors.New("it is not a string")
+	}
+	text, err := s.text()
+	if err != nil {
+		return "", err
+	}
+	if s.space(); s.at != len(data) {
+		return "", errors.New("something follows the string")
+	}
+	return text, nil
 }
 
 // Decode checks data and decodes it into a pointer. Members that into does not
@@ -159,11 +204,25 @@ func fieldsOf(t reflect.Type) map[string]reflect.Type {
 }
 
 type scanner struct {
-	data []byte
-	at   int
+	data    []byte
+	at      int
+	member  func(name string, value []byte) // told of each member of an outermost object
+	element func(value []byte)              // told of each element of an outermost array
 }
 
 var errEnd = errors.New("it ends too early")
+
+// whole scans one value behind which nothing follows.
+func (s *scanner) whole() error {
+	if err := s.value(0); err != nil {
+		return fmt.Errorf("at byte %d: %w", s.at, err)
+	}
+	s.space()
+	if s.at != len(s.data) {
+		return fmt.Errorf("at byte %d: something follows the value", s.at)
+	}
+	return nil
+}
 
 func (s *scanner) space() {
 	for s.at < len(s.data) {
@@ -226,7 +285,7 @@ func (s *scanner) object(depth int) error {
 	if s.next('}') {
 		return nil
 	}
-	seen := make(map[string]struct{}, 8)
+	var seen names
 	for {
 		s.space()
 		if s.at >= len(s.data) || s.data[s.at] != '"' {
@@ -236,15 +295,19 @@ func (s *scanner) object(depth int) error {
 		if err != nil {
 			return err
 		}
-		if _, twice := seen[name]; twice {
+		if !seen.add(name) {
 			return fmt.Errorf("member %q is there twice", name)
 		}
-		seen[name] = struct{}{}
 		if !s.next(':') {
 			return errors.New("a colon is missing")
 		}
+		s.space()
+		start := s.at
 		if err := s.value(depth); err != nil {
 			return err
+		}
+		if depth == 1 && s.member != nil {
+			s.member(name, s.data[start:s.at])
 		}
 		if s.next('}') {
 			return nil
@@ -253,6 +316,33 @@ func (s *scanner) object(depth int) error {
 			return errors.New("a comma is missing")
 		}
 	}
+}
+
+// names is a set that is a list while it is small.
+type names struct {
+	few  []string
+	many map[string]struct{}
+}
+
+// add reports whether the name is new.
+func (n *names) add(name string) bool {
+	const few = 16
+	if n.many == nil {
+		if slices.Contains(n.few, name) {
+			return false
+		}
+		if len(n.few) < few {
+			n.few = append(n.few, name)
+			return true
+		}
+		n.many = make(map[string]struct{}, 2*few)
+		for _, old := range n.few {
+			n.many[old] = struct{}{}
+		}
+	}
+	_, twice := n.many[name]
+	n.many[name] = struct{}{}
+	return !twice
 }
 
 func (s *scanner) array(depth int) error {
@@ -264,8 +354,13 @@ func (s *scanner) array(depth int) error {
 		return nil
 	}
 	for {
+		s.space()
+		start := s.at
 		if err := s.value(depth); err != nil {
 			return err
+		}
+		if depth == 1 && s.element != nil {
+			s.element(s.data[start:s.at])
 		}
 		if s.next(']') {
 			return nil
