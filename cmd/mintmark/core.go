@@ -140,6 +140,9 @@ func (k *core) wire(book *config.Book, files durable.Files) (err error) {
 		Verifier: k.ring.Verifier, Now: k.clock.Now, LoginIdle: k.running.LoginIdle,
 		Audience:    func() []string { return k.running.Settings().Audience },
 		LoginIssuer: func() string { return k.running.Settings().Issuer },
+		Record: func(id authority.TokenID) (authority.Token, error) {
+			return authority.ReadToken(context.Background(), k.store, id)
+		},
 	})
 	if err != nil {
 		return err

@@ -36,6 +36,18 @@ type Store interface {
 	Close() error
 }
 
+// ReadToken reads one record. It checks no caller: what it answers is for
+// explanations to administrators.
+func ReadToken(ctx context.Context, s Store, id TokenID) (Token, error) {
+	var t Token
+	err := s.View(ctx, func(tx Tx) error {
+		var err error
+		t, err = tx.Tokens().Get(id)
+		return err
+	})
+	return t, err
+}
+
 // Follower is told of committed state; the live set is one.
 type Follower interface {
 	// Load replaces everything the follower holds.

@@ -2,6 +2,7 @@ package gateway_test
 
 import (
 	"bytes"
+	"context"
 	"crypto/rand"
 	"encoding/json"
 	"io"
@@ -59,6 +60,9 @@ func newHouse(t *testing.T) *house {
 	h.live, err = liveset.New(liveset.Config{
 		Verifier: ring.Verifier, Audience: audience, LoginIssuer: func() string { return policy.Issuer },
 		LoginIdle: func() time.Duration { return time.Hour }, Now: h.now,
+		Record: func(id authority.TokenID) (authority.Token, error) {
+			return authority.ReadToken(context.Background(), store, id)
+		},
 	})
 	must(t, err)
 	h.rules, err = authority.New(authority.Config{
@@ -361,6 +365,7 @@ func TestWhatIsUnknownIsNeverAllowed(t *testing.T) {
 	empty, err := liveset.New(liveset.Config{
 		Verifier: signing.InMemory(rand.Reader).Verifier, Audience: audience, LoginIssuer: func() string { return "" },
 		LoginIdle: func() time.Duration { return 0 }, Now: h.now,
+		Record: func(authority.TokenID) (authority.Token, error) { return authority.Token{}, authority.NotFound },
 	})
 	must(t, err)
 	h.live = empty

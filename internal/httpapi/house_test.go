@@ -112,6 +112,9 @@ func newHouseWith(t testing.TB, cost password.Params) *house {
 	h.live, err = liveset.New(liveset.Config{
 		Verifier: ring.Verifier, Audience: func() []string { return running.Policy().Audience },
 		LoginIssuer: func() string { return running.Policy().Issuer }, LoginIdle: running.LoginIdle, Now: h.now,
+		Record: func(id authority.TokenID) (authority.Token, error) {
+			return authority.ReadToken(context.Background(), store, id)
+		},
 	})
 	must(t, err)
 	h.rules, err = authority.New(authority.Config{

@@ -1,71 +1,150 @@
 package liveset_test
 
 import (
+	"crypto/rand"
+	"crypto/sha256"
 	"fmt"
+	"net/netip"
+	"runtime"
+	"strings"
 	"testing"
 	"time"
 
 	"mintmark/internal/authority"
 	"mintmark/internal/jws"
 	"mintmark/internal/liveset"
+	"mintmark/internal/signing"
 )
 
-// BenchmarkDecide measures verdicts on 10,000 tokens beside the bare signature
-// check of the same algorithm, in one run: warm asks for one token again and
-// again, cold for each token in turn, refused for one that was deleted.
-func BenchmarkDecide(b *testing.B) {
-	for _, alg := range algorithms() {
-		h := newHouse(b, alg)
-		texts := make([]string, 10_000)
-		change := authority.Change{}
-		for i := range texts {
-			token := theToken()
-			token.ID = authority.TokenID(fmt.Sprintf("tok_%026d", i+1000))
-			change.Tokens = append(change.Tokens, tokenChange(token))
-			texts[i] = h.text(b, token)
+// stock is a set with many live tokens, and some of their texts.
+type stock struct {
+	set      *liveset.Set
+	texts    []string
+	verifier *jws.Verifier
+}
+
+const listed = "https://api.example"
+
+func tokenNumber(n int, kid authority.KeyID) authority.Token {
+	return authority.Token{
+		ID: authority.TokenID("tok_" + crockford(n)), ClientID: fmt.Sprintf("client-%d", n), Role: authority.RoleUser, Tags: []string{"team:data", "env:prod"},
+		Issuer: "https://tokens.example", Audience: []string{listed}, CreatedAt: time.Unix(1_800_000_000, 0), ExpiresAt: time.Unix(2_000_000_000, 0), KeyID: kid, Generation: 1,
+	}
+}
+
+func crockford(n int) string {
+	sum := sha256.Sum256([]byte(fmt.Sprint(n)))
+	var b strings.Builder
+	for _, c := range sum[:26] {
+		b.WriteByte("0123456789abcdefghjkmnpqrstvwxyz"[c&31])
+	}
+	return b.String()
+}
+
+func newStock(tb testing.TB, live, presented, recognised int) stock {
+	tb.Helper()
+	ring := signing.InMemory(rand.Reader)
+	kid, err := ring.Generate("ES256")
+	if err != nil {
+		tb.Fatal(err)
+	}
+	audience := []string{listed}
+	set, err := liveset.New(liveset.Config{
+		Verifier: ring.Verifier, Now: func() time.Time { return time.Unix(1_800_000_100, 0) }, LoginIdle: func() time.Duration { return time.Hour },
+		Audience: func() []string { return audience }, Record: func(authority.TokenID) (authority.Token, error) { return authority.Token{}, authority.NotFound }, Recognised: recognised, LoginIssuer: func() string { return "https://tokens.example" },
+	})
+	if err != nil {
+		tb.Fatal(err)
+	}
+	key := authority.Key{ID: kid, State: authority.KeyCurrent}
+	set.Load(authority.Change{System: &authority.System{Generation: 1}, Keys: []authority.Changed[authority.KeyID, authority.Key]{{Key: kid, Value: &key}}})
+	s := stock{set: set, verifier: ring.Verifier(kid)}
+	for n := range live {
+		t := tokenNumber(n, kid)
+		set.Apply(authority.Change{Tokens: []authority.Changed[authority.TokenID, authority.Token]{{Key: t.ID, Value: &t}}})
+		if n >= presented {
+			continue
 		}
-		deleted := theToken()
-		deleted.DeletedAt = start()
-		change.Tokens = append(change.Tokens, tokenChange(deleted))
-		h.Apply(change)
-		demand := liveset.Demand{From: addr("192.0.2.1")}
-		u, err := jws.ParseToken(texts[0])
-		must(b, err)
-		v := h.keys["current"].Verifier()
-		bare := func() {
-			if _, err := u.Verify(v); err != nil {
+		text, err := ring.Mint(kid, authority.TypeToken, authority.Claims{
+			Issuer: t.Issuer, Subject: t.ClientID, ClientID: t.ClientID, Audience: t.Audience, ID: string(t.ID),
+			IssuedAt: t.CreatedAt, ExpiresAt: t.ExpiresAt, Role: t.Role, Tags: t.Tags,
+		})
+		if err != nil {
+			tb.Fatal(err)
+		}
+		s.texts = append(s.texts, text.Unsafe())
+	}
+	return s
+}
+
+func BenchmarkVerdict(b *testing.B) {
+	s := newStock(b, 1_000_000, 10_000, 0)
+	d := liveset.Demand{From: netip.MustParseAddr("192.0.2.1")}
+	for _, text := range s.texts {
+		if v := s.set.Decide(text, d); !v.Allow() {
+			b.Fatal(v.Reason)
+		}
+	}
+	b.Run("warm", func(b *testing.B) {
+		b.ReportAllocs()
+		for i := 0; b.Loop(); i++ {
+			if v := s.set.Decide(s.texts[i%len(s.texts)], d); !v.Allow() {
+				b.Fatal(v.Reason)
+			}
+		}
+	})
+	digests := make(map[[32]byte]uint32)
+	for i, text := range s.texts {
+		digests[sha256.Sum256([]byte(text))] = uint32(i)
+	}
+	b.Run("digest-and-lookup", func(b *testing.B) {
+		b.ReportAllocs()
+		for i := 0; b.Loop(); i++ {
+			if _, ok := digests[sha256.Sum256([]byte(s.texts[i%len(s.texts)]))]; !ok {
+				b.Fatal("lost")
+			}
+		}
+	})
+	cold := newStock(b, 1_000, 1_000, 1)
+	b.Run("cold", func(b *testing.B) {
+		b.ReportAllocs()
+		for i := 0; b.Loop(); i++ {
+			if v := cold.set.Decide(cold.texts[i%len(cold.texts)], d); !v.Allow() {
+				b.Fatal(v.Reason)
+			}
+		}
+	})
+	b.Run("signature", func(b *testing.B) {
+		for i := 0; b.Loop(); i++ {
+			u, err := jws.ParseToken(cold.texts[i%len(cold.texts)])
+			if err != nil {
+				b.Fatal(err)
+			}
+			if _, err := u.Verify(cold.verifier); err != nil {
 				b.Fatal(err)
 			}
 		}
-		b.Run(string(alg)+"/signature", func(b *testing.B) {
-			b.ReportAllocs()
-			for b.Loop() {
-				bare()
-			}
-		})
-		gone := []string{h.text(b, deleted)}
-		for _, c := range []struct {
-			name  string
-			texts []string
-			want  liveset.Reason
-		}{{"warm", texts[:1], liveset.Allowed}, {"cold", texts, liveset.Allowed}, {"refused", gone, liveset.Deleted}} {
-			b.Run(string(alg)+"/"+c.name, func(b *testing.B) {
-				b.ReportAllocs()
-				var deciding, checking time.Duration
-				i := 0
-				for ; b.Loop(); i++ {
-					began := time.Now()
-					got := h.Decide(c.texts[i%len(c.texts)], demand)
-					between := time.Now()
-					bare()
-					deciding, checking = deciding+between.Sub(began), checking+time.Since(between)
-					if got.Reason != c.want {
-						b.Fatal(got.Reason)
-					}
-				}
-				b.ReportMetric(float64(deciding.Nanoseconds())/float64(i), "ns/verdict")
-				b.ReportMetric(float64(deciding)/float64(checking), "signatures/verdict")
-			})
+	})
+	b.Run("unknown", func(b *testing.B) {
+		b.ReportAllocs()
+		for i := 0; b.Loop(); i++ {
+			_ = s.set.Decide(cold.texts[i%len(cold.texts)], d)
 		}
+	})
+}
+
+func BenchmarkMemory(b *testing.B) {
+	for range b.N {
+		var before, after runtime.MemStats
+		runtime.GC()
+		runtime.ReadMemStats(&before)
+		s := newStock(b, 10_000_000, 0, 0)
+		runtime.GC()
+		runtime.ReadMemStats(&after)
+		began := time.Now()
+		runtime.GC()
+		b.ReportMetric(float64(after.HeapAlloc-before.HeapAlloc)/10_000_000, "B/token")
+		b.ReportMetric(float64(time.Since(began).Microseconds())/1000, "ms/GC")
+		runtime.KeepAlive(s)
 	}
 }

@@ -1,6 +1,7 @@
 package liveset
 
 import (
+	"crypto/sha256"
 	"errors"
 	"net/netip"
 	"slices"
@@ -10,71 +11,173 @@ import (
 	"mintmark/internal/jws"
 )
 
-var reasons = [...]Reason{ //nolint:gochecknoglobals // a constant table: Go has no constant arrays
-	Allowed, NoCredential, Malformed, TooLarge, AlgorithmRefused, UnknownKey, RetiredKey, WrongType, BadSignature, BadClaims,
-	Expired, NotYetValid, WrongIssuer, WrongAudience, UnknownToken, Deleted, Revoked, Mismatch, SignedOut, Idle,
-	AddressNotAllowed, RoleInsufficient, TagMissing, ClientIDNotAllowed, StateUnknown,
-}
-
-// Decide is the one decision. The order is: size, form, type, key, signature,
-// claims, record, demand; nothing a token says is used before its signature is
-// good.
+// Decide is the one decision. The order is: size, form, type, key, an id that is
+// here, signature, record, claims, demand. Nothing a token says is used before
+// its signature is good, but that an id which is not here is refused at once.
 func (s *Set) Decide(raw string, d Demand) Verdict {
 	now := s.config.Now()
-	v, u := s.decide(raw, d, now)
-	if v.Allow() {
-		u.mark(now, d.From, v.Identity.KeyID)
+	v, use := s.decide(raw, &d, now)
+	switch {
+	case !v.Allow():
+	case use.login != nil:
+		use.login.used.Store(now.UnixNano())
+	default:
+		s.mark(use.record, now, d.From, v.Identity.KeyID)
 	}
-	if i := slices.Index(reasons[:], v.Reason); i >= 0 {
-		s.counts[i].Add(1)
-	}
+	s.counts[v.Reason].Add(1)
 	return v
 }
 
-func (s *Set) decide(raw string, d Demand, now time.Time) (Verdict, *use) {
-	if raw == "" {
-		return Verdict{Reason: NoCredential}, nil
+// used is what an allowed token or login was: for its use to be noted.
+type used struct {
+	record *record
+	login  *login
+}
+
+func (s *Set) decide(raw string, d *Demand, now time.Time) (Verdict, used) {
+	switch {
+	case raw == "":
+		return Verdict{Reason: NoCredential}, used{}
+	case len(raw) > jws.MaxSize:
+		return Verdict{Reason: TooLarge}, used{}
 	}
-	unverified, err := jws.ParseToken(raw)
+	m := s.current.Load()
+	digest := digestOf(raw)
+	if v := s.cache.get(&digest); m != nil && d.Purpose != ForLogin && v.asVerified(m) {
+		if _, reason := m.key(v.identity.KeyID, now); reason != Allowed {
+			return Verdict{Reason: reason}, used{}
+		}
+		return s.answer(m, v, d, now)
+	}
+	return s.examine(m, raw, &digest, d, now)
+}
+
+// asVerified reports whether the record is still as it was when the token was
+// verified.
+func (v *verified) asVerified(m *moment) bool {
+	return v != nil && v.records == m.records && life(m.records.at(v.slot).life.Load()) == v.life
+}
+
+// examine makes every check of a token that is not recognised.
+func (s *Set) examine(m *moment, raw string, digest *[sha256.Size]byte, d *Demand, now time.Time) (Verdict, used) {
+	refuse := func(r Reason) (Verdict, used) { return Verdict{Reason: r}, used{} }
+	u, err := jws.ParseToken(raw)
 	if err != nil {
-		return Verdict{Reason: reasonOf(err)}, nil
+		return refuse(reasonOf(err))
 	}
-	isLogin, reason := kindOf(unverified.Header(), d.Purpose)
+	isLogin, reason := kindOf(u.Header(), d.Purpose)
 	if reason != Allowed {
-		return Verdict{Reason: reason}, nil
+		return refuse(reason)
 	}
-	// The key is read before the record, and changes are applied whole: a reset
-	// that comes between the two is seen in the record's generation.
-	kid := authority.KeyID(unverified.Header().Kid)
-	k, reason := s.key(kid, now)
+	if m == nil {
+		return refuse(StateUnknown)
+	}
+	kid := authority.KeyID(u.Header().Kid)
+	verifier, reason := m.key(kid, now)
 	if reason != Allowed {
-		return Verdict{Reason: reason}, nil
+		return refuse(reason)
 	}
-	verified, err := unverified.Verify(k)
+	claims, err := u.UnverifiedClaims()
 	if err != nil {
-		return Verdict{Reason: reasonOf(err)}, nil
+		return refuse(reasonOf(err))
 	}
-	claims, err := jws.ParseClaims(verified.Payload())
-	if err != nil {
-		return Verdict{Reason: reasonOf(err)}, nil
+	slot, known := uint32(0), isLogin
+	if !isLogin {
+		slot, known = m.records.find(m.records.name(claims.ID))
 	}
-	var identity Identity
-	var u *use
-	var allowed []netip.Prefix
+	if !known {
+		return refuse(UnknownToken)
+	}
+	if _, err := u.Verify(verifier); err != nil {
+		return refuse(reasonOf(err))
+	}
 	if isLogin {
-		identity, u, reason = s.login(claims, now)
-	} else {
-		identity, u, allowed, reason = s.token(claims, now, d)
+		return s.login(m, &claims, kid, d, now)
 	}
+	v, reason := m.read(slot, &claims, now)
 	if reason != Allowed {
-		return Verdict{Reason: reason}, nil
+		return refuse(reason)
 	}
-	identity.KeyID = kid
-	if reason := demanded(identity, allowed, d); reason != Allowed {
-		return Verdict{Reason: reason, Identity: identity}, nil
+	v.digest, v.identity.KeyID = *digest, kid
+	if v.life&restricted != 0 {
+		v.allowed = s.allowed(slot)
 	}
-	identity.checked = true
-	return Verdict{Reason: Allowed, Identity: identity}, u
+	s.cache.put(v)
+	return s.answer(m, v, d, now)
+}
+
+// read holds verified claims against the record: the record wins, and any
+// difference is a refusal.
+func (m *moment) read(slot uint32, c *jws.Claims, now time.Time) (*verified, Reason) {
+	r := m.records.at(slot)
+	before := life(r.life.Load())
+	terms, same := terms(r.terms.Load()), r.check.Load() == m.records.check(c)
+	v := &verified{records: m.records, slot: slot, life: before, ends: terms.ends(), begins: begins(c)}
+	if life(r.life.Load())&writtenMask != before&writtenMask {
+		return nil, UnknownToken // it has just been written anew; nothing was known of it a moment ago
+	}
+	switch reason := v.standing(m, now); {
+	case reason != Allowed:
+		return nil, reason
+	case !same:
+		return nil, Mismatch
+	case c.Issuer == "" || c.Issuer != m.records.issuers.value(terms.issuer()):
+		return nil, WrongIssuer
+	}
+	v.identity = identityOf(c)
+	return v, Allowed
+}
+
+// begins is when a token may be used from: nbf and iat, granted the leeway.
+func begins(c *jws.Claims) time.Time {
+	from, _ := c.NotBefore.Time()
+	if issued, ok := c.IssuedAt.Time(); ok && issued.After(from) {
+		from = issued
+	}
+	return from.Add(-Leeway)
+}
+
+func identityOf(c *jws.Claims) Identity {
+	i := Identity{ID: c.ID, ClientID: c.ClientID, Role: authority.Role(c.Role), Tags: c.Tags, Issuer: c.Issuer, Audience: c.Audience}
+	i.IssuedAt, _ = c.IssuedAt.Time()
+	if end, ok := c.Expires.Time(); ok {
+		i.ExpiresAt = end
+	}
+	return i
+}
+
+// standing is where the token is in its life.
+func (v *verified) standing(m *moment, now time.Time) Reason {
+	switch {
+	case v.life&gone != 0:
+		return Deleted
+	case v.life.generation() != m.generation&(1<<32-1):
+		return Revoked
+	case v.ends != 0 && now.Unix() >= v.ends:
+		return Expired
+	}
+	return Allowed
+}
+
+// answer makes the checks that time and the door can change.
+func (s *Set) answer(m *moment, v *verified, d *Demand, now time.Time) (Verdict, used) {
+	if reason := v.standing(m, now); reason != Allowed {
+		return Verdict{Reason: reason}, used{}
+	}
+	if !meet(v.identity.Audience, s.audience(v.identity.Audience, d)) {
+		return Verdict{Reason: WrongAudience}, used{}
+	}
+	if now.Before(v.begins) {
+		return Verdict{Reason: NotYetValid}, used{}
+	}
+	identity := v.identity
+	reason := demanded(&identity, v.allowed, d)
+	identity.checked = reason == Allowed
+	return Verdict{Reason: reason, Identity: identity}, used{record: m.records.at(v.slot)}
+}
+
+func meet(a, b []string) bool {
+	return slices.ContainsFunc(a, func(s string) bool { return s != "" && slices.Contains(b, s) })
 }
 
 func kindOf(h jws.Header, p Purpose) (isLogin bool, _ Reason) {
@@ -87,13 +190,8 @@ func kindOf(h jws.Header, p Purpose) (isLogin bool, _ Reason) {
 	return false, WrongType
 }
 
-func (s *Set) key(kid authority.KeyID, now time.Time) (*jws.Verifier, Reason) {
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	if !s.loaded {
-		return nil, StateUnknown
-	}
-	k, ok := s.keys[kid]
+func (m *moment) key(kid authority.KeyID, now time.Time) (*jws.Verifier, Reason) {
+	k, ok := m.keys[kid]
 	switch {
 	case !ok:
 		return nil, UnknownKey
@@ -105,57 +203,8 @@ func (s *Set) key(kid authority.KeyID, now time.Time) (*jws.Verifier, Reason) {
 	return k.verifier, Allowed
 }
 
-// token holds the claims against the record: the record wins, and any
-// difference is a refusal.
-func (s *Set) token(c jws.Claims, now time.Time, d Demand) (Identity, *use, []netip.Prefix, Reason) {
-	t, generation := s.tokenOf(c)
-	if reason := t.standing(now, generation); reason != Allowed {
-		return Identity{}, nil, nil, reason
-	}
-	if !t.matches(c) {
-		return Identity{}, nil, nil, Mismatch
-	}
-	if err := c.Check(jws.Expect{Issuer: t.Issuer, Audience: s.audience(t.Audience, d), Now: now, Leeway: Leeway}); err != nil {
-		return Identity{}, nil, nil, reasonOf(err)
-	}
-	return Identity{
-		ID: c.ID, ClientID: t.ClientID, Role: t.Role, Tags: t.Tags, Issuer: t.Issuer, Audience: t.Audience,
-		IssuedAt: t.CreatedAt, ExpiresAt: t.ExpiresAt,
-	}, t.use, t.AllowedAddresses, Allowed
-}
-
-// tokenOf reads a record and the generation it counts in together.
-func (s *Set) tokenOf(c jws.Claims) (*token, uint64) {
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	return s.tokens[authority.TokenID(c.ID)], s.generation
-}
-
-// standing is where the record is in its life.
-func (t *token) standing(now time.Time, generation uint64) Reason {
-	if t == nil {
-		return UnknownToken
-	}
-	switch t.State(now, generation) {
-	case authority.StateActive:
-		return Allowed
-	case authority.StateDeleted:
-		return Deleted
-	case authority.StateRevoked:
-		return Revoked
-	case authority.StateExpired:
-		return Expired
-	}
-	return StateUnknown
-}
-
-func (t *token) matches(c jws.Claims) bool {
-	return c.Subject == t.ClientID && c.ClientID == t.ClientID && c.Role == string(t.Role) && slices.Equal(c.Tags, t.Tags) &&
-		slices.Equal(c.Audience, t.Audience) && c.IssuedAt == jws.At(t.CreatedAt) && c.Expires == jws.At(t.ExpiresAt)
-}
-
 // audience is which recipients will do for a door.
-func (s *Set) audience(own []string, d Demand) []string {
+func (s *Set) audience(own []string, d *Demand) []string {
 	switch {
 	case d.AnyAudience:
 		return own
@@ -165,28 +214,25 @@ func (s *Set) audience(own []string, d Demand) []string {
 	return s.config.Audience()
 }
 
-func (s *Set) login(c jws.Claims, now time.Time) (Identity, *use, Reason) {
-	l, generation := s.loginOf(c)
-	if reason := l.standing(now, generation, s.config.LoginIdle()); reason != Allowed {
-		return Identity{}, nil, reason
+func (s *Set) login(m *moment, c *jws.Claims, kid authority.KeyID, d *Demand, now time.Time) (Verdict, used) {
+	l := m.logins[authority.LoginID(c.ID)]
+	if reason := l.standing(now, m.generation, s.config.LoginIdle()); reason != Allowed {
+		return Verdict{Reason: reason}, used{}
 	}
 	if !l.matches(c) {
-		return Identity{}, nil, Mismatch
+		return Verdict{Reason: Mismatch}, used{}
 	}
 	issuer := s.config.LoginIssuer()
 	if err := c.Check(jws.Expect{Issuer: issuer, Audience: []string{issuer}, Now: now, Leeway: Leeway}); err != nil {
-		return Identity{}, nil, reasonOf(err)
+		return Verdict{Reason: reasonOf(err)}, used{}
 	}
-	return Identity{
+	identity := Identity{
 		ID: c.ID, Login: true, ClientID: l.Admin, Role: authority.RoleAdmin, Issuer: c.Issuer, Audience: c.Audience,
-		IssuedAt: l.CreatedAt, ExpiresAt: l.ExpiresAt, AuthenticatedAt: l.AuthenticatedAt,
-	}, l.use, Allowed
-}
-
-func (s *Set) loginOf(c jws.Claims) (*login, uint64) {
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	return s.logins[authority.LoginID(c.ID)], s.generation
+		IssuedAt: l.CreatedAt, ExpiresAt: l.ExpiresAt, AuthenticatedAt: l.AuthenticatedAt, KeyID: kid,
+	}
+	reason := demanded(&identity, nil, d)
+	identity.checked = reason == Allowed
+	return Verdict{Reason: reason, Identity: identity}, used{login: l}
 }
 
 // standing is where the login is in its life.
@@ -198,19 +244,19 @@ func (l *login) standing(now time.Time, generation uint64, idle time.Duration) R
 		return Revoked
 	case !now.Before(l.ExpiresAt):
 		return Expired
-	case now.Sub(time.Unix(0, l.use.at.Load())) > idle:
+	case now.Sub(time.Unix(0, l.used.Load())) > idle:
 		return Idle
 	}
 	return Allowed
 }
 
-func (l *login) matches(c jws.Claims) bool {
+func (l *login) matches(c *jws.Claims) bool {
 	return c.Subject == l.Admin && c.ClientID == "" && c.Role == string(authority.RoleAdmin) && len(c.Tags) == 0 &&
 		c.IssuedAt == jws.At(l.CreatedAt) && c.Expires == jws.At(l.ExpiresAt)
 }
 
 // demanded checks what the door asks beyond a valid token.
-func demanded(i Identity, allowed []netip.Prefix, d Demand) Reason {
+func demanded(i *Identity, allowed []netip.Prefix, d *Demand) Reason {
 	switch {
 	case !comesFrom(allowed, d.From):
 		return AddressNotAllowed
@@ -234,7 +280,7 @@ func comesFrom(allowed []netip.Prefix, from netip.Addr) bool {
 
 // hasRole: an Admin may do what a User may; a Verifier may introspect and
 // nothing else, so it passes no door.
-func hasRole(i Identity, d Demand) bool {
+func hasRole(i *Identity, d *Demand) bool {
 	needed := d.Role
 	if needed == "" && d.Purpose == ForToken {
 		needed = authority.RoleUser
@@ -242,10 +288,10 @@ func hasRole(i Identity, d Demand) bool {
 	return needed == "" || i.Role == needed || i.Role == authority.RoleAdmin
 }
 
-func hasClientID(i Identity, d Demand) bool { return d.ClientID == "" || i.ClientID == d.ClientID }
+func hasClientID(i *Identity, d *Demand) bool { return d.ClientID == "" || i.ClientID == d.ClientID }
 
 // hasTags wants every tag of anybody but an Admin.
-func hasTags(i Identity, d Demand) bool {
+func hasTags(i *Identity, d *Demand) bool {
 	return i.Role == authority.RoleAdmin || !slices.ContainsFunc(d.Tags, func(tag string) bool { return !slices.Contains(i.Tags, tag) })
 }
 

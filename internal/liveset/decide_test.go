@@ -4,6 +4,7 @@ import (
 	"encoding/base64"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -62,18 +63,24 @@ func before() []fault {
 		{"next", func(_ *house, d *draft) { d.kid, d.signer = "next", "next" }, liveset.UnknownKey, "key", "kid next is next", "retired unknown lost mismatch foreign"},
 		{"lost", func(_ *house, d *draft) { d.kid, d.signer = "lost", "lost" }, liveset.UnknownKey, "key", "its secret is not in the keyring", "retired unknown next mismatch foreign"},
 		{"retired", func(_ *house, d *draft) { d.kid, d.signer = "retired", "retired" }, liveset.RetiredKey, "key", "kid retired is retired", "unknown next lost mismatch foreign"},
+		{"claims", func(_ *house, d *draft) { d.payload = `{"exp":"soon"}` }, liveset.BadClaims, "claims", "claim exp", ""},
+	}
+}
+
+// signatures are the faults of a signature: it is checked of what is here.
+func signatures() []fault {
+	return []fault{
 		{"mismatch", func(h *house, d *draft) {
 			other := map[jws.Algorithm]string{jws.ES256: "HS256", jws.EdDSA: "ES256", jws.HS256: "EdDSA"}[h.alg]
 			d.header = fmt.Sprintf(`{"alg":%q,"kid":"current","typ":%q}`, other, d.typ)
 		}, liveset.AlgorithmRefused, "signature", "the key is for", "none crit type unknown next lost retired"},
 		{"foreign", func(_ *house, d *draft) { d.signer = "elsewhere" }, liveset.BadSignature, "signature", "does not match", "unknown next lost retired none crit"},
-		{"claims", func(_ *house, d *draft) { d.payload = `{"exp":"soon"}` }, liveset.BadClaims, "claims", "claim exp", ""},
 	}
 }
 
 func tokenFaults() []fault {
-	return append(before(), []fault{
-		{"gone", func(_ *house, d *draft) { d.gone = true }, liveset.UnknownToken, "live set", string(tokenID) + `" has no record`, ""},
+	gone := fault{"gone", func(_ *house, d *draft) { d.gone = true }, liveset.UnknownToken, "live set", string(tokenID) + `" has no record`, ""}
+	return slices.Concat(before(), []fault{gone}, signatures(), []fault{
 		{"deleted", func(_ *house, d *draft) { d.token.DeletedAt = start() }, liveset.Deleted, "live set", "of batch is deleted", ""},
 		{"revoked", func(_ *house, d *draft) { d.generation = 2 }, liveset.Revoked, "live set", "of batch is revoked", ""},
 		{"expired", func(_ *house, d *draft) {
@@ -89,11 +96,11 @@ func tokenFaults() []fault {
 		{"role", func(_ *house, d *draft) { d.demand.Role = authority.RoleAdmin }, liveset.RoleInsufficient, "role", "user, wanted admin", ""},
 		{"client", func(_ *house, d *draft) { d.demand.ClientID = "other" }, liveset.ClientIDNotAllowed, "client", "batch, wanted other", ""},
 		{"tags", func(_ *house, d *draft) { d.demand.Tags = []string{"env:prod", "team:b"} }, liveset.TagMissing, "tags", `wanted ["env:prod" "team:b"]`, ""},
-	}...)
+	})
 }
 
 func loginFaults() []fault {
-	return append(before(), []fault{
+	return slices.Concat(before(), signatures(), []fault{
 		{"signed out", func(_ *house, d *draft) { d.gone = true }, liveset.SignedOut, "live set", string(loginID) + `" is no login`, ""},
 		{"revoked", func(_ *house, d *draft) { d.generation = 2 }, liveset.Revoked, "live set", "the login of maria", ""},
 		{"expired", func(_ *house, d *draft) {
@@ -106,7 +113,7 @@ func loginFaults() []fault {
 		{"audience", func(_ *house, d *draft) { d.claims.Audience = []string{audience} }, liveset.WrongAudience, "audience", `wanted one of ["` + issuer, ""},
 		{"early", func(_ *house, d *draft) { d.claims.NotBefore = jws.At(start().Add(31 * time.Second)) }, liveset.NotYetValid, "time", "nbf 2026", ""},
 		{"client", func(_ *house, d *draft) { d.demand.ClientID = "eva" }, liveset.ClientIDNotAllowed, "client", "maria, wanted eva", ""},
-	}...)
+	})
 }
 
 // ask lets the house meet the draft and answers verdict and findings.
@@ -147,7 +154,7 @@ func ask(t *testing.T, alg jws.Algorithm, login bool, faults ...fault) (*house, 
 func wantCause(t *testing.T, found []liveset.Finding, f fault) {
 	t.Helper()
 	last := found[len(found)-1]
-	if last.Check != "verdict" || last.Compared != string(f.want) || last.OK || last.Advice == "" {
+	if last.Check != "verdict" || last.Compared != f.want.String() || last.OK || last.Advice == "" {
 		t.Errorf("the last finding is %+v", last)
 	}
 	for _, one := range found {
@@ -176,7 +183,7 @@ func TestEveryRefusalHasItsReasonAndItsCause(t *testing.T) {
 						t.Errorf("explaining counts %v", h.Refusals())
 					}
 					wantReason(t, h.Decide(raw, d), f.want)
-					if got := h.Refusals(); len(got) != 1 || got[string(f.want)] != 1 {
+					if got := h.Refusals(); len(got) != 1 || got[f.want.String()] != 1 {
 						t.Errorf("the refusals are %v", got)
 					}
 					if !h.LastUse(tokenID).At.IsZero() {

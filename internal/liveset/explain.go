@@ -40,10 +40,10 @@ func whether(ok bool, reason Reason) Reason {
 // counts nothing and marks no use. The last finding is the verdict.
 func (s *Set) Explain(raw string, d Demand) []Finding {
 	now := s.config.Now().UTC()
-	verdict, _ := s.decide(raw, d, now)
+	verdict, _ := s.decide(raw, &d, now)
 	var f findings
 	s.explain(&f, raw, d, now)
-	f.add("verdict", verdict.Reason, string(verdict.Reason))
+	f.add("verdict", verdict.Reason, verdict.Reason.String())
 	return f
 }
 
@@ -65,60 +65,72 @@ func (s *Set) explain(f *findings, raw string, d Demand, now time.Time) {
 	if reason != Allowed {
 		return
 	}
-	verifier, reason := s.key(authority.KeyID(h.Kid), now)
-	if !f.add("key", reason, "kid "+h.Kid+s.keyState(authority.KeyID(h.Kid))) {
+	m := s.current.Load()
+	if m == nil {
+		f.add("key", StateUnknown, "kid "+h.Kid+" cannot be looked up: the state is not loaded")
 		return
 	}
-	verified, err := unverified.Verify(verifier)
-	if err != nil {
-		f.add("signature", reasonOf(err), err.Error())
+	kid := authority.KeyID(h.Kid)
+	verifier, reason := m.key(kid, now)
+	if !f.add("key", reason, "kid "+h.Kid+m.keyState(kid)) {
 		return
 	}
-	f.add("signature", Allowed, fmt.Sprintf("%s under %s", h.Alg, h.Kid))
-	claims, err := jws.ParseClaims(verified.Payload())
+	claims, err := unverified.UnverifiedClaims()
 	if err != nil {
 		f.add("claims", reasonOf(err), err.Error())
 		return
 	}
-	if isLogin {
-		s.explainLogin(f, claims, d, now)
-	} else {
-		s.explainToken(f, claims, d, now)
-	}
-}
-
-func (s *Set) explainToken(f *findings, c jws.Claims, d Demand, now time.Time) {
-	t, generation := s.tokenOf(c)
-	reason := t.standing(now, generation)
-	if t == nil {
-		f.add("live set", reason, fmt.Sprintf("jti %q has no record here", c.ID))
+	if _, here := m.records.find(m.records.name(claims.ID)); !here && !isLogin {
+		f.add("live set", UnknownToken, fmt.Sprintf("jti %q has no record here", claims.ID))
 		return
 	}
-	f.add("live set", reason, fmt.Sprintf("%s of %s is %s", t.ID.Short(), t.ClientID, t.State(now, generation)))
-	f.add("record", whether(t.matches(c), Mismatch), fmt.Sprintf("sub %q, client_id %q, role %q, tags %q, aud %q, iat %s, exp %s; record %q, role %q, tags %q, aud %q, iat %s, exp %s",
-		c.Subject, c.ClientID, c.Role, c.Tags, c.Audience, c.IssuedAt, c.Expires, t.ClientID, t.Role, t.Tags, t.Audience, jws.At(t.CreatedAt), jws.At(t.ExpiresAt)))
-	explainClaims(f, c, jws.Expect{Issuer: t.Issuer, Audience: s.audience(t.Audience, d), Now: now})
-	explainDemand(f, Identity{ClientID: t.ClientID, Role: t.Role, Tags: t.Tags}, t.AllowedAddresses, d)
+	if _, err := unverified.Verify(verifier); err != nil {
+		f.add("signature", reasonOf(err), err.Error())
+		return
+	}
+	f.add("signature", Allowed, fmt.Sprintf("%s under %s", h.Alg, h.Kid))
+	if isLogin {
+		s.explainLogin(f, m, &claims, d, now)
+	} else {
+		s.explainToken(f, m, &claims, d, now)
+	}
 }
 
-func (s *Set) explainLogin(f *findings, c jws.Claims, d Demand, now time.Time) {
-	l, generation := s.loginOf(c)
-	idle := s.config.LoginIdle()
-	reason := l.standing(now, generation, idle)
+func (s *Set) explainToken(f *findings, m *moment, c *jws.Claims, d Demand, now time.Time) {
+	t, err := s.config.Record(authority.TokenID(c.ID))
+	if err != nil {
+		f.add("live set", StateUnknown, "the record cannot be read now")
+		return
+	}
+	state := t.State(now, m.generation)
+	reason := map[authority.TokenState]Reason{
+		authority.StateActive: Allowed, authority.StateDeleted: Deleted, authority.StateRevoked: Revoked, authority.StateExpired: Expired,
+	}[state]
+	f.add("live set", reason, fmt.Sprintf("%s of %s is %s", t.ID.Short(), t.ClientID, state))
+	said := claimsOf(&t)
+	f.add("record", whether(m.records.check(&said) == m.records.check(c), Mismatch), fmt.Sprintf("sub %q, client_id %q, role %q, tags %q, aud %q, iat %s, exp %s; record %q, role %q, tags %q, aud %q, iat %s, exp %s",
+		c.Subject, c.ClientID, c.Role, c.Tags, c.Audience, c.IssuedAt, c.Expires, t.ClientID, t.Role, t.Tags, t.Audience, said.IssuedAt, said.Expires))
+	explainClaims(f, c, jws.Expect{Issuer: t.Issuer, Audience: s.audience(t.Audience, &d), Now: now})
+	explainDemand(f, &Identity{ClientID: t.ClientID, Role: t.Role, Tags: t.Tags}, t.AllowedAddresses, &d)
+}
+
+func (s *Set) explainLogin(f *findings, m *moment, c *jws.Claims, d Demand, now time.Time) {
+	l, idle := m.logins[authority.LoginID(c.ID)], s.config.LoginIdle()
+	reason := l.standing(now, m.generation, idle)
 	if l == nil {
 		f.add("live set", reason, fmt.Sprintf("jti %q is no login here", c.ID))
 		return
 	}
 	f.add("live set", reason, fmt.Sprintf("the login of %s ends %s, last used %s, idle at most %s",
-		l.Admin, l.ExpiresAt.UTC().Format(time.RFC3339), time.Unix(0, l.use.at.Load()).UTC().Format(time.RFC3339), idle))
+		l.Admin, l.ExpiresAt.UTC().Format(time.RFC3339), time.Unix(0, l.used.Load()).UTC().Format(time.RFC3339), idle))
 	f.add("record", whether(l.matches(c), Mismatch), fmt.Sprintf("sub %q, client_id %q, role %q, tags %q, iat %s, exp %s; record %q, iat %s, exp %s",
 		c.Subject, c.ClientID, c.Role, c.Tags, c.IssuedAt, c.Expires, l.Admin, jws.At(l.CreatedAt), jws.At(l.ExpiresAt)))
 	issuer := s.config.LoginIssuer()
 	explainClaims(f, c, jws.Expect{Issuer: issuer, Audience: []string{issuer}, Now: now})
-	explainDemand(f, Identity{ClientID: l.Admin, Role: authority.RoleAdmin}, nil, d)
+	explainDemand(f, &Identity{ClientID: l.Admin, Role: authority.RoleAdmin}, nil, &d)
 }
 
-func explainClaims(f *findings, c jws.Claims, e jws.Expect) {
+func explainClaims(f *findings, c *jws.Claims, e jws.Expect) {
 	check := func(name string, err error, compared string) {
 		reason := Allowed
 		if err != nil {
@@ -131,7 +143,7 @@ func explainClaims(f *findings, c jws.Claims, e jws.Expect) {
 	check("time", c.CheckTimes(e.Now, Leeway), fmt.Sprintf("iat %s, nbf %s, exp %s, now %s", c.IssuedAt, c.NotBefore, c.Expires, e.Now.Format(time.RFC3339)))
 }
 
-func explainDemand(f *findings, i Identity, allowed []netip.Prefix, d Demand) {
+func explainDemand(f *findings, i *Identity, allowed []netip.Prefix, d *Demand) {
 	if len(allowed) > 0 {
 		f.add("address", whether(comesFrom(allowed, d.From), AddressNotAllowed), fmt.Sprintf("%s, allowed %s", d.From, allowed))
 	}
@@ -148,13 +160,9 @@ func explainDemand(f *findings, i Identity, allowed []netip.Prefix, d Demand) {
 	f.add("tags", whether(hasTags(i, d), TagMissing), fmt.Sprintf("%q, wanted %q", i.Tags, d.Tags))
 }
 
-func (s *Set) keyState(kid authority.KeyID) string {
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	k, ok := s.keys[kid]
+func (m *moment) keyState(kid authority.KeyID) string {
+	k, ok := m.keys[kid]
 	switch {
-	case !s.loaded:
-		return " cannot be looked up: the state is not loaded"
 	case !ok:
 		return " is no key of this server"
 	case !k.until.IsZero():

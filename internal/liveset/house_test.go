@@ -39,6 +39,40 @@ type house struct {
 	alg   jws.Algorithm
 	keys  map[authority.KeyID]*jws.SigningKey
 	clock atomic.Int64
+
+	mu      sync.Mutex
+	records map[authority.TokenID]authority.Token // as a store would have them
+}
+
+// Load and Apply keep the records, too.
+func (h *house) Load(c authority.Change) {
+	h.keep(c)
+	h.Set.Load(c)
+}
+
+func (h *house) Apply(c authority.Change) {
+	h.keep(c)
+	h.Set.Apply(c)
+}
+
+func (h *house) keep(c authority.Change) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, t := range c.Tokens {
+		if t.Value != nil {
+			h.records[t.Key] = *t.Value
+		}
+	}
+}
+
+func (h *house) record(id authority.TokenID) (authority.Token, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	t, ok := h.records[id]
+	if !ok {
+		return t, authority.NotFound
+	}
+	return t, nil
 }
 
 func (h *house) now() time.Time          { return time.Unix(0, h.clock.Load()).UTC() }
@@ -65,7 +99,7 @@ func empty(t testing.TB, alg jws.Algorithm) *house {
 	t.Helper()
 	all, err := keys()
 	must(t, err)
-	h := &house{alg: alg, keys: all[alg]}
+	h := &house{alg: alg, keys: all[alg], records: make(map[authority.TokenID]authority.Token)}
 	h.clock.Store(start().UnixNano())
 	h.Set, err = liveset.New(liveset.Config{
 		Verifier: func(kid authority.KeyID) *jws.Verifier {
@@ -75,7 +109,7 @@ func empty(t testing.TB, alg jws.Algorithm) *house {
 			return h.keys[kid].Verifier()
 		},
 		Audience: func() []string { return []string{audience, "https://b.example"} }, LoginIssuer: func() string { return issuer },
-		LoginIdle: func() time.Duration { return idle }, Now: h.now,
+		LoginIdle: func() time.Duration { return idle }, Record: h.record, Recognised: 64, Now: h.now,
 	})
 	must(t, err)
 	return h

@@ -2,7 +2,9 @@ package liveset
 
 import (
 	"errors"
+	"maps"
 	"net/netip"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -26,31 +28,35 @@ type Config struct {
 	LoginIssuer func() string
 	// LoginIdle ends a login that was not used for so long.
 	LoginIdle func() time.Duration
-	Now       func() time.Time
+	// Recognised is how many verified tokens are known again without a signature
+	// check; 0 is 65,536.
+	Recognised int
+	// Record reads a token's record where it lasts; only explanations ask.
+	Record func(authority.TokenID) (authority.Token, error)
+	Now    func() time.Time
 }
 
 // Set is the live set. All methods may be called concurrently; a zero Set
 // answers StateUnknown until it is loaded.
 type Set struct {
-	config Config
-	counts [len(reasons)]atomic.Uint64
+	config    Config
+	counts    [len(names)]atomic.Uint64
+	addresses *numbers[netip.Addr]
+	kids      *numbers[authority.KeyID]
+	cache     *cache
+	current   atomic.Pointer[moment] // nil until loaded
 
-	mu         sync.RWMutex
-	loaded     bool
+	writer     sync.Mutex
+	restricted sync.Map // slot → []netip.Prefix
+}
+
+// moment is the state at one commit. The records change in place, each by
+// itself; everything else of a moment never changes.
+type moment struct {
+	records    *records
 	generation uint64
-	tokens     map[authority.TokenID]*token
-	logins     map[authority.LoginID]*login
 	keys       map[authority.KeyID]key
-}
-
-type token struct {
-	authority.Token
-	use *use
-}
-
-type login struct {
-	authority.Login
-	use *use
+	logins     map[authority.LoginID]*login
 }
 
 type key struct {
@@ -59,133 +65,183 @@ type key struct {
 	verifier *jws.Verifier
 }
 
-// use is the latest accepted use; it is written by verdicts and never blocks
-// one.
-type use struct {
-	at  atomic.Int64 // Unix nanoseconds; 0: never
-	how atomic.Pointer[how]
-}
-
-// how is from where a token came and under which key: after a rotation that may
-// be another than the one it was last signed under.
-type how struct {
-	from netip.Addr
-	key  authority.KeyID
-}
-
-func (u *use) mark(now time.Time, from netip.Addr, kid authority.KeyID) {
-	u.at.Store(now.UnixNano())
-	if old := u.how.Load(); old == nil || old.from != from || old.key != kid {
-		u.how.Store(&how{from, kid})
-	}
+type login struct {
+	authority.Login
+	used atomic.Int64 // Unix nanoseconds of the latest accepted use
 }
 
 // New makes an empty set that answers StateUnknown until Load.
 func New(c Config) (*Set, error) {
-	if c.Verifier == nil || c.Audience == nil || c.LoginIssuer == nil || c.LoginIdle == nil || c.Now == nil {
+	if c.Verifier == nil || c.Audience == nil || c.LoginIssuer == nil || c.LoginIdle == nil || c.Record == nil || c.Now == nil {
 		return nil, errors.New("liveset: a member of Config is missing")
 	}
-	return &Set{config: c}, nil
+	if c.Recognised <= 0 {
+		c.Recognised = 1 << 16
+	}
+	return &Set{
+		config: c, cache: newCache(c.Recognised),
+		addresses: newNumbers[netip.Addr](1<<addressBits - 1), kids: newNumbers[authority.KeyID](1<<(32-addressBits) - 1),
+	}, nil
 }
 
-// Load replaces every record the set holds; see authority.Follower. What is known
-// of the use of those that stay is kept.
+// Load replaces everything the set holds; see authority.Follower. The last use
+// of a token or login that is there again is kept.
 func (s *Set) Load(snapshot authority.Change) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	tokens, logins := s.tokens, s.logins
-	s.tokens = make(map[authority.TokenID]*token, len(snapshot.Tokens))
-	s.logins = make(map[authority.LoginID]*login)
-	s.keys = make(map[authority.KeyID]key)
-	s.apply(snapshot)
-	for id, t := range s.tokens {
-		if old := tokens[id]; old != nil {
-			t.use = old.use
+	s.writer.Lock()
+	defer s.writer.Unlock()
+	old := s.current.Load()
+	next := &moment{records: newRecords(len(snapshot.Tokens)), keys: make(map[authority.KeyID]key), logins: make(map[authority.LoginID]*login)}
+	s.restricted.Clear()
+	s.apply(next, snapshot)
+	if old != nil {
+		for _, c := range snapshot.Tokens {
+			keepUse(old.records, next.records, string(c.Key))
+		}
+		for id, l := range next.logins {
+			if before := old.logins[id]; before != nil {
+				l.used.Store(before.used.Load())
+			}
 		}
 	}
-	for id, l := range s.logins {
-		if old := logins[id]; old != nil {
-			l.use = old.use
-		}
+	s.current.Store(next)
+	s.cache.clear()
+}
+
+func keepUse(from, to *records, id string) {
+	a, ok := from.find(from.name(id))
+	b, still := to.find(to.name(id))
+	if ok && still {
+		to.at(b).used.Store(from.at(a).used.Load())
+		to.at(b).how.Store(from.at(a).how.Load())
 	}
-	s.loaded = true
 }
 
 // Apply applies one committed change; see authority.Follower.
 func (s *Set) Apply(change authority.Change) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.apply(change)
+	s.writer.Lock()
+	defer s.writer.Unlock()
+	old := s.current.Load()
+	if old == nil {
+		return // the snapshot that Load brings has it
+	}
+	if change.System == nil && len(change.Keys) == 0 && len(change.Logins) == 0 {
+		s.applyTokens(old.records, change)
+		return
+	}
+	next := &moment{records: old.records, generation: old.generation, keys: maps.Clone(old.keys), logins: maps.Clone(old.logins)}
+	s.apply(next, change)
+	s.current.Store(next)
 }
 
-func (s *Set) apply(change authority.Change) {
+func (s *Set) apply(m *moment, change authority.Change) {
 	if change.System != nil {
-		s.generation = change.System.Generation
+		m.generation = change.System.Generation
 	}
 	for _, c := range change.Keys {
 		if c.Value == nil || c.Value.State == authority.KeyRetired {
-			s.keys[c.Key] = key{state: authority.KeyRetired}
+			m.keys[c.Key] = key{state: authority.KeyRetired}
 			continue
 		}
-		s.keys[c.Key] = key{c.Value.State, c.Value.Until, s.config.Verifier(c.Key)}
-	}
-	for _, c := range change.Tokens {
-		if c.Value == nil {
-			delete(s.tokens, c.Key)
-			continue
-		}
-		u := new(use)
-		if old := s.tokens[c.Key]; old != nil {
-			u = old.use
-		}
-		s.tokens[c.Key] = &token{*c.Value, u}
+		m.keys[c.Key] = key{c.Value.State, c.Value.Until, s.config.Verifier(c.Key)}
 	}
 	for _, c := range change.Logins {
 		if c.Value == nil {
-			delete(s.logins, c.Key)
+			delete(m.logins, c.Key)
 			continue
 		}
-		u := new(use)
-		u.at.Store(s.config.Now().UnixNano()) // idleness counts from here, also after a restart
-		s.logins[c.Key] = &login{*c.Value, u}
+		l := &login{Login: *c.Value}
+		l.used.Store(s.config.Now().UnixNano()) // idleness counts from here, also after a restart
+		m.logins[c.Key] = l
 	}
+	s.applyTokens(m.records, change)
+}
+
+func (s *Set) applyTokens(r *records, change authority.Change) {
+	for _, c := range change.Tokens {
+		if c.Value == nil {
+			if slot, ok := r.remove(string(c.Key)); ok {
+				s.restricted.Delete(slot)
+			}
+			continue
+		}
+		s.put(r, c.Value)
+	}
+}
+
+func (s *Set) put(r *records, t *authority.Token) {
+	slot, known := r.find(r.name(string(t.ID)))
+	if !known {
+		if slot = r.put(t, true); len(t.AllowedAddresses) > 0 {
+			s.restricted.Store(slot, t.AllowedAddresses)
+		}
+		return
+	}
+	before, _ := s.restricted.Load(slot)
+	list, _ := before.([]netip.Prefix)
+	anew := !slices.Equal(list, t.AllowedAddresses)
+	switch {
+	case !anew:
+	case len(t.AllowedAddresses) == 0:
+		s.restricted.Delete(slot)
+	default:
+		s.restricted.Store(slot, t.AllowedAddresses)
+	}
+	r.put(t, anew)
+}
+
+// allowed answers the addresses that a restricted token may come from: none
+// while its record is just being written.
+func (s *Set) allowed(slot uint32) []netip.Prefix {
+	v, _ := s.restricted.Load(slot)
+	if list, ok := v.([]netip.Prefix); ok {
+		return list
+	}
+	return []netip.Prefix{{}}
 }
 
 // Ready reports whether the set is loaded.
-func (s *Set) Ready() bool {
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	return s.loaded
-}
+func (s *Set) Ready() bool { return s.current.Load() != nil }
 
-// LastUse answers the latest accepted use of a token since this process began.
+// LastUse answers the latest accepted use of a token since this process began,
+// to the second.
 func (s *Set) LastUse(id authority.TokenID) authority.Use {
-	s.mu.RLock()
-	t := s.tokens[id]
-	s.mu.RUnlock()
-	if t == nil {
+	m := s.current.Load()
+	if m == nil {
 		return authority.Use{}
 	}
-	at := t.use.at.Load()
+	slot, ok := m.records.find(m.records.name(string(id)))
+	if !ok {
+		return authority.Use{}
+	}
+	r := m.records.at(slot)
+	at := r.used.Load()
 	if at == 0 {
 		return authority.Use{}
 	}
-	u := authority.Use{At: time.Unix(0, at).UTC()}
-	if how := t.use.how.Load(); how != nil {
-		u.Key = how.key
-		if how.from.IsValid() {
-			u.From = how.from.String()
-		}
+	how := how(r.how.Load())
+	u := authority.Use{At: time.Unix(int64(at), 0).UTC(), Key: s.kids.value(how.key())}
+	if from := s.addresses.value(how.address()); from.IsValid() {
+		u.From = from.String()
 	}
 	return u
+}
+
+// mark notes an accepted use; it writes only what is new.
+func (s *Set) mark(r *record, now time.Time, from netip.Addr, kid authority.KeyID) {
+	if at := uint32(now.Unix()); r.used.Load() != at { // until 2106
+		r.used.Store(at)
+	}
+	if h := how(r.how.Load()); s.addresses.value(h.address()) != from || s.kids.value(h.key()) != kid {
+		r.how.Store(uint32(howOf(s.addresses.of(from), s.kids.of(kid))))
+	}
 }
 
 // Refusals counts the verdicts that were not allow, by reason, since start.
 func (s *Set) Refusals() map[string]uint64 {
 	counts := make(map[string]uint64)
-	for i, r := range reasons {
-		if n := s.counts[i].Load(); n > 0 && r != Allowed {
-			counts[string(r)] = n
+	for i := range s.counts {
+		if n := s.counts[i].Load(); n > 0 && Reason(i) != Allowed {
+			counts[Reason(i).String()] = n
 		}
 	}
 	return counts

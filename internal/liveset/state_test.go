@@ -311,7 +311,7 @@ func TestManyAskWhileManyThingsChange(t *testing.T) {
 		writers.Wait()
 		close(stop)
 		readers.Wait()
-		if n := h.Refusals()[string(liveset.UnknownKey)]; n == 0 {
+		if n := h.Refusals()[liveset.UnknownKey.String()]; n == 0 {
 			t.Error("refusals are not counted")
 		}
 	}
@@ -320,10 +320,10 @@ func TestManyAskWhileManyThingsChange(t *testing.T) {
 func TestEveryReasonHasItsClass(t *testing.T) {
 	for reason, want := range map[liveset.Reason]liveset.Class{
 		liveset.Allowed: liveset.ClassAllow, liveset.NoCredential: liveset.ClassMissing, liveset.StateUnknown: liveset.ClassUnknown, liveset.AddressNotAllowed: liveset.ClassForbidden,
-		liveset.RoleInsufficient: liveset.ClassForbidden, liveset.TagMissing: liveset.ClassForbidden, liveset.ClientIDNotAllowed: liveset.ClassForbidden, "": liveset.ClassInvalid, "made up": liveset.ClassInvalid,
+		liveset.RoleInsufficient: liveset.ClassForbidden, liveset.TagMissing: liveset.ClassForbidden, liveset.ClientIDNotAllowed: liveset.ClassForbidden, liveset.Undecided: liveset.ClassInvalid, 250: liveset.ClassInvalid,
 	} {
 		if got := reason.Class(); got != want {
-			t.Errorf("%q: %d", reason, got)
+			t.Errorf("%s: %d", reason, got)
 		}
 	}
 	for _, reason := range []liveset.Reason{

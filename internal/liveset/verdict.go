@@ -8,36 +8,65 @@ import (
 )
 
 // Reason says why a verdict is what it is. Outside only its Class is told.
-type Reason string
+type Reason uint8
 
-// The reasons. Allowed is the only one that allows.
+// The reasons. Allowed is the only one that allows; the zero Reason is that of a
+// verdict which nobody gave.
 const (
-	Allowed            Reason = "ok"
-	NoCredential       Reason = "no_credential"
-	Malformed          Reason = "malformed"
-	TooLarge           Reason = "too_large"
-	AlgorithmRefused   Reason = "algorithm_refused"
-	UnknownKey         Reason = "unknown_key"
-	RetiredKey         Reason = "retired_key"
-	WrongType          Reason = "wrong_type"
-	BadSignature       Reason = "bad_signature"
-	BadClaims          Reason = "bad_claims"
-	Expired            Reason = "expired"
-	NotYetValid        Reason = "not_yet_valid"
-	WrongIssuer        Reason = "wrong_issuer"
-	WrongAudience      Reason = "wrong_audience"
-	UnknownToken       Reason = "unknown_token"
-	Deleted            Reason = "deleted"
-	Revoked            Reason = "revoked"
-	Mismatch           Reason = "record_mismatch"
-	SignedOut          Reason = "signed_out"
-	Idle               Reason = "idle"
-	AddressNotAllowed  Reason = "address_not_allowed"
-	RoleInsufficient   Reason = "role_insufficient"
-	TagMissing         Reason = "tag_missing"
-	ClientIDNotAllowed Reason = "client_id_not_allowed"
-	StateUnknown       Reason = "state_unknown"
+	Undecided Reason = iota
+	Allowed
+	NoCredential
+	Malformed
+	TooLarge
+	AlgorithmRefused
+	UnknownKey
+	RetiredKey
+	WrongType
+	BadSignature
+	BadClaims
+	Expired
+	NotYetValid
+	WrongIssuer
+	WrongAudience
+	UnknownToken // its id is not in the set; whoever made it up, or signed it, was not looked for
+	Deleted
+	Revoked
+	Mismatch
+	SignedOut
+	Idle
+	AddressNotAllowed
+	RoleInsufficient
+	TagMissing
+	ClientIDNotAllowed
+	StateUnknown
 )
+
+var names = [...]string{ //nolint:gochecknoglobals // a constant table: Go has no constant arrays
+	Undecided: "undecided", Allowed: "ok", NoCredential: "no_credential", Malformed: "malformed", TooLarge: "too_large", AlgorithmRefused: "algorithm_refused",
+	UnknownKey: "unknown_key", RetiredKey: "retired_key", WrongType: "wrong_type", BadSignature: "bad_signature", BadClaims: "bad_claims",
+	Expired: "expired", NotYetValid: "not_yet_valid", WrongIssuer: "wrong_issuer", WrongAudience: "wrong_audience",
+	UnknownToken: "unknown_token", Deleted: "deleted", Revoked: "revoked", Mismatch: "record_mismatch", SignedOut: "signed_out", Idle: "idle",
+	AddressNotAllowed: "address_not_allowed", RoleInsufficient: "role_insufficient", TagMissing: "tag_missing",
+	ClientIDNotAllowed: "client_id_not_allowed", StateUnknown: "state_unknown",
+}
+
+// Reasons lists every reason of a verdict that was given, for doors and tests
+// that must be exhaustive.
+func Reasons() []Reason {
+	all := make([]Reason, 0, len(names))
+	for r := Allowed; int(r) < len(names); r++ {
+		all = append(all, r)
+	}
+	return all
+}
+
+// String is the reason's name in logs, counts and explanations.
+func (r Reason) String() string {
+	if int(r) >= len(names) {
+		return names[Undecided]
+	}
+	return names[r]
+}
 
 // Class is what a door may tell of a reason.
 type Class uint8
@@ -62,7 +91,7 @@ func (r Reason) Class() Class {
 		return ClassForbidden
 	case StateUnknown:
 		return ClassUnknown
-	case Malformed, TooLarge, AlgorithmRefused, UnknownKey, RetiredKey, WrongType, BadSignature, BadClaims, Expired,
+	case Undecided, Malformed, TooLarge, AlgorithmRefused, UnknownKey, RetiredKey, WrongType, BadSignature, BadClaims, Expired,
 		NotYetValid, WrongIssuer, WrongAudience, UnknownToken, Deleted, Revoked, Mismatch, SignedOut, Idle:
 		return ClassInvalid
 	}

@@ -123,6 +123,9 @@ func newHouse(t testing.TB, env map[string]string, changes ...func(testing.TB, *
 	h.live, err = liveset.New(liveset.Config{
 		Verifier: ring.Verifier, Audience: func() []string { return h.running.Settings().Audience },
 		LoginIssuer: func() string { return h.running.Settings().Issuer }, LoginIdle: h.running.LoginIdle, Now: h.now,
+		Record: func(id authority.TokenID) (authority.Token, error) {
+			return authority.ReadToken(context.Background(), h.store, id)
+		},
 	})
 	must(err)
 	h.authority, err = authority.New(authority.Config{
