@@ -322,6 +322,9 @@ func notHandedIn(f file) []string {
 		if f.room == "internal/durable" && packages[pkg.Name] == "crypto/rand" {
 			return true // Files.Rand is handed in; its zero value is the system's, like that of Files.Ops
 		}
+		if f.room == "verify" && selector.Sel.Name == "Now" {
+			return true // Config.Now is handed in; its zero value is the system's: who uses this is elsewhere
+		}
 		taken := takenByHand()[packages[pkg.Name]]
 		if slices.Contains(taken, selector.Sel.Name) || slices.Contains(taken, "*") {
 			faults = append(faults, fmt.Sprintf("%s: %s.%s is taken, not handed in", f.at(n), pkg.Name, selector.Sel.Name))

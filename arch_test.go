@@ -28,6 +28,7 @@ func houseDrawing() map[string]room {
 		".":            {},
 		"cmd/mintmark": {ours: []string{"*"}, modules: []string{"github.com/spf13/cobra", "golang.org/x/term", "golang.org/x/sys"}},
 		"api":          {ours: []string{"internal/strictjson"}},
+		"verify":       {ours: []string{"internal/jws"}},
 
 		"internal/authority":  {pure: true},
 		"internal/strictjson": {pure: true},
