@@ -112,6 +112,7 @@ func connect(d home.Dir) error {
 	if err != nil {
 		return err
 	}
+	_ = c.SetDeadline(time.Now().Add(5 * time.Second)) // of who is let in and told nothing
 	_, err = c.Read(make([]byte, 1))
 	return err
 }
