@@ -74,6 +74,16 @@ func TestManyNamesDoNotEvictTheCountOfAnAccount(t *testing.T) {
 	}
 	_, err := h.SignIn(t.Context(), nobody(), otherAdmin, secret(goodPassword))
 	wantKind(t, err, authority.Throttled, "login.paused")
+	names := 0
+	_ = h.store.View(t.Context(), func(tx authority.Tx) error {
+		for range tx.Throttles().All() {
+			names++
+		}
+		return nil
+	})
+	if names > 2000 {
+		t.Errorf("%d names are kept", names)
+	}
 }
 
 func TestParallelGuessesAreNotMoreThanAllowed(t *testing.T) {
