@@ -20,6 +20,7 @@ import (
 
 	"mintmark/internal/authority"
 	"mintmark/internal/config"
+	"mintmark/internal/edge"
 	"mintmark/internal/home"
 	"mintmark/internal/webui"
 )
@@ -104,14 +105,14 @@ func (s *server) run(ctx context.Context, settings config.Settings) (err error) 
 	if err != nil {
 		return err
 	}
-	servers := []*http.Server{s.httpServer(s.handler("", console))}
+	servers := []*http.Server{edge.Server(s.handler("", console), s.log, time.Now)}
 	listeners := []net.Listener{public}
 	if s.dir != "" {
 		local, err := s.dir.Listen(ctx)
 		if err != nil {
 			return errors.Join(err, public.Close())
 		}
-		servers, listeners = append(servers, s.httpServer(s.handler(s.operator, nil))), append(listeners, local)
+		servers, listeners = append(servers, edge.Server(s.handler(s.operator, nil), s.log, time.Now)), append(listeners, local)
 		if err := s.dir.WritePid(os.Getpid()); err != nil {
 			return err
 		}
@@ -168,17 +169,6 @@ func (s *server) listen(ctx context.Context, settings config.Settings) (net.List
 		return nil, errors.Join(fail(exitInvalid, "server.tls", "%s", err), l.Close())
 	}
 	return tls.NewListener(l, &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: pair.get, NextProtos: []string{"h2", "http/1.1"}}), nil
-}
-
-// httpServer bounds what a client may take: time, header, connections at rest.
-// net/http adds 4 KiB to the bound it is given; a header block has 16 KiB.
-func (s *server) httpServer(h http.Handler) *http.Server {
-	server := &http.Server{
-		Handler: h, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 30 * time.Second, WriteTimeout: time.Minute, IdleTimeout: 2 * time.Minute,
-		MaxHeaderBytes: 12 << 10, ErrorLog: slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
-	}
-	new(unasked).watch(server)
-	return server
 }
 
 func (s *server) announce(at net.Addr) {

@@ -1,16 +1,30 @@
-package main
+package edge
 
 import (
+	"log/slog"
 	"net"
 	"net/http"
 	"sync"
 	"time"
 )
 
+// Server bounds what a client of one listener may take: time, header,
+// connections at rest. What net/http has to say goes to log at debug level.
+func Server(h http.Handler, log *slog.Logger, now func() time.Time) *http.Server {
+	s := &http.Server{
+		Handler: h, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 30 * time.Second, WriteTimeout: time.Minute, IdleTimeout: 2 * time.Minute,
+		MaxHeaderBytes: 12 << 10, // net/http adds 4 KiB to the bound it is given; a header block has 16 KiB
+		ErrorLog:       slog.NewLogLogger(log.Handler(), slog.LevelDebug),
+	}
+	(&unasked{now: now, conns: make(map[net.Conn]struct{})}).watch(s)
+	return s
+}
+
 // unasked are the connections of a server on which no request has come in yet.
 // Browsers open some in advance, and [http.Server.Shutdown] would wait five
 // seconds for each.
 type unasked struct {
+	now   func() time.Time
 	mu    sync.Mutex
 	conns map[net.Conn]struct{}
 }
@@ -20,7 +34,6 @@ const lastMoment = 200 * time.Millisecond
 
 // watch makes a server's shutdown give such connections no more than a moment.
 func (u *unasked) watch(s *http.Server) {
-	u.conns = make(map[net.Conn]struct{})
 	s.ConnState = u.note
 	s.RegisterOnShutdown(u.hurry)
 }
@@ -39,6 +52,6 @@ func (u *unasked) hurry() {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	for c := range u.conns {
-		_ = c.SetReadDeadline(time.Now().Add(lastMoment)) // one that is closed already needs none
+		_ = c.SetReadDeadline(u.now().Add(lastMoment)) // one that is closed already needs none
 	}
 }
