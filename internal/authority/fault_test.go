@@ -307,6 +307,9 @@ func operations() map[string]func(context.Context, *authority.Authority, *stage)
 			_, err := a.RevokeToken(ctx, operator(), s.live, true)
 			return err
 		},
+		"revoke own": func(ctx context.Context, a *A, s *stage) error {
+			return a.RevokeOwn(ctx, authority.TokenCaller("tok_x", "ci", authority.RoleUser, authority.Origin{}), s.live)
+		},
 		"restore": func(ctx context.Context, a *A, s *stage) error {
 			_, err := a.RestoreToken(ctx, operator(), s.gone)
 			return err

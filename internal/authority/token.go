@@ -250,30 +250,6 @@ func (a *Authority) RevealToken(ctx context.Context, c Caller, id TokenID) (Issu
 	return a.issued(ctx, t)
 }
 
-// RevokeToken deletes a token: it is refused everywhere on this node before
-// this returns. leaked deletes for good. It is idempotent; a later leaked
-// delete makes an earlier one final.
-func (a *Authority) RevokeToken(ctx context.Context, c Caller, id TokenID, leaked bool) (TokenView, error) {
-	if err := c.mustAdmin(); err != nil {
-		return TokenView{}, err
-	}
-	now := a.second()
-	t, err := a.changeToken(ctx, c, id, func(_ Tx, t *Token, _ System) (string, error) {
-		if !t.DeletedAt.IsZero() && (t.Leaked || !leaked) {
-			return "", nil
-		}
-		if t.DeletedAt.IsZero() {
-			t.DeletedAt, t.DeletedBy = now, c.actor.Name
-		}
-		t.Leaked = leaked
-		return "token.deleted", nil
-	})
-	if err != nil {
-		return TokenView{}, err
-	}
-	return a.viewOf(ctx, t)
-}
-
 // RestoreToken undoes a delete within its grace.
 func (a *Authority) RestoreToken(ctx context.Context, c Caller, id TokenID) (TokenView, error) {
 	if err := c.mustAdmin(); err != nil {
