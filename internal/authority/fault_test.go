@@ -120,10 +120,11 @@ func (t brittleTokens) rows() brittleTable[authority.TokenID, authority.Token] {
 }
 
 func (t brittleTokens) Get(id authority.TokenID) (authority.Token, error) { return t.rows().Get(id) }
-func (t brittleTokens) Insert(v authority.Token) error                    { return t.rows().Insert(v) }
-func (t brittleTokens) Put(v authority.Token) error                       { return t.rows().Put(v) }
-func (t brittleTokens) Delete(id authority.TokenID) error                 { return t.rows().Delete(id) }
-func (t brittleTokens) All() iter.Seq2[authority.Token, error]            { return t.rows().All() }
+
+func (t brittleTokens) Insert(v authority.Token) error         { return t.rows().Insert(v) }
+func (t brittleTokens) Put(v authority.Token) error            { return t.rows().Put(v) }
+func (t brittleTokens) Delete(id authority.TokenID) error      { return t.rows().Delete(id) }
+func (t brittleTokens) All() iter.Seq2[authority.Token, error] { return t.rows().All() }
 
 func (t brittleTokens) Find(q authority.TokenQuery) (authority.TokenPage, error) {
 	page, err := t.TokenTable.Find(q)
