@@ -16,14 +16,18 @@ type Credential struct {
 	Fault   string // why the request is malformed (400 invalid_request), else ""
 }
 
-// BearerOf reads the Authorization field (RFC 6750 section 2.1): exactly one,
+// BearerOf reads the Authorization field of r; see BearerIn.
+func BearerOf(r *http.Request) Credential {
+	return BearerIn(r.URL.RawQuery, r.Header["Authorization"])
+}
+
+// BearerIn reads the Authorization field (RFC 6750 section 2.1): exactly one,
 // scheme Bearer or JWT in any case, one space, one token. Several fields, lists
 // and tokens in the query are faults, never guesses (RFC 9110 section 5.3).
-func BearerOf(r *http.Request) Credential {
-	if hasQueryToken(r.URL.RawQuery) {
+func BearerIn(query string, fields []string) Credential {
+	if hasQueryToken(query) {
 		return Credential{Present: true, Fault: "A token does not belong in the URL."}
 	}
-	fields := r.Header.Values("Authorization")
 	switch len(fields) {
 	case 0:
 		return Credential{}
@@ -62,6 +66,13 @@ type Decider interface {
 	Decide(token string, d liveset.Demand) liveset.Verdict
 }
 
+// noted keeps the verdict on our own caller for whoever traces r.
+func noted(r *http.Request, reason liveset.Reason) {
+	if x, ok := r.Context().Value(exchangeKey{}).(*exchange); ok {
+		x.verdict = reason
+	}
+}
+
 // CallerOf is who sends r: the operator on the socket, or whom the credential
 // speaks for. A request without a credential is Nobody with ClassMissing.
 func CallerOf(r *http.Request, live Decider, d liveset.Demand) (authority.Caller, liveset.Verdict, Credential) {
@@ -75,6 +86,7 @@ func CallerOf(r *http.Request, live Decider, d liveset.Demand) (authority.Caller
 	}
 	d.From = in.Addr
 	v := live.Decide(cred.Text, d)
+	noted(r, v.Reason)
 	return v.Identity.Caller(in.Origin()), v, cred
 }
 
@@ -95,6 +107,8 @@ func Challenge(class liveset.Class, cred Credential, scope authority.Role) (stat
 			value += `, scope="` + string(scope) + `"`
 		}
 		return http.StatusForbidden, value
+	case class == liveset.ClassLimited:
+		return http.StatusTooManyRequests, ""
 	case class == liveset.ClassUnknown:
 		return http.StatusServiceUnavailable, ""
 	}
