@@ -80,8 +80,13 @@ func (w *console) auditPage(rw http.ResponseWriter, r *http.Request, a admin) {
 	b := auditBody{
 		Actor: asked("actor"), Action: asked("action"), Target: asked("target"), Outcome: asked("outcome"),
 		Groups: []option{
-			{"token.", "tokens"}, {"login.", "sign-ins"}, {"keys.", "signing secret"}, {"admin.", "administrators"}, {"config.", "settings"},
-			{"setup.", "first sign-in"}, {"store.", "storage"},
+			{"token.", "tokens"},
+			{"login.", "sign-ins"},
+			{"keys.", "signing secret"},
+			{"admin.", "administrators"},
+			{"config.", "settings"},
+			{"setup.", "first sign-in"},
+			{"store.", "storage"},
 		},
 	}
 	query := authority.AuditQuery{Actor: b.Actor, Action: b.Action, Target: b.Target, Outcome: b.Outcome}
