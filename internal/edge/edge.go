@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"mintmark/internal/authority"
+	"mintmark/internal/liveset"
 )
 
 // Inbound is what is known of a request before anybody's credential is looked
@@ -27,6 +28,7 @@ import (
 type Inbound struct {
 	RequestID string
 	Addr      netip.Addr // the client, as far as configured proxies tell; zero on the socket
+	Proxied   bool       // the peer is a configured proxy
 	ViaProxy  bool       // Addr was forwarded by a configured proxy
 	TLS       bool       // the client's connection is encrypted, as far as configured proxies tell
 	Operator  string     // user@host on the home's socket, else ""
@@ -51,20 +53,50 @@ type Config struct {
 	Now func() time.Time
 	// NewID makes a request id: short, unguessable, safe in a header.
 	NewID func() string
-	// TrustedProxies are the peers whose X-Forwarded-For and X-Forwarded-Proto
-	// count; nil: none.
+	// TrustedProxies are the peers whose X-Forwarded-For, X-Forwarded-Proto and
+	// X-Request-Id count; nil: none.
 	TrustedProxies func() []netip.Prefix
 	// Operator is user@host for a listener that only the service's user can
 	// reach, else "".
 	Operator string
+	// Doors answer whole paths without a multiplexer.
+	Doors map[string]Door
+	// Trace begins the span of a request: the context it is answered in, and what
+	// ends it. nil: nothing is traced.
+	Trace func(r *http.Request, in Inbound) (context.Context, func(Outcome))
 }
 
-type inboundKey struct{}
+// Door answers one path by a verdict and nothing else. It is asked so often that
+// its requests are logged at the level debug, unless they failed.
+type Door interface {
+	// Answer answers r and tells the reason of its verdict.
+	Answer(w http.ResponseWriter, r *http.Request, in Inbound) liveset.Reason
+}
 
-// Of answers what Wrap found out about r; the zero Inbound outside Wrap.
+// Outcome is how a request was answered.
+type Outcome struct {
+	Route   string // the pattern that matched, or "none"
+	Status  int
+	Verdict liveset.Reason // Undecided: nobody asked for one
+}
+
+type exchangeKey struct{}
+
+// Of answers what Wrap found out about r; the zero Inbound outside Wrap, and at
+// a [Door].
 func Of(r *http.Request) Inbound {
-	in, _ := r.Context().Value(inboundKey{}).(Inbound)
-	return in
+	if x, ok := r.Context().Value(exchangeKey{}).(*exchange); ok {
+		return x.in
+	}
+	return Inbound{}
+}
+
+// Judged notes the verdict that a door gave which a multiplexer reached: the
+// request is logged as one of a [Door].
+func Judged(r *http.Request, reason liveset.Reason) {
+	if x, ok := r.Context().Value(exchangeKey{}).(*exchange); ok {
+		x.verdict, x.level = reason, slog.LevelDebug
+	}
 }
 
 // Wrap finds out where a request came from, gives it an id, turns a panic into
@@ -72,32 +104,60 @@ func Of(r *http.Request) Inbound {
 // logged: that is where secrets are.
 func Wrap(c Config, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		start := c.Now()
-		in := c.inbound(r)
-		w.Header().Set("X-Request-Id", in.RequestID)
+		x := &exchange{ResponseWriter: w, start: c.Now()}
+		c.inbound(r, &x.in)
+		w.Header()["X-Request-Id"] = []string{x.in.RequestID}
 		if len(r.TransferEncoding) > 0 {
 			// net/http forgets a Content-Length beside a coding, and goes on. Whoever
 			// passed both on may take the rest for another request: it must not be
 			// one here (RFC 9112 section 6.3).
 			w.Header().Set("Connection", "close")
 		}
-		rec := &recorder{ResponseWriter: w}
-		r = r.WithContext(context.WithValue(r.Context(), inboundKey{}, in))
-		defer func() {
-			p := recover()
-			if p != nil && !aborted(p) {
-				// The value of a panic may hold a secret; its type does not.
-				c.Log.Error("handler panicked", "request_id", in.RequestID, "route", route(r), "type", typeName(p), "stack", stack())
-				p = rec.fail(r, in.RequestID)
-			}
-			c.Log.Info("request", "request_id", in.RequestID, "method", safeMethod(r.Method), "route", route(r), "status", rec.code(),
-				"bytes", rec.bytes, "duration_ms", float64(c.Now().Sub(start).Microseconds())/1000, "from", in.From())
-			if p != nil {
-				panic(p)
-			}
-		}()
-		next.ServeHTTP(rec, r)
+		door := c.door(r)
+		if c.Trace != nil {
+			ctx, end := c.Trace(r, x.in)
+			r = r.WithContext(ctx)
+			defer func() { end(Outcome{x.route(r), x.code(), x.verdict}) }()
+		}
+		if door == nil {
+			r = r.WithContext(context.WithValue(r.Context(), exchangeKey{}, x))
+		}
+		defer func() { c.finish(x, r, recover()) }()
+		if door != nil {
+			x.door, x.level = r.URL.Path, slog.LevelDebug
+			x.verdict = door.Answer(x, r, x.in)
+			return
+		}
+		next.ServeHTTP(x, r)
 	})
+}
+
+// door answers what takes the whole path, and only in its plain form: any other
+// is the multiplexer's to judge.
+func (c Config) door(r *http.Request) Door {
+	if r.URL.RawPath != "" {
+		return nil
+	}
+	return c.Doors[r.URL.Path]
+}
+
+// finish says what became of a request.
+func (c Config) finish(x *exchange, r *http.Request, p any) {
+	if p != nil && !aborted(p) {
+		// The value of a panic may hold a secret; its type does not.
+		c.Log.Error("handler panicked", "request_id", x.in.RequestID, "route", x.route(r), "type", typeName(p), "stack", stack())
+		p = x.fail(r)
+	}
+	if x.code() >= http.StatusInternalServerError {
+		x.level = max(x.level, slog.LevelInfo)
+	}
+	if c.Log.Enabled(r.Context(), x.level) {
+		c.Log.Log(r.Context(), x.level, "request", "request_id", x.in.RequestID, "method", safeMethod(r.Method), "route", x.route(r), "status", x.code(),
+			"bytes", x.bytes, "duration_ms", float64(c.Now().Sub(x.start).Microseconds())/1000, "from", x.in.From())
+	}
+	if p != nil {
+		panic(p)
+	}
 }
 
 // aborted reports the one panic that is no fault: a handler that gives up on
@@ -107,51 +167,67 @@ func aborted(p any) bool {
 	return ok && errors.Is(err, http.ErrAbortHandler)
 }
 
-// route is the pattern that matched. The path itself is never logged: people
-// paste tokens into address bars.
-func route(r *http.Request) string {
-	if r.Pattern == "" {
-		return "none"
+func (c Config) inbound(r *http.Request, in *Inbound) {
+	in.TLS, in.Operator = r.TLS != nil, c.Operator
+	if c.Operator == "" {
+		c.locate(r, in)
 	}
-	return r.Pattern
+	if ids := r.Header["X-Request-Id"]; in.Proxied && len(ids) == 1 && isID(ids[0]) {
+		in.RequestID = ids[0]
+	} else {
+		in.RequestID = c.NewID()
+	}
 }
 
-func (c Config) inbound(r *http.Request) Inbound {
-	in := Inbound{RequestID: c.NewID(), TLS: r.TLS != nil, Operator: c.Operator}
-	if c.Operator != "" {
-		return in
-	}
+// locate finds out where the client is.
+func (c Config) locate(r *http.Request, in *Inbound) {
 	peer, err := netip.ParseAddrPort(r.RemoteAddr)
 	if err != nil {
-		return in
+		return
 	}
 	in.Addr = peer.Addr().Unmap().WithZone("")
 	trusted := c.TrustedProxies()
-	if !within(in.Addr, trusted) {
-		return in
+	if in.Proxied = within(in.Addr, trusted); !in.Proxied {
+		return
 	}
-	if client, ok := forwarded(r.Header.Values("X-Forwarded-For"), trusted); ok {
+	if client, ok := forwarded(r.Header["X-Forwarded-For"], trusted); ok {
 		in.Addr, in.ViaProxy = client, true
 	}
-	if proto := r.Header.Values("X-Forwarded-Proto"); len(proto) == 1 {
+	if proto := r.Header["X-Forwarded-Proto"]; len(proto) == 1 {
 		in.TLS = strings.EqualFold(proto[0], "https")
 	}
-	return in
 }
 
-// forwarded walks the list from the right, past every configured proxy, to the
+// isID takes for a request id what is short and safe wherever ids are shown.
+func isID(s string) bool {
+	for i := range len(s) {
+		c := s[i]
+		if !(c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '-' || c == '_' || c == '.') {
+			return false
+		}
+	}
+	return len(s) >= 8 && len(s) <= 64
+}
+
+// forwarded walks the lists from the right, past every configured proxy, to the
 // first address that none of them vouches for. What is no address ends the walk:
 // the hop that wrote it is the last one known.
-func forwarded(headers []string, trusted []netip.Prefix) (client netip.Addr, ok bool) {
-	hops := strings.Split(strings.Join(headers, ","), ",")
-	for i := len(hops) - 1; i >= 0; i-- {
-		a, err := netip.ParseAddr(strings.TrimSpace(hops[i]))
-		if err != nil {
-			break
-		}
-		client, ok = a.Unmap().WithZone(""), true
-		if !within(client, trusted) {
-			break
+func forwarded(lists []string, trusted []netip.Prefix) (client netip.Addr, ok bool) {
+	for i := len(lists) - 1; i >= 0; i-- {
+		for list, more := lists[i], true; more; {
+			hop := list
+			comma := strings.LastIndexByte(list, ',')
+			if more = comma >= 0; more {
+				list, hop = list[:comma], list[comma+1:]
+			}
+			a, err := netip.ParseAddr(strings.TrimSpace(hop))
+			if err != nil {
+				return client, ok
+			}
+			client, ok = a.Unmap().WithZone(""), true
+			if !within(client, trusted) {
+				return client, ok
+			}
 		}
 	}
 	return client, ok

@@ -1,67 +1,96 @@
 package edge
 
 import (
+	"bufio"
 	"fmt"
 	"io"
+	"log/slog"
+	"net"
 	"net/http"
 	"runtime/debug"
 	"strings"
+	"time"
+
+	"mintmark/internal/liveset"
 )
 
-// recorder remembers the status and size of an answer for the log line.
-type recorder struct {
+// exchange is one request and its answer, as far as the edge tells of them.
+type exchange struct {
 	http.ResponseWriter
-	status int
-	bytes  int64
+	in      Inbound
+	start   time.Time
+	status  int
+	bytes   int64
+	door    string         // the path of the Door that answers, else ""
+	verdict liveset.Reason // Undecided: nobody asked for one
+	level   slog.Level     // of the log line
 }
 
-func (r *recorder) WriteHeader(status int) {
-	if r.status == 0 && status >= http.StatusOK {
-		r.status = status
+// route is the pattern that matched. The path itself is never told: people
+// paste tokens into address bars.
+func (x *exchange) route(r *http.Request) string {
+	switch {
+	case x.door != "":
+		return x.door
+	case r.Pattern == "":
+		return "none"
 	}
-	r.ResponseWriter.WriteHeader(status)
+	return r.Pattern
 }
 
-func (r *recorder) Write(b []byte) (int, error) {
-	if r.status == 0 {
-		r.status = http.StatusOK
+func (x *exchange) WriteHeader(status int) {
+	if x.status == 0 && status >= http.StatusOK {
+		x.status = status
 	}
-	n, err := r.ResponseWriter.Write(b)
-	r.bytes += int64(n)
+	x.ResponseWriter.WriteHeader(status)
+}
+
+func (x *exchange) Write(b []byte) (int, error) {
+	if x.status == 0 {
+		x.status = http.StatusOK
+	}
+	n, err := x.ResponseWriter.Write(b)
+	x.bytes += int64(n)
 	return n, err
 }
 
-// Unwrap lets http.ResponseController reach the real writer.
-func (r *recorder) Unwrap() http.ResponseWriter { return r.ResponseWriter }
+// Hijack hands the connection over, to another protocol.
+func (x *exchange) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	x.status = http.StatusSwitchingProtocols
+	return http.NewResponseController(x.ResponseWriter).Hijack()
+}
 
-func (r *recorder) code() int {
-	if r.status == 0 {
+// Unwrap lets http.ResponseController reach the real writer.
+func (x *exchange) Unwrap() http.ResponseWriter { return x.ResponseWriter }
+
+func (x *exchange) code() int {
+	if x.status == 0 {
 		return http.StatusOK
 	}
-	return r.status
+	return x.status
 }
 
 // fail answers 500 after a panic: a problem document (RFC 9457), or a line of
 // text to whoever asked for a page. An answer that has begun cannot be taken
 // back: what fail returns then breaks the connection, so that nobody takes it
 // for whole.
-func (r *recorder) fail(asked *http.Request, requestID string) any {
-	if r.status != 0 {
+func (x *exchange) fail(asked *http.Request) any {
+	if x.status != 0 {
 		return http.ErrAbortHandler
 	}
-	clear(r.Header()) // whatever the handler meant to say is void
-	r.Header().Set("Connection", "close")
-	r.Header().Set("X-Request-Id", requestID)
-	r.Header().Set("X-Content-Type-Options", "nosniff")
-	r.Header().Set("Cache-Control", "no-store")
-	text, media := "Internal Server Error, request "+requestID+"\n", "text/plain; charset=utf-8"
+	clear(x.Header()) // whatever the handler meant to say is void
+	x.Header().Set("Connection", "close")
+	x.Header().Set("X-Request-Id", x.in.RequestID)
+	x.Header().Set("X-Content-Type-Options", "nosniff")
+	x.Header().Set("Cache-Control", "no-store")
+	text, media := "Internal Server Error, request "+x.in.RequestID+"\n", "text/plain; charset=utf-8"
 	if !strings.Contains(asked.Header.Get("Accept"), "text/html") {
 		media = "application/problem+json"
-		text = fmt.Sprintf(`{"type":"about:blank","title":"Internal Server Error","status":500,"code":"internal","request_id":%q}`+"\n", requestID)
+		text = fmt.Sprintf(`{"type":"about:blank","title":"Internal Server Error","status":500,"code":"internal","request_id":%q}`+"\n", x.in.RequestID)
 	}
-	r.Header().Set("Content-Type", media)
-	r.WriteHeader(http.StatusInternalServerError)
-	_, _ = io.WriteString(r, text) // whoever left does not read it
+	x.Header().Set("Content-Type", media)
+	x.WriteHeader(http.StatusInternalServerError)
+	_, _ = io.WriteString(x, text) // whoever left does not read it
 	return nil
 }
 

@@ -16,7 +16,7 @@ func Server(h http.Handler, log *slog.Logger, now func() time.Time) *http.Server
 		MaxHeaderBytes: 12 << 10, // net/http adds 4 KiB to the bound it is given; a header block has 16 KiB
 		ErrorLog:       slog.NewLogLogger(log.Handler(), slog.LevelDebug),
 	}
-	(&unasked{now: now, conns: make(map[net.Conn]struct{})}).watch(s)
+	(&unasked{now: now}).watch(s)
 	return s
 }
 
@@ -25,8 +25,7 @@ func Server(h http.Handler, log *slog.Logger, now func() time.Time) *http.Server
 // seconds for each.
 type unasked struct {
 	now   func() time.Time
-	mu    sync.Mutex
-	conns map[net.Conn]struct{}
+	conns sync.Map // net.Conn → nil; a connection at work is looked up without a lock
 }
 
 // lastMoment is for a request that is on its way when the server stops.
@@ -39,19 +38,19 @@ func (u *unasked) watch(s *http.Server) {
 }
 
 func (u *unasked) note(c net.Conn, state http.ConnState) {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	if state == http.StateNew {
-		u.conns[c] = struct{}{}
-	} else {
-		delete(u.conns, c)
+	switch state {
+	case http.StateNew:
+		u.conns.Store(c, nil)
+	case http.StateActive, http.StateHijacked, http.StateClosed:
+		u.conns.Delete(c)
+	case http.StateIdle: // it was asked before
 	}
 }
 
 func (u *unasked) hurry() {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	for c := range u.conns {
-		_ = c.SetReadDeadline(u.now().Add(lastMoment)) // one that is closed already needs none
+	for c := range u.conns.Range {
+		if c, ok := c.(net.Conn); ok {
+			_ = c.SetReadDeadline(u.now().Add(lastMoment)) // one that is closed already needs none
+		}
 	}
 }

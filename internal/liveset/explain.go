@@ -225,6 +225,8 @@ func advice(r Reason) string {
 		return "The door asks for a tag that the token does not have."
 	case ClientIDNotAllowed:
 		return "The door asks for another client ID."
+	case TooMany:
+		return "Ask less often, or raise the limit: limits.token and limits.source."
 	case StateUnknown:
 		return "The server does not know the state of its tokens. Look at its status."
 	}

@@ -38,6 +38,7 @@ const (
 	RoleInsufficient
 	TagMissing
 	ClientIDNotAllowed
+	TooMany // a limit of the door's; Decide itself has none
 	StateUnknown
 )
 
@@ -47,7 +48,7 @@ var names = [...]string{ //nolint:gochecknoglobals // a constant table: Go has n
 	Expired: "expired", NotYetValid: "not_yet_valid", WrongIssuer: "wrong_issuer", WrongAudience: "wrong_audience",
 	UnknownToken: "unknown_token", Deleted: "deleted", Revoked: "revoked", Mismatch: "record_mismatch", SignedOut: "signed_out", Idle: "idle",
 	AddressNotAllowed: "address_not_allowed", RoleInsufficient: "role_insufficient", TagMissing: "tag_missing",
-	ClientIDNotAllowed: "client_id_not_allowed", StateUnknown: "state_unknown",
+	ClientIDNotAllowed: "client_id_not_allowed", TooMany: "too_many", StateUnknown: "state_unknown",
 }
 
 // Reasons lists every reason of a verdict that was given, for doors and tests
@@ -77,6 +78,7 @@ const (
 	ClassMissing                // 401 without an error code
 	ClassInvalid                // 401 invalid_token; all invalid tokens read alike
 	ClassForbidden              // 403 insufficient_scope
+	ClassLimited                // 429; 403 at forward-auth, whose proxies know no other refusal
 	ClassUnknown                // 503: unknown is never allow
 )
 
@@ -89,6 +91,8 @@ func (r Reason) Class() Class {
 		return ClassMissing
 	case AddressNotAllowed, RoleInsufficient, TagMissing, ClientIDNotAllowed:
 		return ClassForbidden
+	case TooMany:
+		return ClassLimited
 	case StateUnknown:
 		return ClassUnknown
 	case Undecided, Malformed, TooLarge, AlgorithmRefused, UnknownKey, RetiredKey, WrongType, BadSignature, BadClaims, Expired,
@@ -155,6 +159,15 @@ func (i Identity) Caller(o authority.Origin) authority.Caller {
 type Verdict struct {
 	Reason   Reason
 	Identity Identity
+	Quota    *Quota // what a limit leaves; nil without a limit
+}
+
+// Quota is what a limit leaves to whoever asked.
+type Quota struct {
+	Limit     int           // requests of one window
+	Window    time.Duration // how long a window is
+	Remaining int           // requests that are admitted now
+	Wait      time.Duration // until one more is admitted
 }
 
 // Allow reports whether the verdict allows.
