@@ -23,7 +23,8 @@ import (
 // token speaks for, 401 or 403 with a problem document, or 503 while the state is
 // unknown, and with nothing else: a proxy takes every other status for a fault
 // of the door (nginx answers 500 to its client). So a malformed credential is
-// 401 here, and a demand that cannot be understood is 403: no token meets it.
+// 401 here, a demand that cannot be understood is 403, since no token meets it,
+// and so is a limit that is reached: Retry-After tells that one from the others.
 //
 // The query demands more: role (admin, or user, which is the default), tag
 // (repeatable, all are needed), client_id, audience (one of the server's own).
@@ -45,39 +46,53 @@ type problem struct {
 	RequestID string `json:"request_id,omitempty"`
 }
 
+// ServeHTTP answers r where a multiplexer found the door.
 func (v Verify) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	w.Header().Set("Cache-Control", "no-store")
-	w.Header().Set("X-Content-Type-Options", "nosniff")
+	edge.Judged(r, v.Answer(w, r, edge.Of(r)))
+}
+
+// Answer is the whole door; see [edge.Door].
+func (v Verify) Answer(w http.ResponseWriter, r *http.Request, in edge.Inbound) liveset.Reason {
 	cred := edge.BearerOf(r)
-	if !cred.Present || cred.Fault != "" {
-		refuse(w, r, refusal{reason: liveset.NoCredential, cred: cred})
-		return
+	d, fault := v.demand(r, in)
+	if fault != "" && cred.Text != "" {
+		common(w)
+		write(w, in, problem{Status: http.StatusForbidden, Code: "demand.invalid", Detail: fault})
+		return liveset.Undecided
 	}
 	// The operator's socket opens no door: here the token itself is asked about.
-	d, fault := v.demand(r)
-	if fault != "" {
-		write(w, r, problem{Status: http.StatusForbidden, Code: "demand.invalid", Detail: fault})
-		return
-	}
 	verdict := v.Live.Decide(cred.Text, d)
 	if !verdict.Allow() {
-		refuse(w, r, refusal{verdict.Reason, cred, d})
-		return
+		common(w)
+		refuse(w, in, refusal{verdict, cred, d})
+		return verdict.Reason
 	}
 	// All four are set, also when empty: a header that is absent would let the
-	// client's own copy through.
-	h, who := w.Header(), verdict.Identity
-	h.Set("X-Auth-Client-Id", who.ClientID)
-	h.Set("X-Auth-Role", string(who.Role))
-	h.Set("X-Auth-Tags", strings.Join(who.Tags, ","))
-	h.Set("X-Auth-Token-Id", who.ID)
+	// client's own copy through. The names are in their canonical form, and one
+	// array holds what they are: a door is asked often.
+	h, who := w.Header(), &verdict.Identity
+	values := [...]string{"no-store", "nosniff", who.ClientID, string(who.Role), strings.Join(who.Tags, ","), who.ID}
+	h["Cache-Control"], h["X-Content-Type-Options"] = values[0:1:1], values[1:2:2]
+	h["X-Auth-Client-Id"], h["X-Auth-Role"] = values[2:3:3], values[3:4:4]
+	h["X-Auth-Tags"], h["X-Auth-Token-Id"] = values[4:5:5], values[5:6:6]
+	edge.TellQuota(h, verdict.Quota)
 	w.WriteHeader(http.StatusOK)
+	return verdict.Reason
+}
+
+// common is what every answer has; Answer sets the same for those that allow.
+func common(w http.ResponseWriter) {
+	w.Header().Set("Cache-Control", "no-store")
+	w.Header().Set("X-Content-Type-Options", "nosniff")
 }
 
 // demand reads what the door asks; fault says what of it cannot be understood,
 // never what was sent.
-func (v Verify) demand(r *http.Request) (d liveset.Demand, fault string) {
-	d = liveset.Demand{Purpose: liveset.ForToken, From: edge.Of(r).Addr}
+func (v Verify) demand(r *http.Request, in edge.Inbound) (d liveset.Demand, fault string) {
+	d = liveset.Demand{Purpose: liveset.ForToken, From: in.Addr}
+	if r.URL.RawQuery == "" {
+		return d, ""
+	}
 	query := demands(r.URL.RawQuery)
 	if query == nil {
 		return d, "The query is malformed."
@@ -115,15 +130,15 @@ func (v Verify) demand(r *http.Request) (d liveset.Demand, fault string) {
 
 // refusal is why a request may not pass.
 type refusal struct {
-	reason liveset.Reason
-	cred   edge.Credential
-	demand liveset.Demand
+	verdict liveset.Verdict
+	cred    edge.Credential
+	demand  liveset.Demand
 }
 
 // role is the one that is missing, when that is why.
 func (f refusal) role() authority.Role {
 	switch {
-	case f.reason != liveset.RoleInsufficient:
+	case f.verdict.Reason != liveset.RoleInsufficient:
 		return ""
 	case f.demand.Role == "":
 		return authority.RoleUser
@@ -131,8 +146,9 @@ func (f refusal) role() authority.Role {
 	return f.demand.Role
 }
 
-func refuse(w http.ResponseWriter, r *http.Request, f refusal) {
-	status, challenge := edge.Challenge(f.reason.Class(), f.cred, f.role())
+func refuse(w http.ResponseWriter, in edge.Inbound, f refusal) {
+	class := f.verdict.Reason.Class()
+	status, challenge := edge.Challenge(class, f.cred, f.role())
 	if challenge != "" {
 		w.Header().Set("WWW-Authenticate", challenge)
 	}
@@ -142,20 +158,23 @@ func refuse(w http.ResponseWriter, r *http.Request, f refusal) {
 		p.Status, p.Code, p.Detail = http.StatusUnauthorized, "credential.malformed", f.cred.Fault
 	case http.StatusForbidden:
 		p.Code, p.Detail = "token.insufficient", "The token does not allow this."
+	case http.StatusTooManyRequests:
+		edge.TellQuota(w.Header(), f.verdict.Quota)
+		p.Status, p.Code, p.Detail = http.StatusForbidden, "rate.limited", "Too many requests. Retry-After says when one more is admitted."
 	case http.StatusServiceUnavailable:
 		w.Header().Set("Retry-After", "5")
 		p.Code, p.Detail = "state.unknown", "The state of the tokens is not known now. Try again."
 	case http.StatusUnauthorized:
 		p.Code, p.Detail = "token.invalid", "Invalid token."
-		if f.reason.Class() == liveset.ClassMissing {
+		if class == liveset.ClassMissing {
 			p.Code, p.Detail = "token.missing", "Send an API token."
 		}
 	}
-	write(w, r, p)
+	write(w, in, p)
 }
 
-func write(w http.ResponseWriter, r *http.Request, p problem) {
-	p.Type, p.Title, p.RequestID = "about:blank", http.StatusText(p.Status), edge.Of(r).RequestID
+func write(w http.ResponseWriter, in edge.Inbound, p problem) {
+	p.Type, p.Title, p.RequestID = "about:blank", http.StatusText(p.Status), in.RequestID
 	w.Header().Set("Content-Type", "application/problem+json")
 	w.WriteHeader(p.Status)
 	_ = json.NewEncoder(w).Encode(p) // the status is sent; whoever left does not read the rest
