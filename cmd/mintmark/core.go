@@ -42,6 +42,7 @@ type core struct {
 	authority *authority.Authority
 	control   *control.Control
 	api       *httpapi.API
+	verify    gateway.Verify
 	clock     *authority.Clock
 	operator  string // user@host
 	host      string
@@ -173,8 +174,9 @@ func (k *core) wire(book *config.Book, files durable.Files) (err error) {
 	if err != nil {
 		return err
 	}
+	k.verify = gateway.Verify{Live: k.live, Audience: func() []string { return k.running.Settings().Audience }}
 	k.api, err = httpapi.New(httpapi.Config{
-		Authority: k.authority, Live: k.live, Control: k.control, Verify: gateway.Verify{Live: k.live, Audience: func() []string { return k.running.Settings().Audience }}, Policy: k.running.Policy, Log: k.log,
+		Authority: k.authority, Live: k.live, Control: k.control, Verify: k.verify, Policy: k.running.Policy, Log: k.log,
 		JWKS: func(ctx context.Context) ([]byte, error) {
 			keys, err := k.authority.PublishedKeys(ctx)
 			return k.ring.JWKSet(keys), err
@@ -229,7 +231,8 @@ func (k *core) handler(operator string, rest http.Handler) http.Handler {
 		mux.Handle("/", rest)
 	}
 	return edge.Wrap(edge.Config{
-		Log: k.log, Now: time.Now, NewID: newID, TrustedProxies: func() []prefix { return k.running.Settings().Proxies }, Operator: operator,
+		Log: k.log, Now: time.Now, NewID: requestID, TrustedProxies: func() []prefix { return k.running.Settings().Proxies }, Operator: operator,
+		Doors: map[string]edge.Door{"/auth/verify": k.verify},
 	}, mux)
 }
 
