@@ -40,10 +40,11 @@ func houseDrawing() map[string]room {
 		"internal/liveset":    {ours: []string{"internal/authority", "internal/jws"}, pure: true},
 		"internal/signing":    {ours: []string{"internal/authority", "internal/durable", "internal/jws", "internal/strictjson"}},
 		"internal/password":   {ours: []string{"internal/authority"}, modules: []string{"golang.org/x/crypto", "golang.org/x/text"}},
-		"internal/config":     {ours: []string{"internal/durable", "internal/strictjson"}},
+		"internal/config":     {ours: []string{"internal/durable", "internal/pathrule", "internal/strictjson"}},
 		"internal/home":       {ours: []string{"internal/durable"}, modules: []string{"golang.org/x/sys"}},
 		"internal/durable":    {modules: []string{"golang.org/x/sys"}},
 		"internal/bitting":    {pure: true},
+		"internal/pathrule":   {ours: []string{"internal/authority"}, pure: true},
 
 		"internal/edge":    {ours: []string{"internal/authority", "internal/liveset"}},
 		"internal/control": {ours: []string{"internal/authority", "internal/config"}},
@@ -53,7 +54,7 @@ func houseDrawing() map[string]room {
 		"internal/webui": {ours: []string{
 			"internal/authority", "internal/bitting", "internal/config", "internal/control", "internal/edge", "internal/liveset",
 		}},
-		"internal/gateway": {ours: []string{"internal/authority", "internal/edge", "internal/liveset"}},
+		"internal/gateway": {ours: []string{"internal/authority", "internal/edge", "internal/liveset", "internal/pathrule"}},
 
 		"internal/store/mapstore": {ours: []string{"internal/authority", "internal/durable", "internal/strictjson"}, modules: []string{"golang.org/x/sys"}},
 
