@@ -185,17 +185,27 @@ func (c Config) locate(r *http.Request, in *Inbound) {
 	if err != nil {
 		return
 	}
-	in.Addr = peer.Addr().Unmap().WithZone("")
-	trusted := c.TrustedProxies()
-	if in.Proxied = within(in.Addr, trusted); !in.Proxied {
+	in.Addr, in.Proxied, in.ViaProxy = ClientAddr(peer.Addr(), r.Header["X-Forwarded-For"], c.TrustedProxies())
+	if !in.Proxied {
 		return
-	}
-	if client, ok := forwarded(r.Header["X-Forwarded-For"], trusted); ok {
-		in.Addr, in.ViaProxy = client, true
 	}
 	if proto := r.Header["X-Forwarded-Proto"]; len(proto) == 1 {
 		in.TLS = strings.EqualFold(proto[0], "https")
 	}
+}
+
+// ClientAddr is the client's address as far as it may be believed: the peer's,
+// or what a trusted peer's X-Forwarded-For names. It has no zone, and an IPv4
+// address is never a mapped one.
+func ClientAddr(peer netip.Addr, forwardedFor []string, trusted []netip.Prefix) (client netip.Addr, proxied, viaProxy bool) {
+	peer = peer.Unmap().WithZone("")
+	if !within(peer, trusted) {
+		return peer, false, false
+	}
+	if told, ok := forwarded(forwardedFor, trusted); ok {
+		return told, true, true
+	}
+	return peer, true, false
 }
 
 // isID takes for a request id what is short and safe wherever ids are shown.

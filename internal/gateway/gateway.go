@@ -11,7 +11,6 @@ package gateway
 import (
 	"encoding/json"
 	"net/http"
-	"slices"
 	"strings"
 
 	"mintmark/internal/authority"
@@ -89,42 +88,16 @@ func common(w http.ResponseWriter) {
 // demand reads what the door asks; fault says what of it cannot be understood,
 // never what was sent.
 func (v Verify) demand(r *http.Request, in edge.Inbound) (d liveset.Demand, fault string) {
-	d = liveset.Demand{Purpose: liveset.ForToken, From: in.Addr}
-	if r.URL.RawQuery == "" {
-		return d, ""
-	}
-	query := demands(r.URL.RawQuery)
-	if query == nil {
-		return d, "The query is malformed."
-	}
-	for _, role := range query["role"] {
-		switch authority.Role(role) {
-		case authority.RoleAdmin:
-			d.Role = authority.RoleAdmin
-		case authority.RoleUser: // the least that a door asks
-		default:
-			return d, "A door asks for the role user or admin."
+	if r.URL.RawQuery != "" {
+		query := demands(r.URL.RawQuery)
+		if query == nil {
+			return d, "The query is malformed."
+		}
+		if d, fault = ReadDemand(query, v.Audience()); fault != "" {
+			return d, fault
 		}
 	}
-	for _, tag := range query["tag"] {
-		if _, err := authority.ParseTag(tag); err != nil {
-			return d, "A tag is name:value."
-		}
-		d.Tags = append(d.Tags, tag)
-	}
-	if ids := query["client_id"]; len(ids) > 0 {
-		id, err := authority.ParseClientID(ids[0])
-		if err != nil || id != ids[0] || len(ids) > 1 {
-			return d, "A door asks for one client ID."
-		}
-		d.ClientID = id
-	}
-	if audience := query["audience"]; len(audience) > 0 {
-		if len(audience) > 1 || !slices.Contains(v.Audience(), audience[0]) {
-			return d, "A door asks for one audience, and it is one of the server's own."
-		}
-		d.Audience = audience
-	}
+	d.Purpose, d.From = liveset.ForToken, in.Addr
 	return d, ""
 }
 
@@ -146,23 +119,18 @@ func (f refusal) role() authority.Role {
 	return f.demand.Role
 }
 
-func refuse(w http.ResponseWriter, in edge.Inbound, f refusal) {
+// problem is what a client is told, with the challenge that goes with it.
+func (f refusal) problem() (p problem, challenge string) {
 	class := f.verdict.Reason.Class()
-	status, challenge := edge.Challenge(class, f.cred, f.role())
-	if challenge != "" {
-		w.Header().Set("WWW-Authenticate", challenge)
-	}
-	p := problem{Status: status}
-	switch status {
+	p.Status, challenge = edge.Challenge(class, f.cred, f.role())
+	switch p.Status {
 	case http.StatusBadRequest:
-		p.Status, p.Code, p.Detail = http.StatusUnauthorized, "credential.malformed", f.cred.Fault
+		p.Code, p.Detail = "credential.malformed", f.cred.Fault
 	case http.StatusForbidden:
 		p.Code, p.Detail = "token.insufficient", "The token does not allow this."
 	case http.StatusTooManyRequests:
-		edge.TellQuota(w.Header(), f.verdict.Quota)
-		p.Status, p.Code, p.Detail = http.StatusForbidden, "rate.limited", "Too many requests. Retry-After says when one more is admitted."
+		p.Code, p.Detail = "rate.limited", "Too many requests. Retry-After says when one more is admitted."
 	case http.StatusServiceUnavailable:
-		w.Header().Set("Retry-After", "5")
 		p.Code, p.Detail = "state.unknown", "The state of the tokens is not known now. Try again."
 	case http.StatusUnauthorized:
 		p.Code, p.Detail = "token.invalid", "Invalid token."
@@ -170,12 +138,42 @@ func refuse(w http.ResponseWriter, in edge.Inbound, f refusal) {
 			p.Code, p.Detail = "token.missing", "Send an API token."
 		}
 	}
+	return p, challenge
+}
+
+// refuse answers by the statuses that a proxy takes from a door; see Verify.
+func refuse(w http.ResponseWriter, in edge.Inbound, f refusal) {
+	p, challenge := f.problem()
+	switch p.Status {
+	case http.StatusBadRequest:
+		p.Status = http.StatusUnauthorized
+	case http.StatusTooManyRequests:
+		p.Status = http.StatusForbidden
+	}
+	f.write(w, in, p, challenge)
+}
+
+func (f refusal) write(w http.ResponseWriter, in edge.Inbound, p problem, challenge string) {
+	if challenge != "" {
+		w.Header().Set("WWW-Authenticate", challenge)
+	}
+	edge.TellQuota(w.Header(), f.verdict.Quota)
+	if p.Status == http.StatusServiceUnavailable {
+		w.Header().Set("Retry-After", "5")
+	}
 	write(w, in, p)
 }
 
 func write(w http.ResponseWriter, in edge.Inbound, p problem) {
-	p.Type, p.Title, p.RequestID = "about:blank", http.StatusText(p.Status), in.RequestID
+	p.RequestID = in.RequestID
+	body := p.text()
 	w.Header().Set("Content-Type", "application/problem+json")
 	w.WriteHeader(p.Status)
-	_ = json.NewEncoder(w).Encode(p) // the status is sent; whoever left does not read the rest
+	_, _ = w.Write(body) // the status is sent; whoever left does not read the rest
+}
+
+func (p problem) text() []byte {
+	p.Type, p.Title = "about:blank", http.StatusText(p.Status)
+	text, _ := json.Marshal(p) // of texts and a number: it never fails
+	return append(text, '\n')
 }
