@@ -4,8 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
+	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -17,13 +18,13 @@ import (
 type OfflineConfig struct {
 	Issuer   string   // the iss that is expected, exactly (RFC 9068 section 4)
 	Audience []string // this service; one of them must be in aud
-	// KeySetURL is where the authority publishes its keys; "" is
-	// Issuer + "/.well-known/jwks.json".
+	// KeySetURL is where the authority publishes its keys, https or on this
+	// machine; "" is Issuer + "/.well-known/jwks.json".
 	KeySetURL string
 	// MaxStale is how long the keys that were fetched last are used when the
-	// authority cannot be reached; 0 is one hour.
+	// authority cannot be reached: five minutes at least; 0 is one hour.
 	MaxStale time.Duration
-	Client   *http.Client // nil: one with a timeout of 10 seconds
+	Client   *http.Client // nil: one of its own; redirects are never followed
 	Now      func() time.Time
 }
 
@@ -31,45 +32,44 @@ const (
 	leeway     = 30 * time.Second // how far clocks may differ (RFC 7519 section 4.1.4)
 	freshFor   = 5 * time.Minute  // the max-age of the key set
 	betweenAsk = 10 * time.Second // at the least, also for kids that are unknown
-	maxKeySet  = 64 << 10
 )
 
 // Offline verifies tokens by the authority's key set (RFC 7517). It fetches the
-// set when it needs it and knows nothing of revocations.
+// set when it needs it, and knows nothing of deletions.
 type Offline struct {
 	config OfflineConfig
-	url    string
 	client *http.Client
-	keys   atomic.Pointer[keySet]
+	keys   atomic.Pointer[keySet] // nil until one was fetched
 
-	fetching sync.Mutex
-	asked    time.Time // the last attempt, held by fetching
+	mu    sync.Mutex
+	asked *question[*keySet] // the latest
 }
 
 type keySet struct {
-	set jws.Set
-	at  time.Time
+	jws.Set
+	at time.Time
 }
 
 // NewOffline checks the configuration; it fetches nothing yet.
 func NewOffline(c OfflineConfig) (*Offline, error) {
-	if c.Issuer == "" || len(c.Audience) == 0 {
+	if c.Issuer == "" || len(c.Audience) == 0 || slices.Contains(c.Audience, "") {
 		return nil, errors.New("verify: an issuer and an audience are needed: a check is never skipped")
 	}
+	c.Audience = slices.Clone(c.Audience)
 	if c.KeySetURL == "" {
-		c.KeySetURL = c.Issuer + "/.well-known/jwks.json"
+		c.KeySetURL = strings.TrimSuffix(c.Issuer, "/") + "/.well-known/jwks.json"
 	}
 	if c.MaxStale == 0 {
 		c.MaxStale = time.Hour
 	}
+	c.MaxStale = max(c.MaxStale, freshFor)
 	if c.Now == nil {
 		c.Now = time.Now //nolint:forbidigo // Now is handed in; its zero value is the system's
 	}
-	u, err := address(c.KeySetURL)
-	if err != nil {
+	if err := checkURL(c.KeySetURL); err != nil {
 		return nil, err
 	}
-	return &Offline{config: c, url: u, client: client(c.Client)}, nil
+	return &Offline{config: c, client: client(c.Client)}, nil
 }
 
 // Verify checks form, signature, times, issuer and audience of a token.
@@ -78,7 +78,8 @@ func (o *Offline) Verify(ctx context.Context, token string) (Identity, error) {
 	if err != nil || !u.Header().IsType("at+jwt") {
 		return Identity{}, ErrInvalid
 	}
-	key, err := o.key(ctx, u.Header().Kid)
+	now := o.config.Now()
+	key, err := o.key(ctx, u.Header().Kid, now)
 	if err != nil {
 		return Identity{}, err
 	}
@@ -87,92 +88,81 @@ func (o *Offline) Verify(ctx context.Context, token string) (Identity, error) {
 		return Identity{}, ErrInvalid
 	}
 	c, err := jws.ParseClaims(verified.Payload())
-	if err != nil {
+	if err != nil || c.Check(jws.Expect{Issuer: o.config.Issuer, Audience: o.config.Audience, Now: now, Leeway: leeway}) != nil {
 		return Identity{}, ErrInvalid
 	}
-	now := o.config.Now()
-	if c.Check(jws.Expect{Issuer: o.config.Issuer, Audience: o.config.Audience, Now: now, Leeway: leeway}) != nil {
-		return Identity{}, ErrInvalid
-	}
+	// The end of a token is exact, as it is at the authority.
 	if end, expires := c.Expires.Time(); expires && !now.Before(end) {
 		return Identity{}, ErrInvalid
 	}
-	return identityOf(c), nil
-}
-
-func identityOf(c jws.Claims) Identity {
-	i := Identity{TokenID: c.ID, ClientID: c.ClientID, Role: c.Role, Tags: c.Tags, Issuer: c.Issuer, Audience: c.Audience}
-	i.IssuedAt, _ = c.IssuedAt.Time()
-	if end, expires := c.Expires.Time(); expires {
-		i.ExpiresAt = end
+	i, whole := identityOf(c)
+	if !whole {
+		return Identity{}, ErrInvalid
 	}
-	return i
+	return i, nil
 }
 
 // key answers the key of a kid: from the set at hand while it is fresh, else
-// from a new one. A kid that is not in it costs the authority at most one
+// from a new one. A kid that is in no set costs the authority at most one
 // request in ten seconds, however many tokens name it.
-func (o *Offline) key(ctx context.Context, kid string) (*jws.Verifier, error) {
-	now := o.config.Now()
+func (o *Offline) key(ctx context.Context, kid string, now time.Time) (*jws.Verifier, error) {
 	known := o.keys.Load()
-	if known != nil && now.Sub(known.at) < freshFor {
-		if v := known.set.Verifier(kid); v != nil {
+	if known.within(freshFor, now) {
+		if v := known.Verifier(kid); v != nil {
 			return v, nil
 		}
 	}
-	fetched, err := o.refresh(ctx, known, now)
-	switch {
-	case err == nil:
-		known = fetched
-	case known == nil || now.Sub(known.at) > o.config.MaxStale:
-		return nil, fmt.Errorf("%w: %w", ErrUnknown, err)
+	known, err := o.refresh(ctx, now)
+	if known.within(o.config.MaxStale, now) {
+		if v := known.Verifier(kid); v != nil {
+			return v, nil
+		}
 	}
-	if v := known.set.Verifier(kid); v != nil {
-		return v, nil
+	if err == nil {
+		err = ErrInvalid
 	}
-	return nil, ErrInvalid
+	return nil, err // in an outage the kid may be that of a new key
 }
 
-// refresh fetches the set, unless somebody did since the caller looked or it was
-// tried a moment ago.
-func (o *Offline) refresh(ctx context.Context, seen *keySet, now time.Time) (*keySet, error) {
-	o.fetching.Lock()
-	defer o.fetching.Unlock()
-	if known := o.keys.Load(); known != seen {
-		return known, nil
+// within reports whether the set was fetched less than age ago.
+func (k *keySet) within(age time.Duration, now time.Time) bool {
+	return k != nil && now.Sub(k.at) < age
+}
+
+// refresh answers the newest set, and why it is not new. It asks for one unless
+// somebody did a moment ago, and waits for it unless there are keys to go on
+// with and the authority has already been found silent.
+func (o *Offline) refresh(ctx context.Context, now time.Time) (*keySet, error) {
+	o.mu.Lock()
+	before := o.asked
+	ended := before != nil && before.answered()
+	if before == nil || ended && now.Sub(before.began) >= betweenAsk {
+		o.asked = ask(ctx, now, o.fetch)
 	}
-	if now.Sub(o.asked) < betweenAsk {
-		if seen == nil {
-			return nil, errors.New("the key set could not be fetched a moment ago")
-		}
-		return seen, nil
+	latest := o.asked
+	o.mu.Unlock()
+	if known := o.keys.Load(); ended && before.err != nil && known.within(o.config.MaxStale, now) {
+		return known, before.err
 	}
-	o.asked = now
-	set, err := o.fetch(ctx)
+	_, err := latest.wait(ctx)
+	return o.keys.Load(), err
+}
+
+func (o *Offline) fetch(ctx context.Context) (*keySet, error) {
+	at := o.config.Now()
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, o.config.KeySetURL, nil)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrUnknown, err)
+	}
+	text, err := answerOf(o.client, r)
 	if err != nil {
 		return nil, err
 	}
-	known := &keySet{set, now}
+	set, err := jws.ParseSet(text)
+	if err != nil {
+		return nil, fmt.Errorf("%w: read the key set: %w", ErrUnknown, err)
+	}
+	known := &keySet{set, at}
 	o.keys.Store(known)
 	return known, nil
-}
-
-func (o *Offline) fetch(ctx context.Context) (jws.Set, error) {
-	r, err := http.NewRequestWithContext(ctx, http.MethodGet, o.url, nil)
-	if err != nil {
-		return jws.Set{}, err
-	}
-	answer, err := o.client.Do(r)
-	if err != nil {
-		return jws.Set{}, fmt.Errorf("fetch the key set: %w", err)
-	}
-	defer answer.Body.Close()
-	if answer.StatusCode != http.StatusOK {
-		return jws.Set{}, fmt.Errorf("fetch the key set: %s", answer.Status)
-	}
-	data, err := io.ReadAll(io.LimitReader(answer.Body, maxKeySet+1))
-	if err != nil {
-		return jws.Set{}, fmt.Errorf("fetch the key set: %w", err)
-	}
-	return jws.ParseSet(data)
 }

@@ -3,64 +3,62 @@ package verify
 import (
 	"context"
 	"crypto/sha256"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"net/url"
 	"slices"
 	"strings"
 	"sync"
 	"time"
+
+	"mintmark/internal/jws"
+	"mintmark/internal/strictjson"
 )
 
 // OnlineConfig is what an Online verifier is made of.
 type OnlineConfig struct {
-	URL      string        // of the introspection endpoint: https://…/oauth2/introspect
+	URL      string        // of the introspection endpoint: https://…/oauth2/introspect, or on this machine
 	Token    func() string // the verifier token with which this service asks
 	Audience []string      // this service; one of them must be in aud
-	// Remember is how long an active answer is used again, and so how long a
-	// revoked token may still be accepted; 0 asks every time. An answer that a
-	// token is not active, and an outage, are never remembered.
+	// Remember is how long an active answer is used again, counted from when it
+	// was asked for, and so how long a deleted token may still be accepted. Who
+	// comes while it is being asked for shares it. 0 asks for every request. An
+	// answer that a token is not active, and an outage, are never remembered.
 	Remember time.Duration
-	Client   *http.Client // nil: one with a timeout of 10 seconds
+	Bound    int          // how many answers are remembered at most; 0 is 65,536
+	Client   *http.Client // nil: one of its own; redirects are never followed
 	Now      func() time.Time
 }
 
-// Online asks the authority about each token (RFC 7662), so a revoked token is
-// refused at once.
+// Online asks the authority about each token (RFC 7662), so a deleted token is
+// refused at once, or after Remember.
 type Online struct {
 	config OnlineConfig
 	client *http.Client
 
-	mu   sync.Mutex
-	seen map[[sha256.Size]byte]remembered
+	mu    sync.Mutex
+	asked map[[sha256.Size]byte]*question[Identity] // for this audience; demands are met anew each time
 }
 
-type remembered struct {
-	identity Identity
-	until    time.Time
-}
+const maxToken = 8 << 10
 
-const (
-	maxRemembered = 1 << 16
-	maxAnswer     = 64 << 10
-	maxToken      = 8 << 10
-)
-
-// NewOnline checks the configuration.
+// NewOnline checks the configuration; it asks nothing yet.
 func NewOnline(c OnlineConfig) (*Online, error) {
-	if c.Token == nil || len(c.Audience) == 0 {
-		return nil, errors.New("verify: a verifier token and an audience are needed")
+	if c.Token == nil || len(c.Audience) == 0 || slices.Contains(c.Audience, "") {
+		return nil, errors.New("verify: a verifier token and an audience are needed: a check is never skipped")
 	}
-	if _, err := address(c.URL); err != nil {
+	if err := checkURL(c.URL); err != nil {
 		return nil, err
+	}
+	c.Audience = slices.Clone(c.Audience)
+	if c.Bound <= 0 {
+		c.Bound = 1 << 16
 	}
 	if c.Now == nil {
 		c.Now = time.Now //nolint:forbidigo // Now is handed in; its zero value is the system's
 	}
-	return &Online{config: c, client: client(c.Client), seen: make(map[[sha256.Size]byte]remembered)}, nil
+	return &Online{config: c, client: client(c.Client), asked: make(map[[sha256.Size]byte]*question[Identity])}, nil
 }
 
 // Verify asks the authority, or uses an answer that it may remember.
@@ -68,94 +66,103 @@ func (o *Online) Verify(ctx context.Context, token string) (Identity, error) {
 	if token == "" || len(token) > maxToken {
 		return Identity{}, ErrInvalid
 	}
-	digest := sha256.Sum256([]byte(token))
-	now := o.config.Now()
-	if i, ok := o.recall(digest, now); ok {
-		return i, nil
-	}
-	i, err := o.ask(ctx, token)
-	if err != nil {
-		return Identity{}, err
-	}
-	o.keep(digest, i, now)
-	return i, nil
-}
-
-func (o *Online) recall(digest [sha256.Size]byte, now time.Time) (Identity, bool) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	r, ok := o.seen[digest]
-	return r.identity, ok && now.Before(r.until)
-}
-
-func (o *Online) keep(digest [sha256.Size]byte, i Identity, now time.Time) {
+	own := o.config.Token()
 	if o.config.Remember <= 0 {
-		return
+		ctx, cancel := context.WithTimeout(ctx, patience)
+		defer cancel()
+		return o.introspect(ctx, token, own)
 	}
-	until := now.Add(o.config.Remember)
-	if !i.ExpiresAt.IsZero() && i.ExpiresAt.Before(until) {
-		until = i.ExpiresAt
-	}
+	i, err := o.question(ctx, token, own).wait(ctx)
+	i.Tags, i.Audience = slices.Clone(i.Tags), slices.Clone(i.Audience) // others have the same answer
+	return i, err
+}
+
+// question answers one that was put a moment ago, or puts it.
+func (o *Online) question(ctx context.Context, token, own string) *question[Identity] {
+	now, digest := o.config.Now(), sha256.Sum256([]byte(token))
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if len(o.seen) >= maxRemembered {
-		clear(o.seen) // asking again is cheap
+	if q := o.asked[digest]; q != nil && o.holds(q, now) {
+		return q
 	}
-	o.seen[digest] = remembered{i, until}
+	if len(o.asked) >= o.config.Bound {
+		clear(o.asked) // asking again is cheap
+	}
+	q := ask(ctx, now, func(ctx context.Context) (Identity, error) {
+		i, err := o.introspect(ctx, token, own)
+		if err != nil {
+			o.forget(digest)
+		}
+		return i, err
+	})
+	o.asked[digest] = q
+	return q
 }
 
-// answer is what RFC 7662 section 2.2 names, as far as it is used.
-type answer struct {
-	Active   bool            `json:"active"`
-	ClientID string          `json:"client_id"`
-	Issuer   string          `json:"iss"`
-	Audience json.RawMessage `json:"aud"`
-	ID       string          `json:"jti"`
-	IssuedAt int64           `json:"iat"`
-	Expires  int64           `json:"exp"`
-	Role     string          `json:"role"`
-	Tags     []string        `json:"tags"`
+// holds reports whether an answer, when it is there, may be used now.
+func (o *Online) holds(q *question[Identity], now time.Time) bool {
+	if age := now.Sub(q.began); age < 0 || age >= o.config.Remember {
+		return false
+	}
+	return !q.answered() || q.err == nil && (q.value.ExpiresAt.IsZero() || now.Before(q.value.ExpiresAt))
 }
 
-func (o *Online) ask(ctx context.Context, token string) (Identity, error) {
+func (o *Online) forget(digest [sha256.Size]byte) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	delete(o.asked, digest)
+}
+
+func (o *Online) introspect(ctx context.Context, token, own string) (Identity, error) {
 	form := url.Values{"token": {token}, "token_type_hint": {"access_token"}}.Encode()
 	r, err := http.NewRequestWithContext(ctx, http.MethodPost, o.config.URL, strings.NewReader(form))
 	if err != nil {
 		return Identity{}, fmt.Errorf("%w: %w", ErrUnknown, err)
 	}
 	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-	r.Header.Set("Authorization", "Bearer "+o.config.Token())
-	resp, err := o.client.Do(r)
+	r.Header.Set("Accept", "application/json")
+	r.Header.Set("Authorization", "Bearer "+own)
+	text, err := answerOf(o.client, r)
 	if err != nil {
-		return Identity{}, fmt.Errorf("%w: ask the authority: %w", ErrUnknown, err)
+		return Identity{}, err
 	}
-	defer resp.Body.Close()
-	if resp.StatusCode != http.StatusOK {
-		return Identity{}, fmt.Errorf("%w: the authority answered %s", ErrUnknown, resp.Status)
+	return o.read(text)
+}
+
+// read takes an answer apart (RFC 7662 section 2.2). Its members are claims, and
+// active; one that is in part readable is none.
+func (o *Online) read(text []byte) (Identity, error) {
+	active, err := isActive(text)
+	if err != nil {
+		return Identity{}, err
 	}
-	var a answer
-	if err := json.NewDecoder(io.LimitReader(resp.Body, maxAnswer)).Decode(&a); err != nil {
-		return Identity{}, fmt.Errorf("%w: the authority's answer cannot be read", ErrUnknown)
-	}
-	audience, err := oneOrMany(a.Audience)
-	if !a.Active || err != nil || !slices.ContainsFunc(audience, func(s string) bool { return slices.Contains(o.config.Audience, s) }) {
+	if !active {
 		return Identity{}, ErrInvalid
 	}
-	i := Identity{TokenID: a.ID, ClientID: a.ClientID, Role: a.Role, Tags: a.Tags, Issuer: a.Issuer, Audience: audience, IssuedAt: time.Unix(a.IssuedAt, 0).UTC()}
-	if a.Expires != 0 {
-		i.ExpiresAt = time.Unix(a.Expires, 0).UTC()
+	c, err := jws.ParseClaims(text)
+	i, whole := identityOf(c)
+	switch {
+	case err != nil || !whole:
+		return Identity{}, unreadable()
+	case c.CheckAudience(o.config.Audience) != nil:
+		return Identity{}, ErrInvalid
 	}
 	return i, nil
 }
 
-// oneOrMany reads aud, which is a string or a list of them (RFC 7519 section
-// 4.1.3).
-func oneOrMany(raw json.RawMessage) ([]string, error) {
-	var one string
-	if json.Unmarshal(raw, &one) == nil {
-		return []string{one}, nil
+func isActive(text []byte) (bool, error) {
+	members, err := strictjson.Members(text)
+	if err != nil {
+		return false, unreadable()
 	}
-	var many []string
-	err := json.Unmarshal(raw, &many)
-	return many, err
+	for _, m := range members {
+		if m.Name == "active" && (string(m.Value) == "true" || string(m.Value) == "false") {
+			return string(m.Value) == "true", nil
+		}
+	}
+	return false, unreadable()
+}
+
+func unreadable() error {
+	return fmt.Errorf("%w: the authority's answer cannot be read", ErrUnknown)
 }
