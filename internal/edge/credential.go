@@ -39,7 +39,7 @@ func BearerIn(query string, fields []string) Credential {
 	if !strings.EqualFold(scheme, "Bearer") && !strings.EqualFold(scheme, "JWT") {
 		return Credential{} // another scheme is not ours to judge
 	}
-	if !ok || text == "" || strings.ContainsAny(text, " ,\t") {
+	if !ok || text == "" || strings.IndexByte(text, ' ') >= 0 || strings.IndexByte(text, ',') >= 0 || strings.IndexByte(text, '\t') >= 0 {
 		return Credential{Present: true, Fault: "The Authorization field is: Bearer, one space, one token."}
 	}
 	return Credential{Text: text, Present: true}

@@ -106,7 +106,8 @@ func Wrap(c Config, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		x := &exchange{ResponseWriter: w, start: c.Now()}
 		c.inbound(r, &x.in)
-		w.Header()["X-Request-Id"] = []string{x.in.RequestID}
+		x.id[0] = x.in.RequestID
+		w.Header()["X-Request-Id"] = x.id[:]
 		if len(r.TransferEncoding) > 0 {
 			// net/http forgets a Content-Length beside a coding, and goes on. Whoever
 			// passed both on may take the rest for another request: it must not be
@@ -134,7 +135,7 @@ func Wrap(c Config, next http.Handler) http.Handler {
 
 // door answers what takes the whole path, and only in its plain form: any other
 // is the multiplexer's to judge.
-func (c Config) door(r *http.Request) Door {
+func (c *Config) door(r *http.Request) Door {
 	if r.URL.RawPath != "" {
 		return nil
 	}
@@ -142,7 +143,7 @@ func (c Config) door(r *http.Request) Door {
 }
 
 // finish says what became of a request.
-func (c Config) finish(x *exchange, r *http.Request, p any) {
+func (c *Config) finish(x *exchange, r *http.Request, p any) {
 	if p != nil && !aborted(p) {
 		// The value of a panic may hold a secret; its type does not.
 		c.Log.Error("handler panicked", "request_id", x.in.RequestID, "route", x.route(r), "type", typeName(p), "stack", stack())
@@ -167,7 +168,7 @@ func aborted(p any) bool {
 	return ok && errors.Is(err, http.ErrAbortHandler)
 }
 
-func (c Config) inbound(r *http.Request, in *Inbound) {
+func (c *Config) inbound(r *http.Request, in *Inbound) {
 	in.TLS, in.Operator = r.TLS != nil, c.Operator
 	if c.Operator == "" {
 		c.locate(r, in)
@@ -180,7 +181,7 @@ func (c Config) inbound(r *http.Request, in *Inbound) {
 }
 
 // locate finds out where the client is.
-func (c Config) locate(r *http.Request, in *Inbound) {
+func (c *Config) locate(r *http.Request, in *Inbound) {
 	peer, err := netip.ParseAddrPort(r.RemoteAddr)
 	if err != nil {
 		return

@@ -18,6 +18,7 @@ import (
 type exchange struct {
 	http.ResponseWriter
 	in      Inbound
+	id      [1]string // the values of X-Request-Id
 	start   time.Time
 	status  int
 	bytes   int64

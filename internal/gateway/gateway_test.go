@@ -32,7 +32,7 @@ const ownAudience, secondAudience = "https://api.example", "https://batch.exampl
 
 // house is the door over a real authority, store, keyring and live set.
 type house struct {
-	t       *testing.T
+	t       testing.TB
 	rules   *authority.Authority
 	live    *liveset.Set
 	handler http.Handler
@@ -45,7 +45,7 @@ func (h *house) now() time.Time { return time.Unix(0, h.clock.Load()).UTC() }
 
 func audience() []string { return []string{ownAudience, secondAudience} }
 
-func newHouse(t *testing.T) *house {
+func newHouse(t testing.TB) *house {
 	t.Helper()
 	h := &house{t: t}
 	h.clock.Store(time.Date(2026, 11, 23, 14, 8, 2, 5e8, time.UTC).UnixNano())
@@ -95,7 +95,7 @@ func operator() authority.Caller {
 	return authority.LocalOperator("root@tokens-01", authority.Origin{RequestID: "req_setup"})
 }
 
-func must(t *testing.T, err error) {
+func must(t testing.TB, err error) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)

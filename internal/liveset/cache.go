@@ -23,15 +23,17 @@ type verified struct {
 }
 
 // cache recognises verified tokens by their digest. It is bounded: a set of
-// four places per digest, and a newcomer takes the place that its digest names.
-type cache struct{ sets [][4]atomic.Pointer[verified] }
+// eight places per digest, which is one line of the processor's cache, and a
+// newcomer takes the place that its digest names. With four, 10,000 tokens in
+// 65,536 places would meet more than four to a set often enough to be felt.
+type cache struct{ sets [][8]atomic.Pointer[verified] }
 
 func newCache(tokens int) *cache {
 	size := 1
-	for size*4 < tokens {
+	for size*8 < tokens {
 		size *= 2
 	}
-	return &cache{make([][4]atomic.Pointer[verified], size)}
+	return &cache{make([][8]atomic.Pointer[verified], size)}
 }
 
 // digestOf copies a text of a usual length to the stack, not to the heap.
@@ -40,7 +42,7 @@ func digestOf(raw string) [sha256.Size]byte {
 	return sha256.Sum256(append(text[:0], raw...))
 }
 
-func (c *cache) set(digest *[sha256.Size]byte) *[4]atomic.Pointer[verified] {
+func (c *cache) set(digest *[sha256.Size]byte) *[8]atomic.Pointer[verified] {
 	return &c.sets[binary.LittleEndian.Uint64(digest[:8])&uint64(len(c.sets)-1)]
 }
 
@@ -56,7 +58,7 @@ func (c *cache) get(digest *[sha256.Size]byte) *verified {
 
 func (c *cache) put(v *verified) {
 	set := c.set(&v.digest)
-	place := int(v.digest[8] & 3)
+	place := int(v.digest[8] & 7)
 	for i := range set {
 		if old := set[i].Load(); old == nil || old.digest == v.digest {
 			place = i
