@@ -29,6 +29,8 @@ func houseDrawing() map[string]room {
 		"cmd/mintmark": {ours: []string{"*"}, modules: []string{"github.com/spf13/cobra", "golang.org/x/term", "golang.org/x/sys"}},
 		"api":          {ours: []string{"internal/strictjson"}},
 		"verify":       {ours: []string{"internal/jws", "internal/strictjson"}},
+
+		"verify/grpcverify": {ours: []string{"verify"}, modules: []string{"google.golang.org/grpc"}},
 		"bench": {ours: []string{
 			"internal/authority", "internal/config", "internal/control", "internal/edge", "internal/gateway", "internal/httpapi", "internal/jws", "internal/liveset",
 			"internal/password", "internal/signing", "internal/store/mapstore",
