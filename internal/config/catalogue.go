@@ -90,6 +90,9 @@ const (
 	LoginAttempts = "login.attempts"
 	LoginPause    = "login.pause"
 	StepUp        = "login.step_up"
+	LimitToken    = "limits.token"
+	LimitSource   = "limits.source"
+	Metrics       = "metrics.listen"
 	LogLevel      = "log.level"
 	LogFormat     = "log.format"
 )
@@ -120,6 +123,9 @@ func Catalogue() []Property {
 		number(LoginAttempts, "Sign-in", "5", "How many failed sign-ins under one name bring a pause.", 100),
 		duration(LoginPause, "Sign-in", "5m", "How long that pause is.", time.Second),
 		duration(StepUp, "Sign-in", "15m", "How old the last password entry may be for what needs a recent one.", time.Second),
+		rate(LimitToken, "How often one token may ask for a verdict or call our own API, in all; unset is no limit."),
+		rate(LimitSource, "How often one address may ask for a verdict or call our own API with a token, in all; of IPv6 one /64 network is one address; unset is no limit."),
+		{Name: Metrics, Group: "Logging", Type: "address", Example: "127.0.0.1:9464", Help: "The address and port of /metrics and /debug/pprof, which ask for no credential: loopback, or a network of your own; unset is none.", check: address},
 		restart(choice(LogLevel, "Logging", "info", "The least important messages that are logged.", "debug", "info", "warn", "error")),
 		restart(choice(LogFormat, "Logging", "text", "The form of a log line.", "text", "json")),
 	}
@@ -219,6 +225,16 @@ func number(name, group, standard, help string, most int) Property {
 				return "", fmt.Errorf("%s is not a number from 1 to %d", strconv.Quote(s), most)
 			}
 			return strconv.Itoa(n), nil
+		},
+	}
+}
+
+func rate(name, help string) Property {
+	return Property{
+		Name: name, Group: "Limits", Type: "rate", Live: true, Example: "100/s burst 200", Help: help,
+		check: func(s string) (string, error) {
+			r, err := ParseRate(s)
+			return r.String(), err
 		},
 	}
 }

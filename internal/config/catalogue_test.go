@@ -104,6 +104,11 @@ func TestValuesAreTakenInOneForm(t *testing.T) {
 		{config.Listen, "tokens-01.corp.example:3000", "tokens-01.corp.example:3000"},
 		{config.Certificate, "/etc/../etc/ssl/m.pem", "/etc/ssl/m.pem"},
 		{config.LoginAttempts, "007", "7"},
+		{config.LimitToken, "100/s", "100/s"},
+		{config.LimitToken, "100/s burst 100", "100/s"},
+		{config.LimitToken, "1000000/h burst 1", "1000000/h burst 1"},
+		{config.LimitSource, "1/m burst 1000000", "1/m burst 1000000"},
+		{config.Metrics, "127.0.0.1:09464", "127.0.0.1:9464"},
 		{config.Issuer, "https://tokens.example/a", "https://tokens.example/a"},
 	} {
 		p, err := config.Lookup(c.name)
@@ -158,6 +163,17 @@ func TestValuesThatCannotBeAreRefusedWhenStaged(t *testing.T) {
 		{config.Listen, `{"a":1`, "not an address and a port"},
 		{config.Certificate, "cert.pem", "not an absolute path"},
 		{config.LogLevel, "trace", "none of"},
+		{config.LimitToken, "100", "not a rate"},
+		{config.LimitToken, "0/s", "not a rate"},
+		{config.LimitToken, "-1/s", "not a rate"},
+		{config.LimitToken, "1.5/s", "not a rate"},
+		{config.LimitToken, "0100/s", "not a rate"},
+		{config.LimitToken, "1000001/s", "not a rate"},
+		{config.LimitToken, "100/d", "not a rate"},
+		{config.LimitToken, "100/s burst 0", "not a rate"},
+		{config.LimitToken, "100/s burst", "not a rate"},
+		{config.LimitSource, "100/s burst 2 burst 3", "not a rate"},
+		{config.Metrics, "9464", "not an address and a port"},
 	} {
 		b, s := create(t, nil)
 		err := b.Stage(c.name, &c.value, maria, t0)

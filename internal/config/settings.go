@@ -35,6 +35,9 @@ type Settings struct {
 	LoginAttempts int
 	LoginPause    time.Duration
 	StepUp        time.Duration
+	LimitToken    Rate // zero: none
+	LimitSource   Rate
+	Metrics       string // address; "" = none
 	LogLevel      string
 	LogFormat     string
 }
@@ -160,8 +163,10 @@ func typed(values map[string]Value) Settings {
 		RestoreGrace: length(RestoreGrace), Algorithm: text(Algorithm), Issuer: text(Issuer), Audience: SplitList(text(Audience)), Reminder: length(Reminder),
 		Listen: text(Listen), Certificate: text(Certificate), Key: text(Key), Drain: length(Drain),
 		LoginIdle: length(LoginIdle), LoginAbsolute: length(LoginAbsolute), LoginAttempts: attempts, LoginPause: length(LoginPause), StepUp: length(StepUp),
-		LogLevel: text(LogLevel), LogFormat: text(LogFormat),
+		Metrics: text(Metrics), LogLevel: text(LogLevel), LogFormat: text(LogFormat),
 	}
+	s.LimitToken, _ = ParseRate(text(LimitToken)) // checked; unset is none
+	s.LimitSource, _ = ParseRate(text(LimitSource))
 	for _, item := range SplitList(text(Proxies)) {
 		if p, err := parsePrefix(item); err == nil {
 			s.Proxies = append(s.Proxies, p)
@@ -200,6 +205,9 @@ func (s Settings) check() []Fault {
 	if s.MaxLifetime > 0 && s.Lifetime > s.MaxLifetime {
 		faults = append(faults, Fault{Lifetime, "the lifetime is longer than " + MaxLifetime + " allows"})
 	}
+	if s.Metrics != "" && s.Metrics == s.Listen {
+		faults = append(faults, Fault{Metrics, "metrics and profiles are not for everybody: give them an address other than " + Listen})
+	}
 	if s.LoginIdle > s.LoginAbsolute {
 		faults = append(faults, Fault{LoginIdle, "the idle time is longer than " + LoginAbsolute})
 	}
@@ -211,6 +219,8 @@ func Warning(name string) string {
 	switch name {
 	case Issuer, Audience:
 		return "Existing tokens keep what they carry."
+	case Metrics:
+		return "Whoever reaches this address sees metrics and profiles without a credential; neither holds a token."
 	case Algorithm:
 		return "Keys that exist keep their algorithm; the next one that is made has this."
 	}

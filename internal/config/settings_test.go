@@ -62,7 +62,7 @@ func TestEveryPropertyReachesItsSetting(t *testing.T) {
 		config.Algorithm: "EdDSA", config.Issuer: "https://i.example", config.Audience: "https://a.example, https://b.example", config.Reminder: "4d",
 		config.Listen: "0.0.0.0:8443", config.Certificate: "/c.pem", config.Key: "/k.pem", config.Proxies: "10.0.0.0/8,192.0.2.7", config.Drain: "5s",
 		config.LoginIdle: "6m", config.LoginAbsolute: "7h", config.LoginAttempts: "8", config.LoginPause: "9m", config.StepUp: "10m",
-		config.LogLevel: "warn", config.LogFormat: "json",
+		config.LimitToken: "100/s", config.LimitSource: "6000/m burst 1", config.Metrics: "127.0.0.1:9464", config.LogLevel: "warn", config.LogFormat: "json",
 	}})
 	if err != nil {
 		t.Fatal(err)
@@ -73,7 +73,8 @@ func TestEveryPropertyReachesItsSetting(t *testing.T) {
 		Listen: "0.0.0.0:8443", Certificate: "/c.pem", Key: "/k.pem",
 		Proxies: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("192.0.2.7/32")}, Drain: 5 * time.Second,
 		LoginIdle: 6 * time.Minute, LoginAbsolute: 7 * time.Hour, LoginAttempts: 8, LoginPause: 9 * time.Minute, StepUp: 10 * time.Minute,
-		LogLevel: "warn", LogFormat: "json",
+		LimitToken: config.Rate{Events: 100, Window: time.Second, Burst: 100}, LimitSource: config.Rate{Events: 6000, Window: time.Minute, Burst: 1},
+		Metrics: "127.0.0.1:9464", LogLevel: "warn", LogFormat: "json",
 	}
 	if diff := cmp.Diff(want, s, cmp.Comparer(func(a, b netip.Prefix) bool { return a == b })); diff != "" {
 		t.Errorf("settings (-want +got):\n%s", diff)
@@ -119,6 +120,8 @@ func TestPropertiesAreHeldAgainstEachOther(t *testing.T) {
 		"lifetime is the most":    {map[string]string{config.MaxLifetime: "90d"}, nil},
 		"idle over absolute":      {map[string]string{config.LoginIdle: "13h"}, []string{config.LoginIdle}},
 		"idle is absolute":        {map[string]string{config.LoginIdle: "12h"}, nil},
+		"metrics for everybody":   {map[string]string{config.Metrics: "127.0.0.1:3000"}, []string{config.Metrics}},
+		"metrics apart":           {map[string]string{config.Metrics: "127.0.0.1:9464"}, nil},
 		"all at once": {
 			map[string]string{config.Key: "/k.pem", config.MaxLifetime: "1d", config.LoginAbsolute: "29m"},
 			[]string{config.Certificate, config.Lifetime, config.LoginIdle},
@@ -177,9 +180,9 @@ func TestTheIssuerOfAServerWithoutAHostCanBeStaged(t *testing.T) {
 	}
 }
 
-func TestChangesThatExistingTokensDoNotFollowAreWarnedOf(t *testing.T) {
+func TestChangesThatSurpriseAreWarnedOf(t *testing.T) {
 	t.Parallel()
-	for name, warns := range map[string]bool{config.Issuer: true, config.Audience: true, config.Algorithm: true, config.Lifetime: false, config.Listen: false} {
+	for name, warns := range map[string]bool{config.Issuer: true, config.Audience: true, config.Algorithm: true, config.Metrics: true, config.Lifetime: false, config.Listen: false} {
 		same(t, name, config.Warning(name) != "", warns)
 	}
 }
