@@ -1,5 +1,6 @@
 // Package e2e drives the built program as people do: from a shell and in a real
-// browser. It knows nothing of the product's packages.
+// browser. Of the product's packages it knows the public one that a service
+// imports, verify.
 package e2e
 
 import (
