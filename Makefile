@@ -3,7 +3,6 @@
 
 GO       ?= go
 TOOL     := $(GO) tool -modfile=$(CURDIR)/tools/go.mod
-FUZZTIME ?= 60s
 TARGETS  := linux/amd64 linux/arm64 darwin/amd64 darwin/arm64
 
 .PHONY: run build check format format-check vet lint arch generated-check \
@@ -54,13 +53,8 @@ cross:
 e2e: ## the built binary in a real browser
 	cd e2e && $(GO) test -count=1 ./...
 
-fuzz: ## every fuzz target, FUZZTIME each
-	@for package in $$($(GO) list ./...); do \
-		for target in $$($(GO) test -list '^Fuzz' $$package | grep '^Fuzz'); do \
-			echo "$$package $$target"; \
-			$(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) $$package || exit 1; \
-		done; \
-	done
+fuzz: ## every fuzz target, FUZZTIME (60s) each
+	./scripts/fuzz
 
 soak: ## the tests that take long on purpose
 	MINTMARK_SOAK=1 $(GO) test -count=1 -v -run Soak -timeout 60m ./...
