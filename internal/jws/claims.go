@@ -105,32 +105,35 @@ func list(items []string) string {
 // ParseClaims reads a claims set strictly: types are exact, null is not absent,
 // dates are whole seconds in [0, 2^53), and a claim of ours in another case is
 // refused. Members that we do not know are passed over.
-func ParseClaims(payload []byte) (Claims, error) {
-	members, err := strictjson.Members(payload)
+func ParseClaims(payload []byte) (Claims, error) { return parseClaims(string(payload)) }
+
+// parseClaims makes claims that are parts of the payload.
+func parseClaims(payload string) (c Claims, _ error) {
+	var room [12]strictjson.Field
+	fields, err := strictjson.Fields(room[:0], payload)
 	if err != nil {
 		return Claims{}, faultf(ClaimsMalformed, "the claims are not strict JSON: %v", err)
 	}
-	var c Claims
-	for _, m := range members {
-		if err := c.take(m.Name, m.Value); err != nil {
-			return Claims{}, faultf(ClaimsMalformed, "the claim %s is malformed", m.Name)
+	for _, f := range fields {
+		if err := c.take(f.Name, f.Value); err != nil {
+			return Claims{}, faultf(ClaimsMalformed, "the claim %s is malformed", f.Name)
 		}
 	}
 	return c, nil
 }
 
-func (c *Claims) take(name string, value []byte) (err error) {
+func (c *Claims) take(name, value string) (err error) {
 	switch name {
 	case "iss":
-		c.Issuer, err = strictjson.Text(value)
+		c.Issuer, err = strictjson.Unquoted(value)
 	case "sub":
-		c.Subject, err = strictjson.Text(value)
+		c.Subject, err = strictjson.Unquoted(value)
 	case "client_id":
-		c.ClientID, err = strictjson.Text(value)
+		c.ClientID, err = strictjson.Unquoted(value)
 	case "jti":
-		c.ID, err = strictjson.Text(value)
+		c.ID, err = strictjson.Unquoted(value)
 	case "role":
-		c.Role, err = strictjson.Text(value)
+		c.Role, err = strictjson.Unquoted(value)
 	case "aud":
 		c.Audience, err = oneOrMany(value)
 	case "tags":
@@ -149,21 +152,23 @@ func (c *Claims) take(name string, value []byte) (err error) {
 	return err
 }
 
-func oneOrMany(value []byte) ([]string, error) {
-	if one, err := strictjson.Text(value); err == nil {
-		return []string{one}, nil
+func oneOrMany(value string) ([]string, error) {
+	if value[0] == '[' {
+		return many(value)
 	}
-	return many(value)
+	one, err := strictjson.Unquoted(value)
+	return []string{one}, err
 }
 
-func many(value []byte) ([]string, error) {
-	items, err := strictjson.Elements(value)
+func many(value string) ([]string, error) {
+	var room [8]strictjson.Field
+	items, err := strictjson.Items(room[:0], value)
 	if err != nil {
 		return nil, err
 	}
 	out := make([]string, len(items))
 	for i, item := range items {
-		if out[i], err = strictjson.Text(item); err != nil {
+		if out[i], err = strictjson.Unquoted(item.Value); err != nil {
 			return nil, err
 		}
 	}
@@ -172,8 +177,8 @@ func many(value []byte) ([]string, error) {
 
 // date reads a NumericDate. Fractions are refused: we never write one, and two
 // readers that round differently would differ on the end of a token.
-func date(raw []byte) (NumericDate, error) {
-	n, err := strconv.ParseUint(string(raw), 10, 53)
+func date(raw string) (NumericDate, error) {
+	n, err := strconv.ParseUint(raw, 10, 53)
 	if err != nil {
 		return NumericDate{}, errors.New("not a whole number of seconds")
 	}
@@ -236,11 +241,7 @@ func (c Claims) CheckTimes(now time.Time, leeway time.Duration) error {
 // checked yet. They may be looked up to refuse a token early, never to accept,
 // log or report anything; once Verify has succeeded they count.
 func (u Unverified) UnverifiedClaims() (Claims, error) {
-	payload, err := decode(u.payload)
-	if err != nil {
-		return Claims{}, faultf(Malformed, "the payload is not canonical base64url")
-	}
-	return ParseClaims(payload)
+	return parseClaims(u.payload)
 }
 
 // Seconds are those since 1970 UTC, and whether the date is there.

@@ -158,7 +158,7 @@ func verifies(raw []byte) (bool, error) {
 	if raw == nil {
 		return true, nil
 	}
-	ops, err := many(raw)
+	ops, err := many(string(raw))
 	if err != nil {
 		return false, errors.New("the operations of a key are not an array of strings")
 	}
@@ -197,7 +197,7 @@ func (k JWK) verifier() (*Verifier, error) {
 // coordinate reads 32 bytes, with their leading zeros (RFC 7518 section
 // 6.2.1.2, RFC 8037 section 2).
 func coordinate(text string) ([]byte, error) {
-	c, err := decode(text)
+	c, err := decode(nil, text)
 	if err != nil || len(c) != scalarSize {
 		return nil, fmt.Errorf("a coordinate is not the canonical base64url of %d bytes", scalarSize)
 	}

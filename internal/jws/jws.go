@@ -78,28 +78,36 @@ func (h Header) IsType(typ string) bool {
 type Unverified struct {
 	header    Header
 	input     string // header "." payload, as it was signed
-	payload   string
-	signature string
+	payload   string // decoded
+	signature string // decoded
 }
 
 // Header is what the token says of itself.
 func (u Unverified) Header() Header { return u.header }
 
 // Verified is a token whose signature is good.
-type Verified struct{ payload []byte }
+type Verified struct{ payload string }
 
 // Payload is what was signed.
-func (v Verified) Payload() []byte { return v.payload }
+func (v Verified) Payload() []byte { return []byte(v.payload) }
 
 var encoding = base64.RawURLEncoding.Strict() //nolint:gochecknoglobals // an immutable encoding
 
-// decode reads canonical base64url (RFC 7515 section 2, RFC 4648 section 3.5).
-// The library passes over line breaks, also when it is strict.
-func decode(text string) ([]byte, error) {
-	if strings.ContainsAny(text, "\r\n") {
+// compact is which characters a compact JWS may have.
+var compact = func() (is [256]bool) { //nolint:gochecknoglobals // a constant table: Go has no constant arrays
+	for c := range is {
+		is[c] = word(byte(c)) || c == '.'
+	}
+	return is
+}()
+
+// decode appends what canonical base64url says (RFC 7515 section 2, RFC 4648
+// section 3.5). The library passes over line breaks, also when it is strict.
+func decode(to []byte, text string) ([]byte, error) {
+	if strings.IndexByte(text, '\n') >= 0 || strings.IndexByte(text, '\r') >= 0 {
 		return nil, errors.New("a line break stands in base64url")
 	}
-	return encoding.DecodeString(text)
+	return encoding.AppendDecode(to, []byte(text))
 }
 
 // Sign writes a compact JWS. The same arguments give the same bytes. One that
@@ -128,7 +136,7 @@ func Sign(k *SigningKey, h Header, payload []byte) (string, error) {
 }
 
 // Parse reads the form of a compact JWS: size, characters and dots before
-// anything is decoded, then the header.
+// anything is decoded, then the three parts, then the header.
 func Parse(raw string) (Unverified, error) {
 	if len(raw) > MaxSize {
 		return Unverified{}, faultf(TooLarge, "%d bytes, at most %d are read", len(raw), MaxSize)
@@ -137,12 +145,17 @@ func Parse(raw string) (Unverified, error) {
 	if err != nil {
 		return Unverified{}, err
 	}
-	u := Unverified{input: raw[:second], payload: raw[first+1 : second], signature: raw[second+1:]}
-	text, err := decode(raw[:first])
-	if err != nil {
-		return Unverified{}, faultf(Malformed, "the header is not canonical base64url")
+	var room [1 << 10]byte // on the stack, for tokens of a usual length
+	decoded, ends := room[:0], [3]int{}
+	for i, part := range [3]string{raw[:first], raw[first+1 : second], raw[second+1:]} {
+		if decoded, err = decode(decoded, part); err != nil {
+			return Unverified{}, faultf(Malformed, "the %s is not canonical base64url", [3]string{"header", "payload", "signature"}[i])
+		}
+		ends[i] = len(decoded)
 	}
-	u.header, err = parseHeader(text)
+	text := string(decoded)
+	u := Unverified{input: raw[:second], payload: text[ends[0]:ends[1]], signature: text[ends[1]:]}
+	u.header, err = parseHeader(text[:ends[0]])
 	return u, err
 }
 
@@ -173,25 +186,28 @@ func word(c byte) bool {
 }
 
 func dots(raw string) (first, second int, err error) {
-	n := 0
-	at := [2]int{}
-	for i := range len(raw) {
-		switch c := raw[i]; {
-		case word(c):
-		case c == '.':
-			if n == 2 {
-				return 0, 0, faultf(Malformed, "it has more than two dots")
-			}
-			at[n] = i
-			n++
-		default:
-			return 0, 0, faultf(Malformed, "byte %d is not a character of base64url", i)
-		}
+	first = strings.IndexByte(raw, '.')
+	second = first + 1 + strings.IndexByte(raw[first+1:], '.')
+	if i := foreign(raw); i >= 0 {
+		return 0, 0, faultf(Malformed, "byte %d is not a character of base64url", i)
 	}
-	if n != 2 || at[0] == 0 || at[1] == at[0]+1 || at[1] == len(raw)-1 {
+	switch {
+	case first >= 0 && second > first && strings.IndexByte(raw[second+1:], '.') >= 0:
+		return 0, 0, faultf(Malformed, "it has more than two dots")
+	case first <= 0 || second <= first+1 || second == len(raw)-1:
 		return 0, 0, faultf(Malformed, "it is not three parts joined by dots")
 	}
-	return at[0], at[1], nil
+	return first, second, nil
+}
+
+// foreign is where the first character is that no compact JWS has, or -1.
+func foreign(raw string) int {
+	for i := range len(raw) {
+		if c := raw[i]; !compact[c] {
+			return i
+		}
+	}
+	return -1
 }
 
 // refusedParameters point somewhere, change what is signed, or belong to
@@ -203,16 +219,16 @@ func refusedParameters() []string {
 	}
 }
 
-func parseHeader(text []byte) (Header, error) {
-	members, err := strictjson.Members(text)
+func parseHeader(text string) (h Header, err error) {
+	var room [8]strictjson.Field
+	fields, err := strictjson.Fields(room[:0], text)
 	if err != nil {
 		return Header{}, faultf(Malformed, "the header is not strict JSON: %v", err)
 	}
-	var h Header
 	var alg string
-	for _, m := range members {
+	for _, f := range fields {
 		var into *string
-		switch m.Name {
+		switch f.Name {
 		case "alg":
 			into = &alg
 		case "kid":
@@ -220,13 +236,13 @@ func parseHeader(text []byte) (Header, error) {
 		case "typ":
 			into = &h.Typ
 		default:
-			if err := refuseParameter(m.Name); err != nil {
+			if err := refuseParameter(f.Name); err != nil {
 				return Header{}, err
 			}
 			continue
 		}
-		if *into, err = strictjson.Text(m.Value); err != nil {
-			return Header{}, faultf(Malformed, "the header parameter %s is not a string", m.Name)
+		if *into, err = strictjson.Unquoted(f.Value); err != nil {
+			return Header{}, faultf(Malformed, "the header parameter %s is not a string", f.Name)
 		}
 	}
 	if h.Alg, err = ParseAlgorithm(alg); err != nil {
@@ -261,18 +277,10 @@ func (u Unverified) Verify(v *Verifier) (Verified, error) {
 	if u.header.Alg != v.alg {
 		return Verified{}, faultf(AlgorithmMismatch, "the header says %s, the key is for %s", u.header.Alg, v.alg)
 	}
-	signature, err := decode(u.signature)
-	if err != nil {
-		return Verified{}, faultf(Malformed, "the signature is not canonical base64url")
-	}
-	payload, err := decode(u.payload)
-	if err != nil {
-		return Verified{}, faultf(Malformed, "the payload is not canonical base64url")
-	}
-	if !v.Verify([]byte(u.input), signature) {
+	if !v.Verify([]byte(u.input), []byte(u.signature)) {
 		return Verified{}, faultf(BadSignature, "the signature does not match")
 	}
-	return Verified{payload}, nil
+	return Verified{u.payload}, nil
 }
 
 func quote(s string) string {

@@ -23,7 +23,7 @@ const MaxDepth = 16
 
 // Check reports why data is not one strict JSON value, or nil.
 func Check(data []byte) error {
-	s := scanner{data: data}
+	s := scanner{json: string(data)}
 	return s.whole()
 }
 
@@ -35,36 +35,74 @@ type Member struct {
 }
 
 // Members checks data and reads the members of the object that it is, in their
-// order. The values are parts of data.
+// order.
 func Members(data []byte) ([]Member, error) {
-	list := make([]Member, 0, 12)
-	s := scanner{data: data, member: func(name string, value []byte) { list = append(list, Member{name, value}) }}
-	if err := s.whole(); err != nil {
+	fields, err := Fields(make([]Field, 0, 12), string(data))
+	if err != nil {
 		return nil, err
 	}
-	if begin := bytes.TrimLeft(data, " \t\r\n"); begin[0] != '{' {
-		return nil, errors.New("it is not an object")
+	list := make([]Member, len(fields))
+	for i, f := range fields {
+		list[i] = Member{f.Name, []byte(f.Value)}
 	}
 	return list, nil
 }
 
 // Elements checks data and reads the elements of the array that it is, in their
-// order. They are parts of data.
+// order.
 func Elements(data []byte) ([][]byte, error) {
-	list := make([][]byte, 0, 4)
-	s := scanner{data: data, element: func(value []byte) { list = append(list, value) }}
-	if err := s.whole(); err != nil {
+	items, err := Items(make([]Field, 0, 4), string(data))
+	if err != nil {
 		return nil, err
 	}
-	if begin := bytes.TrimLeft(data, " \t\r\n"); begin[0] != '[' {
-		return nil, errors.New("it is not an array")
+	list := make([][]byte, len(items))
+	for i, item := range items {
+		list[i] = []byte(item.Value)
 	}
 	return list, nil
 }
 
+// Field is a member of an object, or an element of an array, which has no name.
+// Both are parts of the text that was read, but for a name with escapes.
+type Field struct{ Name, Value string }
+
+// Fields is Members for whoever must not wait for memory: it appends to a slice
+// of the caller, and copies nothing.
+func Fields(to []Field, text string) ([]Field, error) {
+	s := scanner{json: text}
+	if s.space(); !s.begins('{') {
+		return nil, s.isNot("an object")
+	}
+	var seen names
+	more, err := s.open('}'), error(nil)
+	for more {
+		var f Field
+		if f, more, err = s.member(&seen, 1); err == nil {
+			to = append(to, f)
+		}
+	}
+	return to, s.end(err)
+}
+
+// Items is Elements in the manner of Fields.
+func Items(to []Field, text string) ([]Field, error) {
+	s := scanner{json: text}
+	if s.space(); !s.begins('[') {
+		return nil, s.isNot("an array")
+	}
+	more, err := s.open(']'), error(nil)
+	for more {
+		var f Field
+		if f.Value, more, err = s.within(1, ']'); err == nil {
+			to = append(to, f)
+		}
+	}
+	return to, s.end(err)
+}
+
 // Text checks data and reads the string that it is.
 func Text(data []byte) (string, error) {
-	s := scanner{data: data}
+	s := scanner{json: string(data)}
 	if s.space(); s.at >= len(data) || data[s.at] != '"' {
 		return "", errors.New("it is not a string")
 	}
@@ -76,6 +114,18 @@ func Text(data []byte) (string, error) {
 		return "", errors.New("something follows the string")
 	}
 	return text, nil
+}
+
+// Unquoted reads the string that a value is that Fields or Items found.
+func Unquoted(value string) (string, error) {
+	if value[0] != '"' {
+		return "", errors.New("it is not a string")
+	}
+	s := scanner{json: value}
+	if strings.IndexByte(value, '\\') >= 0 {
+		return s.text()
+	}
+	return value[1 : len(value)-1], nil
 }
 
 // Decode checks data and decodes it into a pointer. Members that into does not
@@ -204,29 +254,43 @@ func fieldsOf(t reflect.Type) map[string]reflect.Type {
 }
 
 type scanner struct {
-	data    []byte
-	at      int
-	member  func(name string, value []byte) // told of each member of an outermost object
-	element func(value []byte)              // told of each element of an outermost array
+	json string
+	at   int
 }
 
-var errEnd = errors.New("it ends too early")
+var (
+	errEnd    = errors.New("it ends too early")
+	errDepth  = errors.New("it nests too deeply")
+	errNumber = errors.New("the number is malformed")
+)
 
 // whole scans one value behind which nothing follows.
-func (s *scanner) whole() error {
-	if err := s.value(0); err != nil {
+func (s *scanner) whole() error { return s.end(s.value(0)) }
+
+// end says where a fault is, and that nothing follows a value without one.
+func (s *scanner) end(err error) error {
+	if err != nil {
 		return fmt.Errorf("at byte %d: %w", s.at, err)
 	}
-	s.space()
-	if s.at != len(s.data) {
+	if s.space(); s.at != len(s.json) {
 		return fmt.Errorf("at byte %d: something follows the value", s.at)
 	}
 	return nil
 }
 
+func (s *scanner) begins(c byte) bool { return s.at < len(s.json) && s.json[s.at] == c }
+
+// isNot is what is wrong with a value of another kind.
+func (s *scanner) isNot(kind string) error {
+	if err := s.whole(); err != nil {
+		return err
+	}
+	return errors.New("it is not " + kind)
+}
+
 func (s *scanner) space() {
-	for s.at < len(s.data) {
-		switch s.data[s.at] {
+	for s.at < len(s.json) {
+		switch s.json[s.at] {
 		case ' ', '\t', '\n', '\r':
 			s.at++
 		default:
@@ -237,10 +301,10 @@ func (s *scanner) space() {
 
 func (s *scanner) value(depth int) error {
 	s.space()
-	if s.at >= len(s.data) {
+	if s.at >= len(s.json) {
 		return errEnd
 	}
-	switch c := s.data[s.at]; {
+	switch c := s.json[s.at]; {
 	case c == '{':
 		return s.object(depth + 1)
 	case c == '[':
@@ -261,7 +325,7 @@ func (s *scanner) value(depth int) error {
 }
 
 func (s *scanner) word(w string) error {
-	if !bytes.HasPrefix(s.data[s.at:], []byte(w)) {
+	if !strings.HasPrefix(s.json[s.at:], w) {
 		return errors.New("no value begins here")
 	}
 	s.at += len(w)
@@ -270,72 +334,96 @@ func (s *scanner) word(w string) error {
 
 func (s *scanner) next(c byte) bool {
 	s.space()
-	if s.at < len(s.data) && s.data[s.at] == c {
+	if s.at < len(s.json) && s.json[s.at] == c {
 		s.at++
 		return true
 	}
 	return false
 }
 
+// open goes into an object or array and reports whether something is in it.
+func (s *scanner) open(end byte) bool {
+	s.at++
+	return !s.next(end)
+}
+
 func (s *scanner) object(depth int) error {
 	if depth > MaxDepth {
-		return errors.New("it nests too deeply")
-	}
-	s.at++
-	if s.next('}') {
-		return nil
+		return errDepth
 	}
 	var seen names
-	for {
-		s.space()
-		if s.at >= len(s.data) || s.data[s.at] != '"' {
-			return errors.New("a member name is missing")
-		}
-		name, err := s.text()
-		if err != nil {
-			return err
-		}
-		if !seen.add(name) {
-			return fmt.Errorf("member %q is there twice", name)
-		}
-		if !s.next(':') {
-			return errors.New("a colon is missing")
-		}
-		s.space()
-		start := s.at
-		if err := s.value(depth); err != nil {
-			return err
-		}
-		if depth == 1 && s.member != nil {
-			s.member(name, s.data[start:s.at])
-		}
-		if s.next('}') {
-			return nil
-		}
-		if !s.next(',') {
-			return errors.New("a comma is missing")
-		}
+	more, err := s.open('}'), error(nil)
+	for more {
+		_, more, err = s.member(&seen, depth)
 	}
+	return err
+}
+
+// member scans a member and what follows it: more is whether that is another.
+func (s *scanner) member(seen *names, depth int) (f Field, more bool, err error) {
+	if s.space(); !s.begins('"') {
+		return f, false, errors.New("a member name is missing")
+	}
+	if f.Name, err = s.text(); err != nil {
+		return f, false, err
+	}
+	if !seen.add(f.Name) {
+		return f, false, fmt.Errorf("member %q is there twice", f.Name)
+	}
+	if !s.next(':') {
+		return f, false, errors.New("a colon is missing")
+	}
+	f.Value, more, err = s.within(depth, '}')
+	return f, more, err
+}
+
+func (s *scanner) array(depth int) error {
+	if depth > MaxDepth {
+		return errDepth
+	}
+	more, err := s.open(']'), error(nil)
+	for more {
+		_, more, err = s.within(depth, ']')
+	}
+	return err
+}
+
+// within scans a value of an object or array and what follows it.
+func (s *scanner) within(depth int, end byte) (value string, more bool, err error) {
+	s.space()
+	start := s.at
+	if err := s.value(depth); err != nil {
+		return "", false, err
+	}
+	value = s.json[start:s.at]
+	if s.next(end) {
+		return value, false, nil
+	}
+	if !s.next(',') {
+		return "", false, errors.New("a comma is missing")
+	}
+	return value, true, nil
 }
 
 // names is a set that is a list while it is small.
 type names struct {
-	few  []string
-	many map[string]struct{}
+	few   [16]string
+	count int
+	many  map[string]struct{}
 }
 
 // add reports whether the name is new.
 func (n *names) add(name string) bool {
-	const few = 16
 	if n.many == nil {
-		if slices.Contains(n.few, name) {
+		if slices.Contains(n.few[:n.count], name) {
 			return false
 		}
-		if len(n.few) < few {
-			n.few = append(n.few, name)
+		if n.count < len(n.few) {
+			n.few[n.count] = name
+			n.count++
 			return true
 		}
-		n.many = make(map[string]struct{}, 2*few)
+		n.many = make(map[string]struct{}, 2*len(n.few))
 		for _, old := range n.few {
 			n.many[old] = struct{}{}
 		}
@@ -345,63 +433,36 @@ func (n *names) add(name string) bool {
 	return !twice
 }
 
-func (s *scanner) array(depth int) error {
-	if depth > MaxDepth {
-		return errors.New("it nests too deeply")
-	}
-	s.at++
-	if s.next(']') {
-		return nil
-	}
-	for {
-		s.space()
-		start := s.at
-		if err := s.value(depth); err != nil {
-			return err
-		}
-		if depth == 1 && s.element != nil {
-			s.element(s.data[start:s.at])
-		}
-		if s.next(']') {
-			return nil
-		}
-		if !s.next(',') {
-			return errors.New("a comma is missing")
-		}
-	}
-}
-
 func (s *scanner) digits() bool {
 	start := s.at
-	for s.at < len(s.data) && s.data[s.at] >= '0' && s.data[s.at] <= '9' {
+	for s.at < len(s.json) && s.json[s.at] >= '0' && s.json[s.at] <= '9' {
 		s.at++
 	}
 	return s.at > start
 }
 
 func (s *scanner) number() error {
-	wrong := errors.New("the number is malformed")
-	if s.data[s.at] == '-' {
+	if s.json[s.at] == '-' {
 		s.at++
 	}
-	zero := s.at < len(s.data) && s.data[s.at] == '0'
+	zero := s.at < len(s.json) && s.json[s.at] == '0'
 	start := s.at
 	if !s.digits() || zero && s.at-start > 1 {
-		return wrong
+		return errNumber
 	}
-	if s.at < len(s.data) && s.data[s.at] == '.' {
+	if s.at < len(s.json) && s.json[s.at] == '.' {
 		s.at++
 		if !s.digits() {
-			return wrong
+			return errNumber
 		}
 	}
-	if s.at < len(s.data) && (s.data[s.at] == 'e' || s.data[s.at] == 'E') {
+	if s.at < len(s.json) && (s.json[s.at] == 'e' || s.json[s.at] == 'E') {
 		s.at++
-		if s.at < len(s.data) && (s.data[s.at] == '+' || s.data[s.at] == '-') {
+		if s.at < len(s.json) && (s.json[s.at] == '+' || s.json[s.at] == '-') {
 			s.at++
 		}
 		if !s.digits() {
-			return wrong
+			return errNumber
 		}
 	}
 	return nil
@@ -412,16 +473,16 @@ func (s *scanner) text() (string, error) {
 	s.at++
 	start := s.at
 	escaped := false
-	for s.at < len(s.data) {
-		switch c := s.data[s.at]; {
+	for s.at < len(s.json) {
+		switch c := s.json[s.at]; {
 		case c == '"':
-			raw := s.data[start:s.at]
+			raw := s.json[start:s.at]
 			s.at++
 			if !escaped {
-				return string(raw), nil
+				return raw, nil
 			}
 			var text string
-			if err := json.Unmarshal(s.data[start-1:s.at], &text); err != nil {
+			if err := json.Unmarshal([]byte(s.json[start-1:s.at]), &text); err != nil {
 				return "", errors.New("the string is malformed")
 			}
 			return text, nil
@@ -435,7 +496,7 @@ func (s *scanner) text() (string, error) {
 		case c < utf8.RuneSelf:
 			s.at++
 		default:
-			r, n := utf8.DecodeRune(s.data[s.at:])
+			r, n := utf8.DecodeRuneInString(s.json[s.at:])
 			if r == utf8.RuneError && n <= 1 {
 				return "", errors.New("it is not UTF-8")
 			}
@@ -446,11 +507,11 @@ func (s *scanner) text() (string, error) {
 }
 
 func (s *scanner) escape() error {
-	if s.at+1 >= len(s.data) {
+	if s.at+1 >= len(s.json) {
 		return errEnd
 	}
-	if s.data[s.at+1] != 'u' {
-		if bytes.IndexByte([]byte(`"\/bfnrt`), s.data[s.at+1]) < 0 {
+	if s.json[s.at+1] != 'u' {
+		if strings.IndexByte(`"\/bfnrt`, s.json[s.at+1]) < 0 {
 			return errors.New("the escape is unknown")
 		}
 		s.at += 2
@@ -469,11 +530,11 @@ func (s *scanner) escape() error {
 
 // unit scans one \uXXXX.
 func (s *scanner) unit() (int, error) {
-	if s.at+6 > len(s.data) || s.data[s.at] != '\\' || s.data[s.at+1] != 'u' {
+	if s.at+6 > len(s.json) || s.json[s.at] != '\\' || s.json[s.at+1] != 'u' {
 		return 0, errors.New("the escape is malformed")
 	}
 	n := 0
-	for _, c := range s.data[s.at+2 : s.at+6] {
+	for _, c := range s.json[s.at+2 : s.at+6] {
 		switch {
 		case c >= '0' && c <= '9':
 			n = n<<4 | int(c-'0')
