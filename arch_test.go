@@ -56,7 +56,7 @@ func houseDrawing() map[string]room {
 		"internal/webui": {ours: []string{
 			"internal/authority", "internal/bitting", "internal/config", "internal/control", "internal/edge", "internal/liveset",
 		}},
-		"internal/gateway": {ours: []string{"internal/authority", "internal/edge", "internal/liveset", "internal/pathrule"}},
+		"internal/gateway": {ours: []string{"internal/authority", "internal/edge", "internal/liveset", "internal/pathrule", "internal/strictjson"}},
 
 		"internal/store/mapstore": {ours: []string{"internal/authority", "internal/durable", "internal/strictjson"}, modules: []string{"golang.org/x/sys"}},
 

@@ -1,7 +1,9 @@
 // Package gateway is the doors that stand before somebody else's API: a proxy
-// asks whether a request may pass, and the live set answers.
+// asks whether a request may pass, or the API whose a token is, and the live set
+// answers.
 //
-// It touches requests and answers only; no store is reached and no body is read.
+// It touches requests and answers only. No store is reached but by the rules, when
+// a token is revoked, and no body is read but of who asks about a token.
 //
 // The one hard idea: what a door is asked can only demand more. Some proxies
 // hand the client's own query on, so no parameter may ever widen what is let
@@ -159,7 +161,7 @@ func (f refusal) write(w http.ResponseWriter, in edge.Inbound, p problem, challe
 	}
 	edge.TellQuota(w.Header(), f.verdict.Quota)
 	if p.Status == http.StatusServiceUnavailable {
-		w.Header().Set("Retry-After", "5")
+		w.Header().Set("Retry-After", retryAfter)
 	}
 	write(w, in, p)
 }
