@@ -3,9 +3,9 @@ package liveset
 import (
 	"crypto/sha256"
 	"encoding/binary"
+	"math/bits"
 	"net/netip"
 	"sync/atomic"
-	"time"
 )
 
 // verified is a presented token whose signature and claims were found good, and
@@ -15,25 +15,43 @@ type verified struct {
 	digest   [sha256.Size]byte // of the whole text
 	records  *records          // in which slot is
 	slot     uint32
+	key      uint32 // see moment.numbered
 	life     life
-	ends     int64     // Unix seconds; 0: never
-	begins   time.Time // before it nbf or iat lies in the future
+	ends     int64 // Unix seconds; 0: never
+	begins   int64 // Unix seconds; before it nbf or iat lies in the future
 	identity Identity
 	allowed  []netip.Prefix
 }
 
-// cache recognises verified tokens by their digest. It is bounded: a set of
-// eight places per digest, which is one line of the processor's cache, and a
-// newcomer takes the place that its digest names. With four, 10,000 tokens in
+// cache recognises verified tokens by their digest. It is bounded: a hint, which
+// is cheaper than the digest and proves nothing, names a set of eight places, and
+// a newcomer takes the place that its hint names. With four, 10,000 tokens in
 // 65,536 places would meet more than four to a set often enough to be felt.
-type cache struct{ sets [][8]atomic.Pointer[verified] }
+type cache struct{ sets [][8]entry }
+
+type entry struct {
+	hint  atomic.Uint64
+	token atomic.Pointer[verified]
+}
 
 func newCache(tokens int) *cache {
 	size := 1
 	for size*8 < tokens {
 		size *= 2
 	}
-	return &cache{make([][8]atomic.Pointer[verified], size)}
+	return &cache{make([][8]entry, size)}
+}
+
+// hintOf mixes the end of a text: a part of its signature, which looks random
+// and which nobody without the key can choose.
+func hintOf(raw string) uint64 {
+	if len(raw) < 16 {
+		return 0
+	}
+	var end [16]byte
+	copy(end[:], raw[len(raw)-16:])
+	high, low := bits.Mul64(binary.LittleEndian.Uint64(end[:8])^0x9e3779b97f4a7c15, binary.LittleEndian.Uint64(end[8:])^0xc2b2ae3d27d4eb4f)
+	return high ^ low
 }
 
 // digestOf copies a text of a usual length to the stack, not to the heap.
@@ -42,36 +60,36 @@ func digestOf(raw string) [sha256.Size]byte {
 	return sha256.Sum256(append(text[:0], raw...))
 }
 
-func (c *cache) set(digest *[sha256.Size]byte) *[8]atomic.Pointer[verified] {
-	return &c.sets[binary.LittleEndian.Uint64(digest[:8])&uint64(len(c.sets)-1)]
-}
+func (c *cache) set(hint uint64) *[8]entry { return &c.sets[hint&uint64(len(c.sets)-1)] }
 
-func (c *cache) get(digest *[sha256.Size]byte) *verified {
-	set := c.set(digest)
+// find answers what may be the token, or nil; its digest tells.
+func (c *cache) find(hint uint64) *verified {
+	set := c.set(hint)
 	for i := range set {
-		if v := set[i].Load(); v != nil && v.digest == *digest {
-			return v
+		if set[i].hint.Load() == hint {
+			return set[i].token.Load()
 		}
 	}
 	return nil
 }
 
-func (c *cache) put(v *verified) {
-	set := c.set(&v.digest)
-	place := int(v.digest[8] & 7)
+func (c *cache) put(hint uint64, v *verified) {
+	set := c.set(hint)
+	at := &set[hint>>61]
 	for i := range set {
-		if old := set[i].Load(); old == nil || old.digest == v.digest {
-			place = i
+		if set[i].hint.Load() == hint || set[i].token.Load() == nil {
+			at = &set[i]
 			break
 		}
 	}
-	set[place].Store(v)
+	at.token.Store(v)
+	at.hint.Store(hint)
 }
 
 func (c *cache) clear() {
 	for i := range c.sets {
 		for j := range c.sets[i] {
-			c.sets[i][j].Store(nil)
+			c.sets[i][j].token.Store(nil)
 		}
 	}
 }

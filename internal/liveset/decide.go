@@ -1,7 +1,6 @@
 package liveset
 
 import (
-	"crypto/sha256"
 	"errors"
 	"net/netip"
 	"slices"
@@ -14,101 +13,117 @@ import (
 // Decide is the one decision. The order is: size, form, type, key, an id that is
 // here, signature, record, claims, demand. Nothing a token says is used before
 // its signature is good, but that an id which is not here is refused at once.
-func (s *Set) Decide(raw string, d Demand) Verdict {
+func (s *Set) Decide(raw string, d Demand) (v Verdict) {
 	now := s.config.Now()
-	v, use := s.decide(raw, &d, now)
+	q := question{raw: raw, hint: hintOf(raw), demand: d, now: now, unix: now.Unix()}
+	use := s.decide(&q, &v)
 	switch {
-	case !v.Allow():
+	case v.Reason != Allowed:
 	case use.login != nil:
 		use.login.used.Store(now.UnixNano())
 	default:
-		s.mark(use.record, now, d.From, v.Identity.KeyID)
+		s.mark(use, q.unix, d.From)
 	}
-	s.counts[v.Reason].Add(1)
+	s.counts[q.hint%counters].of[v.Reason].Add(1)
 	return v
+}
+
+// question is what is asked.
+type question struct {
+	raw    string
+	hint   uint64 // see hintOf
+	demand Demand
+	now    time.Time
+	unix   int64 // seconds of now
 }
 
 // used is what an allowed token or login was: for its use to be noted.
 type used struct {
 	record *record
+	key    uint32 // number of its key
 	login  *login
 }
 
-func (s *Set) decide(raw string, d *Demand, now time.Time) (Verdict, used) {
+func (s *Set) decide(q *question, v *Verdict) used {
 	switch {
-	case raw == "":
-		return Verdict{Reason: NoCredential}, used{}
-	case len(raw) > jws.MaxSize:
-		return Verdict{Reason: TooLarge}, used{}
+	case q.raw == "":
+		return refuse(v, NoCredential)
+	case len(q.raw) > jws.MaxSize:
+		return refuse(v, TooLarge)
 	}
 	m := s.current.Load()
-	digest := digestOf(raw)
-	if v := s.cache.get(&digest); m != nil && d.Purpose != ForLogin && v.asVerified(m) {
-		if _, reason := m.key(v.identity.KeyID, now); reason != Allowed {
-			return Verdict{Reason: reason}, used{}
-		}
-		return s.answer(m, v, d, now)
+	seen := s.cache.find(q.hint)
+	if seen == nil || m == nil || q.demand.Purpose == ForLogin {
+		return s.examine(m, q, v)
 	}
-	return s.examine(m, raw, &digest, d, now)
+	// The record is far away in memory. Asked for before the digest is made, it is
+	// here when that is done.
+	current := life(seen.records.at(seen.slot).life.Load())
+	if seen.digest != digestOf(q.raw) || seen.records != m.records || seen.life != current {
+		return s.examine(m, q, v)
+	}
+	if reason := m.numbered[seen.key].standing(q.now); reason != Allowed {
+		return refuse(v, reason)
+	}
+	return s.answer(m, seen, q, v)
 }
 
-// asVerified reports whether the record is still as it was when the token was
-// verified.
-func (v *verified) asVerified(m *moment) bool {
-	return v != nil && v.records == m.records && life(m.records.at(v.slot).life.Load()) == v.life
+func refuse(v *Verdict, r Reason) used {
+	v.Reason = r
+	return used{}
 }
 
 // examine makes every check of a token that is not recognised.
-func (s *Set) examine(m *moment, raw string, digest *[sha256.Size]byte, d *Demand, now time.Time) (Verdict, used) {
-	refuse := func(r Reason) (Verdict, used) { return Verdict{Reason: r}, used{} }
-	u, err := jws.ParseToken(raw)
+func (s *Set) examine(m *moment, q *question, v *Verdict) used {
+	u, err := jws.ParseToken(q.raw)
 	if err != nil {
-		return refuse(reasonOf(err))
+		return refuse(v, reasonOf(err))
 	}
-	isLogin, reason := kindOf(u.Header(), d.Purpose)
+	isLogin, reason := kindOf(u.Header(), q.demand.Purpose)
 	if reason != Allowed {
-		return refuse(reason)
+		return refuse(v, reason)
 	}
 	if m == nil {
-		return refuse(StateUnknown)
+		return refuse(v, StateUnknown)
 	}
-	kid := authority.KeyID(u.Header().Kid)
-	verifier, reason := m.key(kid, now)
-	if reason != Allowed {
-		return refuse(reason)
+	key := m.keys[authority.KeyID(u.Header().Kid)]
+	if reason := key.standing(q.now); reason != Allowed {
+		return refuse(v, reason)
 	}
 	claims, err := u.UnverifiedClaims()
 	if err != nil {
-		return refuse(reasonOf(err))
+		return refuse(v, reasonOf(err))
 	}
 	slot, known := uint32(0), isLogin
 	if !isLogin {
 		slot, known = m.records.find(m.records.name(claims.ID))
 	}
 	if !known {
-		return refuse(UnknownToken)
+		return refuse(v, UnknownToken)
 	}
-	if _, err := u.Verify(verifier); err != nil {
-		return refuse(reasonOf(err))
+	if _, err := u.Verify(key.verifier); err != nil {
+		return refuse(v, reasonOf(err))
 	}
 	if isLogin {
-		return s.login(m, &claims, kid, d, now)
+		return s.login(m, &claims, key.id, q, v)
 	}
-	v, reason := m.read(slot, &claims, now)
+	seen, reason := m.read(slot, &claims, q.unix)
 	if reason != Allowed {
-		return refuse(reason)
+		return refuse(v, reason)
 	}
-	v.digest, v.identity.KeyID = *digest, kid
-	if v.life&restricted != 0 {
-		v.allowed = s.allowed(slot)
+	seen.digest, seen.key, seen.identity.KeyID = digestOf(q.raw), key.number, key.id
+	if seen.life&restricted != 0 {
+		seen.allowed = s.allowed(slot)
 	}
-	s.cache.put(v)
-	return s.answer(m, v, d, now)
+	if key.number != 0 { // else there are more keys than numbers
+		s.cache.put(q.hint, seen)
+	}
+	return s.answer(m, seen, q, v)
 }
 
 // read holds verified claims against the record: the record wins, and any
 // difference is a refusal.
-func (m *moment) read(slot uint32, c *jws.Claims, now time.Time) (*verified, Reason) {
+func (m *moment) read(slot uint32, c *jws.Claims, now int64) (*verified, Reason) {
 	r := m.records.at(slot)
 	before := life(r.life.Load())
 	terms, same := terms(r.terms.Load()), r.check.Load() == m.records.check(c)
@@ -129,12 +144,10 @@ func (m *moment) read(slot uint32, c *jws.Claims, now time.Time) (*verified, Rea
 }
 
 // begins is when a token may be used from: nbf and iat, granted the leeway.
-func begins(c *jws.Claims) time.Time {
-	from, _ := c.NotBefore.Time()
-	if issued, ok := c.IssuedAt.Time(); ok && issued.After(from) {
-		from = issued
-	}
-	return from.Add(-Leeway)
+func begins(c *jws.Claims) int64 {
+	from, _ := c.NotBefore.Seconds()
+	issued, _ := c.IssuedAt.Seconds()
+	return max(from, issued) - int64(Leeway/time.Second)
 }
 
 func identityOf(c *jws.Claims) Identity {
@@ -147,37 +160,42 @@ func identityOf(c *jws.Claims) Identity {
 }
 
 // standing is where the token is in its life.
-func (v *verified) standing(m *moment, now time.Time) Reason {
+func (v *verified) standing(m *moment, now int64) Reason {
 	switch {
 	case v.life&gone != 0:
 		return Deleted
 	case v.life.generation() != m.generation&(1<<32-1):
 		return Revoked
-	case v.ends != 0 && now.Unix() >= v.ends:
+	case v.ends != 0 && now >= v.ends:
 		return Expired
 	}
 	return Allowed
 }
 
 // answer makes the checks that time and the door can change.
-func (s *Set) answer(m *moment, v *verified, d *Demand, now time.Time) (Verdict, used) {
-	if reason := v.standing(m, now); reason != Allowed {
-		return Verdict{Reason: reason}, used{}
+func (s *Set) answer(m *moment, seen *verified, q *question, v *Verdict) used {
+	if reason := seen.standing(m, q.unix); reason != Allowed {
+		return refuse(v, reason)
 	}
-	if !meet(v.identity.Audience, s.audience(v.identity.Audience, d)) {
-		return Verdict{Reason: WrongAudience}, used{}
+	if !meet(seen.identity.Audience, s.audience(seen.identity.Audience, &q.demand)) {
+		return refuse(v, WrongAudience)
 	}
-	if now.Before(v.begins) {
-		return Verdict{Reason: NotYetValid}, used{}
+	if q.unix < seen.begins {
+		return refuse(v, NotYetValid)
 	}
-	identity := v.identity
-	reason := demanded(&identity, v.allowed, d)
-	identity.checked = reason == Allowed
-	return Verdict{Reason: reason, Identity: identity}, used{record: m.records.at(v.slot)}
+	v.Identity = seen.identity
+	v.Reason = demanded(&v.Identity, seen.allowed, &q.demand)
+	v.Identity.checked = v.Reason == Allowed
+	return used{record: m.records.at(seen.slot), key: seen.key}
 }
 
 func meet(a, b []string) bool {
-	return slices.ContainsFunc(a, func(s string) bool { return s != "" && slices.Contains(b, s) })
+	for _, s := range a {
+		if s != "" && slices.Contains(b, s) {
+			return true
+		}
+	}
+	return false
 }
 
 func kindOf(h jws.Header, p Purpose) (isLogin bool, _ Reason) {
@@ -190,17 +208,17 @@ func kindOf(h jws.Header, p Purpose) (isLogin bool, _ Reason) {
 	return false, WrongType
 }
 
-func (m *moment) key(kid authority.KeyID, now time.Time) (*jws.Verifier, Reason) {
-	k, ok := m.keys[kid]
+// standing is whether the key verifies; nil is a key that nobody knows.
+func (k *key) standing(now time.Time) Reason {
 	switch {
-	case !ok:
-		return nil, UnknownKey
+	case k == nil:
+		return UnknownKey
 	case k.state == authority.KeyRetired, k.state == authority.KeyPrevious && !k.until.IsZero() && !now.Before(k.until):
-		return nil, RetiredKey
+		return RetiredKey
 	case k.verifier == nil || k.state == authority.KeyNext:
-		return nil, UnknownKey // a next key has signed nothing yet
+		return UnknownKey // a next key has signed nothing yet
 	}
-	return k.verifier, Allowed
+	return Allowed
 }
 
 // audience is which recipients will do for a door.
@@ -214,25 +232,25 @@ func (s *Set) audience(own []string, d *Demand) []string {
 	return s.config.Audience()
 }
 
-func (s *Set) login(m *moment, c *jws.Claims, kid authority.KeyID, d *Demand, now time.Time) (Verdict, used) {
+func (s *Set) login(m *moment, c *jws.Claims, kid authority.KeyID, q *question, v *Verdict) used {
 	l := m.logins[authority.LoginID(c.ID)]
-	if reason := l.standing(now, m.generation, s.config.LoginIdle()); reason != Allowed {
-		return Verdict{Reason: reason}, used{}
+	if reason := l.standing(q.now, m.generation, s.config.LoginIdle()); reason != Allowed {
+		return refuse(v, reason)
 	}
 	if !l.matches(c) {
-		return Verdict{Reason: Mismatch}, used{}
+		return refuse(v, Mismatch)
 	}
 	issuer := s.config.LoginIssuer()
-	if err := c.Check(jws.Expect{Issuer: issuer, Audience: []string{issuer}, Now: now, Leeway: Leeway}); err != nil {
-		return Verdict{Reason: reasonOf(err)}, used{}
+	if err := c.Check(jws.Expect{Issuer: issuer, Audience: []string{issuer}, Now: q.now, Leeway: Leeway}); err != nil {
+		return refuse(v, reasonOf(err))
 	}
-	identity := Identity{
+	v.Identity = Identity{
 		ID: c.ID, Login: true, ClientID: l.Admin, Role: authority.RoleAdmin, Issuer: c.Issuer, Audience: c.Audience,
 		IssuedAt: l.CreatedAt, ExpiresAt: l.ExpiresAt, AuthenticatedAt: l.AuthenticatedAt, KeyID: kid,
 	}
-	reason := demanded(&identity, nil, d)
-	identity.checked = reason == Allowed
-	return Verdict{Reason: reason, Identity: identity}, used{login: l}
+	v.Reason = demanded(&v.Identity, nil, &q.demand)
+	v.Identity.checked = v.Reason == Allowed
+	return used{login: l}
 }
 
 // standing is where the login is in its life.
@@ -274,8 +292,11 @@ func demanded(i *Identity, allowed []netip.Prefix, d *Demand) Reason {
 // IPv6, and takes no notice of the interface they arrived by. No address is in
 // no range.
 func comesFrom(allowed []netip.Prefix, from netip.Addr) bool {
+	if len(allowed) == 0 {
+		return true
+	}
 	from = from.Unmap().WithZone("")
-	return len(allowed) == 0 || slices.ContainsFunc(allowed, func(p netip.Prefix) bool { return p.Contains(from) })
+	return slices.ContainsFunc(allowed, func(p netip.Prefix) bool { return p.Contains(from) })
 }
 
 // hasRole: an Admin may do what a User may; a Verifier may introspect and

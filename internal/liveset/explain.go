@@ -40,7 +40,8 @@ func whether(ok bool, reason Reason) Reason {
 // counts nothing and marks no use. The last finding is the verdict.
 func (s *Set) Explain(raw string, d Demand) []Finding {
 	now := s.config.Now().UTC()
-	verdict, _ := s.decide(raw, &d, now)
+	var verdict Verdict
+	s.decide(&question{raw: raw, hint: hintOf(raw), demand: d, now: now, unix: now.Unix()}, &verdict)
 	var f findings
 	s.explain(&f, raw, d, now)
 	f.add("verdict", verdict.Reason, verdict.Reason.String())
@@ -71,8 +72,8 @@ func (s *Set) explain(f *findings, raw string, d Demand, now time.Time) {
 		return
 	}
 	kid := authority.KeyID(h.Kid)
-	verifier, reason := m.key(kid, now)
-	if !f.add("key", reason, "kid "+h.Kid+m.keyState(kid)) {
+	key := m.keys[kid]
+	if reason := key.standing(now); !f.add("key", reason, "kid "+h.Kid+m.keyState(kid)) {
 		return
 	}
 	claims, err := unverified.UnverifiedClaims()
@@ -84,7 +85,7 @@ func (s *Set) explain(f *findings, raw string, d Demand, now time.Time) {
 		f.add("live set", UnknownToken, fmt.Sprintf("jti %q has no record here", claims.ID))
 		return
 	}
-	if _, err := unverified.Verify(verifier); err != nil {
+	if _, err := unverified.Verify(key.verifier); err != nil {
 		f.add("signature", reasonOf(err), err.Error())
 		return
 	}

@@ -40,7 +40,7 @@ type Config struct {
 // answers StateUnknown until it is loaded.
 type Set struct {
 	config    Config
-	counts    [len(names)]atomic.Uint64
+	counts    [counters]counter
 	addresses *numbers[netip.Addr]
 	kids      *numbers[authority.KeyID]
 	cache     *cache
@@ -50,16 +50,28 @@ type Set struct {
 	restricted sync.Map // slot → []netip.Prefix
 }
 
+// counters are as many as keep processors from waiting for each other.
+const counters = 16
+
+// counter counts verdicts by reason, in lines of the processor's cache that no
+// other counter has.
+type counter struct {
+	of [(len(names) + 7) / 8 * 8]atomic.Uint64
+}
+
 // moment is the state at one commit. The records change in place, each by
 // itself; everything else of a moment never changes.
 type moment struct {
 	records    *records
 	generation uint64
-	keys       map[authority.KeyID]key
+	keys       map[authority.KeyID]*key
+	numbered   []*key // by number; nil at 0
 	logins     map[authority.LoginID]*login
 }
 
 type key struct {
+	id       authority.KeyID
+	number   uint32 // in Set.kids; 0: there are more keys than numbers
 	state    authority.KeyState
 	until    time.Time // end of the overlap; zero: none
 	verifier *jws.Verifier
@@ -90,7 +102,7 @@ func (s *Set) Load(snapshot authority.Change) {
 	s.writer.Lock()
 	defer s.writer.Unlock()
 	old := s.current.Load()
-	next := &moment{records: newRecords(len(snapshot.Tokens)), keys: make(map[authority.KeyID]key), logins: make(map[authority.LoginID]*login)}
+	next := &moment{records: newRecords(len(snapshot.Tokens)), keys: make(map[authority.KeyID]*key), logins: make(map[authority.LoginID]*login)}
 	s.restricted.Clear()
 	s.apply(next, snapshot)
 	if old != nil {
@@ -128,7 +140,7 @@ func (s *Set) Apply(change authority.Change) {
 		s.applyTokens(old.records, change)
 		return
 	}
-	next := &moment{records: old.records, generation: old.generation, keys: maps.Clone(old.keys), logins: maps.Clone(old.logins)}
+	next := &moment{records: old.records, generation: old.generation, keys: maps.Clone(old.keys), numbered: slices.Clone(old.numbered), logins: maps.Clone(old.logins)}
 	s.apply(next, change)
 	s.current.Store(next)
 }
@@ -138,11 +150,11 @@ func (s *Set) apply(m *moment, change authority.Change) {
 		m.generation = change.System.Generation
 	}
 	for _, c := range change.Keys {
-		if c.Value == nil || c.Value.State == authority.KeyRetired {
-			m.keys[c.Key] = key{state: authority.KeyRetired}
-			continue
+		k := &key{id: c.Key, number: s.kids.of(c.Key), state: authority.KeyRetired}
+		if c.Value != nil && c.Value.State != authority.KeyRetired {
+			k.state, k.until, k.verifier = c.Value.State, c.Value.Until, s.config.Verifier(c.Key)
 		}
-		m.keys[c.Key] = key{c.Value.State, c.Value.Until, s.config.Verifier(c.Key)}
+		m.enter(k)
 	}
 	for _, c := range change.Logins {
 		if c.Value == nil {
@@ -154,6 +166,17 @@ func (s *Set) apply(m *moment, change authority.Change) {
 		m.logins[c.Key] = l
 	}
 	s.applyTokens(m.records, change)
+}
+
+// enter puts a key in the place of the one with its id.
+func (m *moment) enter(k *key) {
+	m.keys[k.id] = k
+	for len(m.numbered) <= int(k.number) {
+		m.numbered = append(m.numbered, nil)
+	}
+	if k.number != 0 {
+		m.numbered[k.number] = k
+	}
 }
 
 func (s *Set) applyTokens(r *records, change authority.Change) {
@@ -202,6 +225,18 @@ func (s *Set) allowed(slot uint32) []netip.Prefix {
 // Ready reports whether the set is loaded.
 func (s *Set) Ready() bool { return s.current.Load() != nil }
 
+// Len is how many records the set holds, those of deleted tokens that can be
+// restored among them.
+func (s *Set) Len() int {
+	s.writer.Lock()
+	defer s.writer.Unlock()
+	m := s.current.Load()
+	if m == nil {
+		return 0
+	}
+	return int(m.records.next) - len(m.records.free)
+}
+
 // LastUse answers the latest accepted use of a token since this process began,
 // to the second.
 func (s *Set) LastUse(id authority.TokenID) authority.Use {
@@ -227,20 +262,25 @@ func (s *Set) LastUse(id authority.TokenID) authority.Use {
 }
 
 // mark notes an accepted use; it writes only what is new.
-func (s *Set) mark(r *record, now time.Time, from netip.Addr, kid authority.KeyID) {
-	if at := uint32(now.Unix()); r.used.Load() != at { // until 2106
+func (s *Set) mark(use used, now int64, from netip.Addr) {
+	r := use.record
+	if at := uint32(now); r.used.Load() != at { // until 2106
 		r.used.Store(at)
 	}
-	if h := how(r.how.Load()); s.addresses.value(h.address()) != from || s.kids.value(h.key()) != kid {
-		r.how.Store(uint32(howOf(s.addresses.of(from), s.kids.of(kid))))
+	if h := how(r.how.Load()); h.key() != use.key || s.addresses.value(h.address()) != from {
+		r.how.Store(uint32(howOf(s.addresses.of(from), use.key)))
 	}
 }
 
 // Refusals counts the verdicts that were not allow, by reason, since start.
 func (s *Set) Refusals() map[string]uint64 {
 	counts := make(map[string]uint64)
-	for i := range s.counts {
-		if n := s.counts[i].Load(); n > 0 && Reason(i) != Allowed {
+	for i := range names {
+		n := uint64(0)
+		for c := range s.counts {
+			n += s.counts[c].of[i].Load()
+		}
+		if n > 0 && Reason(i) != Allowed {
 			counts[Reason(i).String()] = n
 		}
 	}
