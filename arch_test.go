@@ -49,6 +49,9 @@ func houseDrawing() map[string]room {
 		"internal/pathrule":   {ours: []string{"internal/authority"}, pure: true},
 
 		"internal/edge":    {ours: []string{"internal/authority", "internal/liveset"}},
+		"internal/limits":  {ours: []string{"internal/liveset"}, pure: true},
+		"internal/metrics": {ours: []string{"internal/authority", "internal/liveset"}, modules: []string{"github.com/prometheus/client_golang"}},
+		"internal/tracing": {ours: []string{"internal/authority", "internal/edge", "internal/liveset"}, modules: []string{"go.opentelemetry.io/otel"}},
 		"internal/control": {ours: []string{"internal/authority", "internal/config"}},
 		"internal/httpapi": {ours: []string{
 			"api", "internal/authority", "internal/config", "internal/control", "internal/edge", "internal/liveset", "internal/strictjson",
@@ -82,6 +85,8 @@ func testModules() []string {
 		"github.com/rogpeppe/go-internal",
 		"github.com/go-jose/go-jose/v4",
 		"github.com/golang-jwt/jwt/v5",
+		"go.opentelemetry.io/proto/otlp",
+		"google.golang.org/protobuf",
 	}
 }
 

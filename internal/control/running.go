@@ -48,6 +48,12 @@ func (r *Running) Policy() authority.Policy {
 // LoginIdle is how long a login lasts without use.
 func (r *Running) LoginIdle() time.Duration { return r.Settings().LoginIdle }
 
+// Limits are the rates of each token and each source; every verdict asks.
+func (r *Running) Limits() (token, source config.Rate) {
+	s := &r.now.Load().settings
+	return s.LimitToken, s.LimitSource
+}
+
 // take puts the live properties of a newly applied file in force and answers
 // those that wait for a restart.
 func (r *Running) take(file map[string]string) ([]string, error) {
