@@ -108,7 +108,7 @@ func checkPrefix(s string) error {
 	p, ok := Read(s)
 	switch {
 	case !ok || p.escaped != s || strings.Contains(s, "%"):
-		return fmt.Errorf("%s is not a plain path: letters, digits and -._~!$&'()*+=:@ in segments without escapes, . or ..", strconv.Quote(s))
+		return fmt.Errorf("%s is not a plain path: letters, digits and -._~!$&'()*+=:@ in segments, without escapes and dot segments", strconv.Quote(s))
 	case s != "/" && strings.HasSuffix(s, "/"):
 		return fmt.Errorf("%s: leave the last slash away; a rule is for the path and all that is below it", strconv.Quote(s))
 	}

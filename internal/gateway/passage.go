@@ -1,0 +1,226 @@
+package gateway
+
+import (
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httputil"
+	"net/url"
+	"os"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"mintmark/internal/edge"
+	"mintmark/internal/liveset"
+	"mintmark/internal/pathrule"
+)
+
+// passage is one request on its way through a guard.
+type passage struct {
+	guard   *Guard
+	in      edge.Inbound
+	control *http.ResponseController
+	path    pathrule.Path
+	who     liveset.Identity // zero: nobody was asked for
+	body    *patientBody     // nil: none
+}
+
+// rewrite makes the request that the API gets. The fields of one hop, and those
+// that Connection names, are gone by now.
+func (p *passage) rewrite(r *httputil.ProxyRequest) {
+	up, h := p.guard.Upstream, r.Out.Header
+	r.Out.URL = &url.URL{
+		Scheme: up.Scheme, Host: up.Host, Path: p.path.Plain(), RawPath: p.path.Escaped(),
+		RawQuery: r.In.URL.RawQuery, ForceQuery: r.In.URL.ForceQuery,
+	}
+	r.Out.Host = ""
+	for name := range h {
+		if p.drops(name) {
+			delete(h, name)
+		}
+	}
+	if p.who.ID != "" {
+		h["X-Auth-Client-Id"], h["X-Auth-Role"] = []string{p.who.ClientID}, []string{string(p.who.Role)}
+		h["X-Auth-Tags"], h["X-Auth-Token-Id"] = []string{strings.Join(p.who.Tags, ",")}, []string{p.who.ID}
+	}
+	h["X-Request-Id"] = []string{p.in.RequestID}
+	p.forwarded(r)
+	if !p.guard.KeepAuthorization() {
+		delete(h, "Authorization")
+	}
+	// After any other upgrade what follows would be seen by nobody.
+	if kind := h["Upgrade"]; len(kind) > 0 && !strings.EqualFold(kind[0], "websocket") {
+		delete(h, "Upgrade")
+		delete(h, "Connection")
+	}
+	p.trailers(r)
+}
+
+// forwarded says where the request comes from; a configured proxy has said some
+// of it.
+func (p *passage) forwarded(r *httputil.ProxyRequest) {
+	h, proto, host := r.Out.Header, "http", r.In.Host
+	if p.in.TLS {
+		proto = "https"
+	}
+	var chain string
+	if peer, _, err := net.SplitHostPort(r.In.RemoteAddr); err == nil {
+		chain = peer
+	}
+	if p.in.Proxied {
+		if before := r.In.Header["X-Forwarded-For"]; len(before) > 0 {
+			chain = strings.Join(before, ", ") + ", " + chain
+		}
+		if told := r.In.Header["X-Forwarded-Host"]; len(told) == 1 {
+			host = told[0]
+		}
+	}
+	h["X-Forwarded-For"], h["X-Forwarded-Host"], h["X-Forwarded-Proto"] = []string{chain}, []string{host}, []string{proto}
+}
+
+// trailers hands on those that the client announced and may send.
+func (p *passage) trailers(r *httputil.ProxyRequest) {
+	if p.body == nil || len(r.In.Trailer) == 0 {
+		r.Out.Trailer = nil
+		return
+	}
+	out := make(http.Header)
+	for name := range r.In.Trailer {
+		if !p.drops(name) && name != "Authorization" && name != "X-Request-Id" {
+			out[name] = nil
+		}
+	}
+	r.Out.Trailer = out
+	p.body.atEnd = func() {
+		for name := range out {
+			out[name] = r.In.Trailer[name]
+		}
+	}
+}
+
+// answered gives an answer without an id ours.
+func (p *passage) answered(resp *http.Response) error {
+	if _, has := resp.Header["X-Request-Id"]; !has {
+		resp.Header["X-Request-Id"] = []string{p.in.RequestID}
+	}
+	return nil
+}
+
+// drops tells the fields in which a client says who or where it is, or what it
+// asks for beside its first line.
+func (p *passage) drops(name string) bool {
+	if c := name[0] | 0x20; c != 'x' && c != 'f' && c != 'h' && c != 't' && c != 'c' {
+		return false
+	}
+	return isOneOf(name, identityNames()) || isOneOf(name, addressOverrides()) || !p.in.Proxied && isOneOf(name, forwardedNames())
+}
+
+// The names are in lower case; one that ends in "-" is every name that begins
+// so.
+
+func identityNames() []string {
+	return []string{"x-auth-client-id", "x-auth-role", "x-auth-tags", "x-auth-token-id"}
+}
+
+// addressOverrides are fields by which some servers take another path than that
+// of the first line, or speak HTTP/2.
+func addressOverrides() []string { return []string{"x-original-", "x-rewrite-", "http2-settings"} }
+
+func methodOverrides() []string {
+	return []string{"x-http-method-override", "x-http-method", "x-method-override"}
+}
+
+func forwardedNames() []string {
+	return []string{"forwarded", "x-forwarded-", "x-real-ip", "x-client-ip", "x-cluster-client-ip", "true-client-ip", "client-ip"}
+}
+
+func isOneOf(name string, of []string) bool {
+	for _, known := range of {
+		if reads(name, known) {
+			return true
+		}
+	}
+	return false
+}
+
+// reads reports whether some program takes a field's name for a known one:
+// whatever is no letter and no digit is the same sign to many (RFC 3875 section
+// 4.1.18).
+func reads(name, known string) bool {
+	if prefix := strings.HasSuffix(known, "-"); len(name) < len(known) || !prefix && len(name) != len(known) {
+		return false
+	}
+	for i := range len(known) {
+		c := name[i]
+		switch {
+		case c >= 'A' && c <= 'Z':
+			c += 'a' - 'A'
+		case c >= 'a' && c <= 'z', c >= '0' && c <= '9':
+		default:
+			c = '-'
+		}
+		if c != known[i] {
+			return false
+		}
+	}
+	return true
+}
+
+// patientWriter gives a client its time for each part of an answer.
+type patientWriter struct {
+	http.ResponseWriter
+	passage *passage
+}
+
+func (w *patientWriter) extend() {
+	_ = w.passage.control.SetWriteDeadline(w.passage.guard.Now().Add(w.passage.guard.Patience))
+}
+
+func (w *patientWriter) Write(b []byte) (int, error) {
+	w.extend()
+	return w.ResponseWriter.Write(b)
+}
+
+// Unwrap lets http.ResponseController reach the real writer.
+func (w *patientWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
+// patientBody gives a client its time for each part of a body.
+type patientBody struct {
+	io.ReadCloser
+	passage *passage
+	fault   atomic.Int32 // stalled or broken
+	atEnd   func()
+}
+
+// What can go wrong with a body on the client's side.
+const (
+	stalled = 1 + iota
+	broken
+)
+
+func (b *patientBody) has(fault int32) bool { return b != nil && b.fault.Load() == fault }
+
+func (b *patientBody) extend() {
+	_ = b.passage.control.SetReadDeadline(b.passage.guard.Now().Add(b.passage.guard.Patience))
+}
+
+func (b *patientBody) Read(into []byte) (int, error) {
+	b.extend()
+	n, err := b.ReadCloser.Read(into)
+	switch {
+	case err == nil:
+	case errors.Is(err, io.EOF):
+		// From here on the server listens whether the client is still there.
+		_ = b.passage.control.SetReadDeadline(time.Time{})
+		if b.atEnd != nil {
+			b.atEnd()
+		}
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		b.fault.CompareAndSwap(0, stalled)
+	default:
+		b.fault.CompareAndSwap(0, broken)
+	}
+	return n, err
+}
