@@ -120,9 +120,47 @@ type Health struct {
 	Status string `json:"status"`
 }
 
-// Metadata describes the authority to OAuth libraries (RFC 8414).
+// Metadata describes the authority to OAuth libraries (RFC 8414 section 2).
 type Metadata struct {
-	Issuer        string   `json:"issuer"`
-	KeySetURI     string   `json:"jwks_uri"`
-	ResponseTypes []string `json:"response_types_supported"`
+	Issuer               string   `json:"issuer"`
+	KeySetURI            string   `json:"jwks_uri"`
+	Introspection        string   `json:"introspection_endpoint"`
+	IntrospectionMethods []string `json:"introspection_endpoint_auth_methods_supported"`
+	Revocation           string   `json:"revocation_endpoint"`
+	RevocationMethods    []string `json:"revocation_endpoint_auth_methods_supported"`
+	ResponseTypes        []string `json:"response_types_supported"` // none: no grant exists
+	GrantTypes           []string `json:"grant_types_supported"`    // none
+}
+
+// TokenForm is the form that introspection and revocation take (RFC 7662 section
+// 2.1, RFC 7009 section 2.1). A client that does not authenticate in a header does
+// so by its client ID and the text of one of its tokens as secret (RFC 6749
+// section 2.3.1).
+type TokenForm struct {
+	Token        Secret `json:"token"`
+	Hint         string `json:"token_type_hint,omitempty"`
+	ClientID     string `json:"client_id,omitempty"`
+	ClientSecret Secret `json:"client_secret,omitempty"`
+}
+
+// Introspection is what is told of a token (RFC 7662 section 2.2). Of one that is
+// not active nothing but that is told.
+type Introspection struct {
+	Active    bool     `json:"active"`
+	ClientID  string   `json:"client_id,omitempty"`
+	Subject   string   `json:"sub,omitempty"`
+	TokenType string   `json:"token_type,omitempty"`
+	Issuer    string   `json:"iss,omitempty"`
+	Audience  []string `json:"aud,omitempty"`
+	ID        string   `json:"jti,omitempty"`
+	IssuedAt  int      `json:"iat,omitempty"` // seconds since 1970
+	ExpiresAt int      `json:"exp,omitempty"` // seconds since 1970; not there: never
+	Role      string   `json:"role,omitempty"`
+	Tags      []string `json:"tags,omitempty"`
+}
+
+// OAuthError is a refusal of introspection and revocation (RFC 6749 section 5.2).
+type OAuthError struct {
+	Code string `json:"error"`
+	Text string `json:"error_description"`
 }

@@ -102,7 +102,9 @@ func (h *house) open() error {
 		return err
 	}
 	api, err := httpapi.New(httpapi.Config{
-		Authority: h.rules, Live: h.live, Control: desk, Verify: gateway.Verify{Live: h.live, Audience: h.audience}, Policy: h.running.Policy, Log: h.log,
+		Authority: h.rules, Live: h.live, Control: desk, Policy: h.running.Policy, Log: h.log,
+		Verify: gateway.Verify{Live: h.live, Audience: h.audience}, Introspect: gateway.Introspect{Live: h.live, Audience: h.audience},
+		Revoke: gateway.Revoke{Live: h.live, Audience: h.audience, Rules: h.rules, Log: h.log}, TokenReview: gateway.TokenReview{Live: h.live, Audience: h.audience},
 		JWKS: func(ctx context.Context) ([]byte, error) {
 			keys, err := h.rules.PublishedKeys(ctx)
 			return h.ring.JWKSet(keys), err

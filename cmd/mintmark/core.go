@@ -22,7 +22,6 @@ import (
 	"mintmark/internal/control"
 	"mintmark/internal/durable"
 	"mintmark/internal/edge"
-	"mintmark/internal/gateway"
 	"mintmark/internal/home"
 	"mintmark/internal/httpapi"
 	"mintmark/internal/liveset"
@@ -42,7 +41,7 @@ type core struct {
 	authority *authority.Authority
 	control   *control.Control
 	api       *httpapi.API
-	verify    gateway.Verify
+	doors     doors
 	clock     *authority.Clock
 	operator  string // user@host
 	host      string
@@ -174,9 +173,10 @@ func (k *core) wire(book *config.Book, files durable.Files) (err error) {
 	if err != nil {
 		return err
 	}
-	k.verify = gateway.Verify{Live: k.live, Audience: func() []string { return k.running.Settings().Audience }}
+	k.openDoors()
 	k.api, err = httpapi.New(httpapi.Config{
-		Authority: k.authority, Live: k.live, Control: k.control, Verify: k.verify, Policy: k.running.Policy, Log: k.log,
+		Authority: k.authority, Live: k.live, Control: k.control, Policy: k.running.Policy, Log: k.log,
+		Verify: k.doors.verify, Introspect: k.doors.introspect, Revoke: k.doors.revoke, TokenReview: k.doors.review,
 		JWKS: func(ctx context.Context) ([]byte, error) {
 			keys, err := k.authority.PublishedKeys(ctx)
 			return k.ring.JWKSet(keys), err
@@ -232,7 +232,7 @@ func (k *core) handler(operator string, rest http.Handler) http.Handler {
 	}
 	return edge.Wrap(edge.Config{
 		Log: k.log, Now: time.Now, NewID: requestID, TrustedProxies: func() []prefix { return k.running.Settings().Proxies }, Operator: operator,
-		Doors: map[string]edge.Door{"/auth/verify": k.verify},
+		Doors: map[string]edge.Door{"/auth/verify": k.doors.verify, "/oauth2/introspect": k.doors.introspect},
 	}, mux)
 }
 

@@ -44,6 +44,7 @@ func TestTheReferenceHoldsTheTables(t *testing.T) {
 func routeTable(routes []httpapi.Route) string {
 	who := map[httpapi.Permission]string{
 		httpapi.Administrator: "Admin", httpapi.AnyToken: "any valid token", httpapi.Anyone: "anyone", httpapi.Presented: "the token itself",
+		httpapi.Verifiers: "Verifier or Admin", httpapi.Owners: "the token's owner, or Admin",
 	}
 	out := "\n| method and path | who may | what | parameters |\n|---|---|---|---|\n"
 	for _, r := range routes {

@@ -52,7 +52,8 @@ type house struct {
 	ready   atomic.Bool
 	log     *journal
 
-	keySetFault error // what reading the key set meets
+	keySetFault error  // what reading the key set meets
+	issuer      string // instead of the configured one
 
 	admin, user, verifier authority.Issued
 	secrets               []string
@@ -80,11 +81,22 @@ func (h *house) now() time.Time { return time.Unix(0, h.clock.Load()).UTC() }
 
 func (h *house) advance(d time.Duration) { h.clock.Add(int64(d)) }
 
-// doorKept stands where the forward-auth door is mounted; the door has tests of
-// its own.
+// doorKept stands where the doors are mounted; they have tests of their own.
 func doorKept(w http.ResponseWriter, _ *http.Request) {
 	w.Header().Set("WWW-Authenticate", `Bearer realm="mintmark"`)
 	w.WriteHeader(http.StatusUnauthorized)
+}
+
+// metadataPath is where OAuth libraries look.
+const metadataPath = "/.well-known/oauth-authorization-server"
+
+func isDoor(path string) bool {
+	return slices.Contains([]string{"/auth/verify", "/oauth2/introspect", "/oauth2/revoke", "/k8s/tokenreview"}, path)
+}
+
+// isDocument reports whether a route publishes what looks at no query and no body.
+func isDocument(r httpapi.Route) bool {
+	return strings.HasSuffix(r.Path, ".json") || strings.HasPrefix(r.Path, metadataPath)
 }
 
 func newHouse(t testing.TB) *house {
@@ -125,8 +137,15 @@ func newHouseWith(t testing.TB, cost password.Params) *house {
 	must(t, h.rules.Found(t.Context(), operator()))
 	must(t, store.Follow(t.Context(), h.live))
 	h.api, err = httpapi.New(httpapi.Config{
-		Authority: h.rules, Live: h.live, Control: h.control(running, layers), Policy: running.Policy, Log: logger,
-		Verify: http.HandlerFunc(doorKept),
+		Authority: h.rules, Live: h.live, Control: h.control(running, layers), Log: logger,
+		Policy: func() authority.Policy {
+			p := running.Policy()
+			if h.issuer != "" {
+				p.Issuer = h.issuer
+			}
+			return p
+		},
+		Verify: http.HandlerFunc(doorKept), Introspect: http.HandlerFunc(doorKept), Revoke: http.HandlerFunc(doorKept), TokenReview: http.HandlerFunc(doorKept),
 		JWKS: func(ctx context.Context) ([]byte, error) {
 			if h.keySetFault != nil {
 				return nil, h.keySetFault
@@ -323,11 +342,11 @@ func (h *house) holds(r request, a answer) {
 		h.t.Errorf("%s %s: X-Content-Type-Options is %q", r.method, r.path, got)
 	}
 	path, _, _ := strings.Cut(r.path, "?")
-	public := strings.HasSuffix(path, "jwks.json") || strings.HasSuffix(path, "openapi.json")
+	public := strings.HasSuffix(path, "jwks.json") || strings.HasSuffix(path, "openapi.json") || strings.HasPrefix(path, metadataPath)
 	if got := a.header.Get("Cache-Control"); got != "no-store" && !public {
 		h.t.Errorf("%s %s: Cache-Control is %q", r.method, r.path, got)
 	}
-	if a.status < 400 || r.path == "/auth/verify" {
+	if a.status < 400 || isDoor(path) && a.status == http.StatusUnauthorized {
 		return
 	}
 	for _, secret := range h.secrets {

@@ -26,16 +26,17 @@ type describer struct {
 func describe(routes []Route) ([]byte, error) {
 	d := &describer{schemas: make(object), answers: make(object), inputs: make(map[reflect.Type]bool)}
 	for _, r := range routes {
-		if r.in != nil {
+		if r.in != nil && !r.OAuth { // what a form has beside is ignored
 			d.inputs[r.in] = true
 		}
 	}
 	paths := make(object)
 	for _, r := range routes {
-		item, ok := paths[r.Path].(object)
+		path := strings.ReplaceAll(r.Path, "...}", "}")
+		item, ok := paths[path].(object)
 		if !ok {
 			item = make(object)
-			paths[r.Path] = item
+			paths[path] = item
 		}
 		for _, method := range r.methods() {
 			item[strings.ToLower(method)] = d.operation(r, method)
@@ -54,10 +55,16 @@ func describe(routes []Route) ([]byte, error) {
 		"servers": []object{{"url": "/"}},
 		"components": object{
 			"schemas": d.schemas, "responses": d.answers, "headers": headers(),
-			"securitySchemes": object{"bearer": object{
-				"type": "http", "scheme": "bearer", "bearerFormat": "JWT",
-				"description": "An API token or a login token, in one Authorization field. The scheme JWT is read as Bearer.",
-			}},
+			"securitySchemes": object{
+				"bearer": object{
+					"type": "http", "scheme": "bearer", "bearerFormat": "JWT",
+					"description": "An API token or a login token, in one Authorization field. The scheme JWT is read as Bearer.",
+				},
+				"client": object{
+					"type": "http", "scheme": "basic",
+					"description": "The client ID and the text of one of its tokens as secret (client_secret_basic); both may be in the form instead (client_secret_post).",
+				},
+			},
 		},
 	}
 	body, err := json.MarshalIndent(document, "", "  ")
@@ -86,17 +93,28 @@ func (d *describer) operation(r Route, method string) object {
 		op["security"] = []object{{"bearer": []string{"admin"}}} // in 3.1 the names are roles
 	case Anyone:
 		op["security"] = []object{}
+	case Verifiers, Owners:
+		if r.OAuth {
+			op["security"] = []object{{"bearer": []string{}}, {"client": []string{}}}
+		}
 	case AnyToken, Presented:
 	}
 	if parameters := parametersOf(r); len(parameters) > 0 {
 		op["parameters"] = parameters
 	}
 	if r.in != nil && r.in != reflect.TypeFor[none]() {
-		content := object{mediaJSON: object{"schema": d.schema(r.in)}}
+		schema := object{"schema": d.schema(r.in)}
+		content := object{mediaJSON: schema}
 		if r.Form {
-			content[mediaForm] = content[mediaJSON]
+			content[mediaForm] = schema
+		}
+		if r.OAuth {
+			content = object{mediaForm: schema}
 		}
 		op["requestBody"] = object{"content": content, "required": hasRequired(r.in)}
+	}
+	if r.in == nil && r.Method == http.MethodPost {
+		op["requestBody"] = object{"content": object{r.media: object{"schema": object{"type": "object"}}}, "required": true}
 	}
 	return op
 }
@@ -110,6 +128,10 @@ func (r Route) needs() string {
 		return "Needs any valid token."
 	case Presented:
 		return "Answers every method alike and reads no body. Takes an API token that is not for introspection alone."
+	case Verifiers:
+		return "Needs the role verifier or admin; a Verifier is told of tokens only that are for one of its own audiences."
+	case Owners:
+		return "Needs a token of the same client ID, or the role admin; any other token is answered like one that was ended."
 	case Anyone:
 	}
 	return "Needs no token."
@@ -118,23 +140,42 @@ func (r Route) needs() string {
 func (d *describer) responses(r Route) object {
 	success := object{"description": http.StatusText(r.Status), "headers": successHeaders(r)}
 	switch {
-	case r.media != "":
-		success["content"] = object{r.media: object{"schema": object{"type": "object"}}}
 	case r.out != nil && r.out != reflect.TypeFor[none]():
 		success["content"] = object{mediaJSON: object{"schema": d.schema(r.out)}}
+	case r.media != "":
+		success["content"] = object{r.media: object{"schema": object{"type": "object"}}}
 	}
 	out := object{strconv.Itoa(r.Status): success}
-	if r.raw != nil && r.media != "" {
+	if r.published() {
 		out["304"] = object{"description": "Not Modified: If-None-Match names what is current.", "headers": successHeaders(r)}
 	}
 	byStatus := make(map[int][]Refusal)
 	for _, f := range r.Refusals() {
 		byStatus[f.Status] = append(byStatus[f.Status], f)
 	}
+	if r.OAuth {
+		d.oauthRefusals(out)
+	}
 	for status, refusals := range byStatus {
 		out[strconv.Itoa(status)] = object{"$ref": "#/components/responses/" + d.refusal(status, refusals)}
 	}
 	return out
+}
+
+// oauthRefusals describes the refusals of RFC 6749 section 5.2.
+func (d *describer) oauthRefusals(out object) {
+	for status, about := range map[int]string{
+		http.StatusBadRequest:            "`invalid_request`: it is no form, a parameter is missing or there twice, or the client authenticates in two ways.",
+		http.StatusUnauthorized:          "`invalid_client`, `invalid_token`, `insufficient_scope`: who asks is not admitted.",
+		http.StatusRequestEntityTooLarge: "`invalid_request`: the body is larger than 64 KiB.",
+		http.StatusTooManyRequests:       "`too_many_requests`: a limit is reached.",
+		http.StatusServiceUnavailable:    "`temporarily_unavailable`: the state of the tokens is not known, or not whether the change lasts.",
+	} {
+		out[strconv.Itoa(status)] = object{
+			"description": about, "headers": refusalHeaders(status),
+			"content": object{mediaJSON: object{"schema": d.schema(reflect.TypeFor[api.OAuthError]())}},
+		}
+	}
 }
 
 // refusal describes a problem document with one of some codes, and answers the
@@ -147,6 +188,17 @@ func (d *describer) refusal(status int, refusals []Refusal) string {
 		name += "-" + f.Code
 		about += "\n- `" + f.Code + "`: " + f.Means
 	}
+	d.answers[name] = object{
+		"description": about, "headers": refusalHeaders(status),
+		"content": object{api.ProblemType: object{"schema": object{"allOf": []object{
+			{"$ref": "#/components/schemas/Problem"},
+			{"type": "object", "properties": object{"code": object{"enum": codes}, "status": object{"const": status}}},
+		}}}},
+	}
+	return name
+}
+
+func refusalHeaders(status int) object {
 	fields := object{"X-Request-Id": headerRef("X-Request-Id")}
 	switch status {
 	case http.StatusUnauthorized:
@@ -154,14 +206,7 @@ func (d *describer) refusal(status int, refusals []Refusal) string {
 	case http.StatusTooManyRequests, http.StatusServiceUnavailable:
 		fields["Retry-After"] = headerRef("Retry-After")
 	}
-	d.answers[name] = object{
-		"description": about, "headers": fields,
-		"content": object{api.ProblemType: object{"schema": object{"allOf": []object{
-			{"$ref": "#/components/schemas/Problem"},
-			{"type": "object", "properties": object{"code": object{"enum": codes}, "status": object{"const": status}}},
-		}}}},
-	}
-	return name
+	return fields
 }
 
 func headerRef(name string) object { return object{"$ref": "#/components/headers/" + name} }
@@ -189,7 +234,7 @@ func successHeaders(r Route) object {
 	switch {
 	case r.Permission == Presented:
 		names = append(names, "X-Auth-Client-Id", "X-Auth-Role", "X-Auth-Tags", "X-Auth-Token-Id")
-	case r.raw != nil:
+	case r.published():
 		names = append(names, "ETag")
 	case r.Path == "/api/v1/tokens" && r.Status == http.StatusCreated:
 		names = append(names, "Location")
@@ -210,6 +255,7 @@ func parametersOf(r Route) []object {
 		}
 		var name string
 		name, rest, _ = strings.Cut(after, "}")
+		name = strings.TrimSuffix(name, "...")
 		out = append(out, object{"in": "path", "name": name, "required": true, "schema": object{"type": "string"}})
 	}
 	for _, p := range r.Query {

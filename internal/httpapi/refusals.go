@@ -87,11 +87,13 @@ func Refusals() []Refusal {
 // Refusals lists what the route can refuse with, by status: what the edge checks
 // before it, what every change can meet, and what its own rules say.
 func (r Route) Refusals() []Refusal {
-	codes := append([]string{api.CodeInternal, api.CodeCredentialMalformed}, r.Refuses...)
-	switch r.Permission {
-	case Administrator, AnyToken, Presented:
-		codes = append(codes, api.CodeTokenMissing, api.CodeTokenInvalid, api.CodeTokenInsufficient, api.CodeStateUnknown)
-	case Anyone:
+	codes := append([]string{api.CodeInternal}, r.Refuses...)
+	switch {
+	case r.OAuth:
+	case r.Permission == Anyone:
+		codes = append(codes, api.CodeCredentialMalformed)
+	default:
+		codes = append(codes, api.CodeCredentialMalformed, api.CodeTokenMissing, api.CodeTokenInvalid, api.CodeTokenInsufficient, api.CodeStateUnknown)
 	}
 	if r.raw == nil {
 		codes = append(codes, api.CodeQuery, api.CodeBodyMalformed, api.CodeBodyTooLarge, api.CodeMediaType)
@@ -99,8 +101,11 @@ func (r Route) Refusals() []Refusal {
 	if r.Permission == Administrator || r.raw == nil && changes(r.Method) {
 		codes = append(codes, api.CodeUnavailable, "request.cancelled", "store.unavailable")
 	}
+	if changes(r.Method) && r.Permission != Presented {
+		codes = append(codes, api.CodeOrigin)
+	}
 	if r.raw == nil && changes(r.Method) {
-		codes = append(codes, api.CodeOrigin, "store.read_only", "store.unknown", "store.full")
+		codes = append(codes, "store.read_only", "store.unknown", "store.full")
 	}
 	var out []Refusal
 	for _, known := range Refusals() {

@@ -5,6 +5,7 @@ import (
 	"net/url"
 	"reflect"
 
+	"mintmark/api"
 	"mintmark/internal/authority"
 	"mintmark/internal/liveset"
 )
@@ -18,6 +19,8 @@ const (
 	AnyToken                        // any valid API token or login token
 	Anyone                          // no credential needed
 	Presented                       // the token that is presented is what is asked about
+	Verifiers                       // a token that may introspect; the door finds out
+	Owners                          // the owner of what is asked about, or an Admin; the door finds out
 )
 
 // Parameter is a query parameter or a header field that a route takes. Values
@@ -39,11 +42,15 @@ type Route struct {
 	Query      []Parameter
 	Headers    []Parameter
 	Refuses    []string     // codes of its own rules; see [Route.Refusals]
+	OAuth      bool         // a form, and refusals in the language of OAuth (RFC 6749 section 5.2)
 	in, out    reflect.Type // nil for routes that serve themselves
 	answer     func(*call) (any, error)
 	raw        http.HandlerFunc
 	media      string // what a raw route answers
 }
+
+// published reports whether the route answers what anyone may keep for a while.
+func (r Route) published() bool { return r.raw != nil && r.Permission == Anyone }
 
 // call is one request on its way through a handler.
 type call struct {
@@ -75,6 +82,12 @@ func does[In, Out any](r Route, fn func(*call, In) (Out, error)) Route {
 		return fn(c, in)
 	}
 	return r
+}
+
+// forms gives a route that reads a form itself and answers an Out, or nothing.
+func forms[Out any](r Route, fn http.HandlerFunc) Route {
+	r.in, r.out, r.OAuth = reflect.TypeFor[api.TokenForm](), reflect.TypeFor[Out](), true
+	return serves(r, "", fn)
 }
 
 // serves gives a route that writes its own answer of a media type.

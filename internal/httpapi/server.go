@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
+	"encoding/json"
 	"maps"
 	"net/http"
+	"net/url"
 	"strings"
 	"time"
 
@@ -69,10 +71,35 @@ func (a *API) status(c *call, _ none) (api.Status, error) {
 	return statusDocument(s), nil
 }
 
-func (a *API) metadata(*call, none) (api.Metadata, error) {
+const metadataPath = "/.well-known/oauth-authorization-server"
+
+// metadata says what is implemented and no more. No grant exists, so the lists of
+// what would be granted are empty, where leaving them out would mean a default.
+func (a *API) metadata(w http.ResponseWriter, r *http.Request) {
 	issuer := a.Policy().Issuer
-	// No grant exists, so the list that RFC 8414 section 2 requires is empty.
-	return api.Metadata{Issuer: issuer, KeySetURI: strings.TrimSuffix(issuer, "/") + "/.well-known/jwks.json", ResponseTypes: []string{}}, nil
+	base := strings.TrimSuffix(issuer, "/")
+	body, err := json.Marshal(api.Metadata{
+		Issuer: issuer, KeySetURI: base + "/.well-known/jwks.json", ResponseTypes: []string{}, GrantTypes: []string{},
+		Introspection: base + "/oauth2/introspect", IntrospectionMethods: []string{"client_secret_basic", "client_secret_post", "Bearer"},
+		// The registry of this list knows no access tokens; Bearer works there too.
+		Revocation: base + "/oauth2/revoke", RevocationMethods: []string{"client_secret_basic", "client_secret_post"},
+	})
+	if err != nil {
+		a.refuse(w, r, err)
+		return
+	}
+	publish(w, r, mediaJSON, body)
+}
+
+// metadataOf answers at the address that an issuer with a path has: the path goes
+// behind the well-known one.
+func (a *API) metadataOf(w http.ResponseWriter, r *http.Request) {
+	issuer, err := url.Parse(a.Policy().Issuer)
+	if path := strings.Trim(r.PathValue("issuer"), "/"); err != nil || path == "" || path != strings.Trim(issuer.Path, "/") {
+		a.refuse(w, r, &fault{http.StatusNotFound, api.CodePathUnknown, "There is nothing at this address."})
+		return
+	}
+	a.metadata(w, r)
 }
 
 func (a *API) alive(*call, none) (api.Health, error) { return api.Health{Status: "ok"}, nil }

@@ -56,10 +56,38 @@ func TestTheKeySetIsPublishedAndKept(t *testing.T) {
 
 func TestTheMetadataNamesWhatThereIs(t *testing.T) {
 	h := newHouse(t)
-	a := h.do(request{method: "GET", path: "/.well-known/oauth-authorization-server"})
-	want := `{"issuer":"https://tokens.example","jwks_uri":"https://tokens.example/.well-known/jwks.json","response_types_supported":[]}`
-	if got := strings.TrimSpace(string(a.body)); a.status != http.StatusOK || got != want {
-		t.Errorf("%d %s", a.status, got)
+	at := func(path string) answer { return h.do(request{method: "GET", path: path}) }
+	want := func(issuer string) string {
+		return `{"issuer":"` + issuer + `","jwks_uri":"https://tokens.example/a/b/.well-known/jwks.json",` +
+			`"introspection_endpoint":"https://tokens.example/a/b/oauth2/introspect","introspection_endpoint_auth_methods_supported":["client_secret_basic","client_secret_post","Bearer"],` +
+			`"revocation_endpoint":"https://tokens.example/a/b/oauth2/revoke","revocation_endpoint_auth_methods_supported":["client_secret_basic","client_secret_post"],` +
+			`"response_types_supported":[],"grant_types_supported":[]}`
+	}
+	a := at(metadataPath)
+	plain := strings.ReplaceAll(want("https://tokens.example"), "/a/b/", "/")
+	if got := string(a.body); a.status != http.StatusOK || got != plain || a.header.Get("Content-Type") != "application/json" || a.header.Get("Cache-Control") != "public, max-age=300" {
+		t.Errorf("%d %v %s", a.status, a.header, got)
+	}
+	if again := h.do(request{method: "GET", path: metadataPath, header: http.Header{"If-None-Match": {a.header.Get("ETag")}}}); again.status != http.StatusNotModified {
+		t.Errorf("what is current is sent again: %d", again.status)
+	}
+	for _, path := range []string{"/", "/a", "/a/b"} {
+		if a := at(metadataPath + path); a.status != http.StatusNotFound || h.problem(a).Code != api.CodePathUnknown {
+			t.Errorf("an issuer that has no path, with %s: %d %s", path, a.status, a.body)
+		}
+	}
+	for _, issuer := range []string{"https://tokens.example/a/b", "https://tokens.example/a/b/"} {
+		h.issuer = issuer
+		for _, path := range []string{"", "/a/b"} { // a proxy that takes the path away asks for the first
+			if a := at(metadataPath + path); a.status != http.StatusOK || string(a.body) != want(issuer) {
+				t.Errorf("%s at %s: %d %s", issuer, path, a.status, a.body)
+			}
+		}
+		for _, path := range []string{"/", "/a", "/a/b/c", "/A/b", "/a%2Fb/x"} {
+			if a := at(metadataPath + path); a.status != http.StatusNotFound {
+				t.Errorf("%s at %s: %d", issuer, path, a.status)
+			}
+		}
 	}
 }
 

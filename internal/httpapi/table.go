@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"net/http"
+	"reflect"
 	"slices"
 
 	"mintmark/api"
@@ -9,7 +10,7 @@ import (
 
 // table is every route there is.
 func (a *API) table() []Route {
-	return slices.Concat(a.loginRoutes(), a.tokenRoutes(), a.keyRoutes(), a.configRoutes(), a.adminRoutes(), a.publicRoutes())
+	return slices.Concat(a.loginRoutes(), a.tokenRoutes(), a.keyRoutes(), a.configRoutes(), a.adminRoutes(), a.publicRoutes(), a.doorRoutes())
 }
 
 func (a *API) loginRoutes() []Route {
@@ -174,12 +175,26 @@ func (a *API) publicRoutes() []Route {
 			Method: http.MethodGet, Path: "/.well-known/jwks.json", Permission: Anyone,
 			Summary: "Publish the keys that verify tokens (RFC 7517).", Refuses: []string{"store.unavailable"},
 		}, "application/jwk-set+json", a.keySet),
-		does(Route{
-			Method: http.MethodGet, Path: "/.well-known/oauth-authorization-server", Permission: Anyone,
+		serves(Route{
+			Method: http.MethodGet, Path: metadataPath, Permission: Anyone, out: reflect.TypeFor[api.Metadata](),
 			Summary: "Describe the authority to OAuth libraries (RFC 8414).",
-		}, a.metadata),
+		}, mediaJSON, a.metadata),
+		serves(Route{
+			Method: http.MethodGet, Path: metadataPath + "/{issuer...}", Permission: Anyone, Refuses: []string{api.CodePathUnknown}, out: reflect.TypeFor[api.Metadata](),
+			Summary: "The same where the issuer has a path, and only for that (RFC 8414 section 3.1).",
+		}, mediaJSON, a.metadataOf),
 		does(Route{Method: http.MethodGet, Path: "/healthz", Permission: Anyone, Summary: "Tell that the process answers."}, a.alive),
 		does(Route{Method: http.MethodGet, Path: "/readyz", Permission: Anyone, Summary: "Tell whether verdicts are answered.", Refuses: []string{api.CodeNotReady}}, a.ready),
+		serves(Route{
+			Method: http.MethodGet, Path: "/openapi.json", Permission: Anyone,
+			Summary: "Describe this API (OpenAPI 3.1).",
+		}, mediaJSON, a.openAPI),
+	}
+}
+
+// doorRoutes are those at which a token is asked about.
+func (a *API) doorRoutes() []Route {
+	return []Route{
 		serves(Route{
 			Path: "/auth/verify", Permission: Presented, Summary: "Forward-auth: tell a proxy whether a token is allowed.",
 			Refuses: []string{"demand.invalid"},
@@ -190,9 +205,18 @@ func (a *API) publicRoutes() []Route {
 				{Name: "audience", About: "The audience that is needed, one of the server's own."},
 			},
 		}, "", a.Verify.ServeHTTP),
+		forms[api.Introspection](Route{
+			Method: http.MethodPost, Path: "/oauth2/introspect", Permission: Verifiers,
+			Summary: "Introspection (RFC 7662): tell whose a token is, if it is good.",
+		}, a.Introspect.ServeHTTP),
+		forms[none](Route{
+			Method: http.MethodPost, Path: "/oauth2/revoke", Permission: Owners,
+			Summary: "Revocation (RFC 7009): end a token at once, if it is the caller's.",
+		}, a.Revoke.ServeHTTP),
 		serves(Route{
-			Method: http.MethodGet, Path: "/openapi.json", Permission: Anyone,
-			Summary: "Describe this API (OpenAPI 3.1).",
-		}, mediaJSON, a.openAPI),
+			Method: http.MethodPost, Path: "/k8s/tokenreview", Permission: Verifiers,
+			Summary: "Kubernetes webhook: authenticate the bearer of a token (TokenReview of authentication.k8s.io/v1).",
+			Refuses: []string{api.CodeBodyMalformed, api.CodeBodyTooLarge, api.CodeMediaType},
+		}, mediaJSON, a.TokenReview.ServeHTTP),
 	}
 }

@@ -1,0 +1,21 @@
+package main
+
+import "mintmark/internal/gateway"
+
+// doors are where somebody asks about a token.
+type doors struct {
+	verify     gateway.Verify
+	introspect gateway.Introspect
+	revoke     gateway.Revoke
+	review     gateway.TokenReview
+}
+
+func (k *core) openDoors() {
+	audience := func() []string { return k.running.Settings().Audience }
+	k.doors = doors{
+		verify:     gateway.Verify{Live: k.live, Audience: audience},
+		introspect: gateway.Introspect{Live: k.live, Audience: audience},
+		revoke:     gateway.Revoke{Live: k.live, Audience: audience, Rules: k.authority, Log: k.log},
+		review:     gateway.TokenReview{Live: k.live, Audience: audience},
+	}
+}
