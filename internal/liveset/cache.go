@@ -62,15 +62,20 @@ func digestOf(raw string) [sha256.Size]byte {
 
 func (c *cache) set(hint uint64) *[8]entry { return &c.sets[hint&uint64(len(c.sets)-1)] }
 
-// find answers what may be the token, or nil; its digest tells.
+// find answers what may be the token, or nil; its digest tells. It looks at every
+// place without a branch: the processor would guess which is the one, and wait
+// for memory whenever it guesses wrong.
 func (c *cache) find(hint uint64) *verified {
-	set := c.set(hint)
+	set, at := c.set(hint), 0
 	for i := range set {
 		if set[i].hint.Load() == hint {
-			return set[i].token.Load()
+			at = i
 		}
 	}
-	return nil
+	if set[at].hint.Load() != hint {
+		return nil
+	}
+	return set[at].token.Load()
 }
 
 func (c *cache) put(hint uint64, v *verified) {

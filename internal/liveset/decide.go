@@ -18,6 +18,8 @@ func (s *Set) Decide(raw string, d Demand) (v Verdict) {
 	q := question{raw: raw, hint: hintOf(raw), demand: d, now: now, unix: now.Unix()}
 	use := s.decide(&q, &v)
 	switch {
+	case v.Reason == TrialStopped:
+		s.trial.note(use.id, now)
 	case v.Reason != Allowed:
 	case use.login != nil:
 		use.login.used.Store(now.UnixNano())
@@ -41,7 +43,9 @@ type question struct {
 type used struct {
 	record *record
 	key    uint32 // number of its key
+	place  uint8  // of its key, see key.place
 	login  *login
+	id     string // of a token that is refused for a trial alone
 }
 
 func (s *Set) decide(q *question, v *Verdict) used {
@@ -62,10 +66,11 @@ func (s *Set) decide(q *question, v *Verdict) used {
 	if seen.digest != digestOf(q.raw) || seen.records != m.records || seen.life != current {
 		return s.examine(m, q, v)
 	}
-	if reason := m.numbered[seen.key].standing(q.now); reason != Allowed {
+	key := m.numbered[seen.key]
+	if reason := key.standing(q.now); reason != Allowed {
 		return refuse(v, reason)
 	}
-	return s.answer(m, seen, q, v)
+	return s.answer(m, key, seen, q, v)
 }
 
 func refuse(v *Verdict, r Reason) used {
@@ -115,10 +120,13 @@ func (s *Set) examine(m *moment, q *question, v *Verdict) used {
 	if seen.life&restricted != 0 {
 		seen.allowed = s.allowed(slot)
 	}
+	if own := s.config.Audience(); slices.Equal(own, seen.identity.Audience) {
+		seen.identity.Audience = own // the same texts are compared at a glance
+	}
 	if key.number != 0 { // else there are more keys than numbers
 		s.cache.put(q.hint, seen)
 	}
-	return s.answer(m, seen, q, v)
+	return s.answer(m, key, seen, q, v)
 }
 
 // read holds verified claims against the record: the record wins, and any
@@ -167,13 +175,16 @@ func (v *verified) standing(m *moment, now int64) Reason {
 	case v.life.generation() != m.generation&(1<<32-1):
 		return Revoked
 	case v.ends != 0 && now >= v.ends:
+		if v.life&replaced != 0 {
+			return Replaced
+		}
 		return Expired
 	}
 	return Allowed
 }
 
 // answer makes the checks that time and the door can change.
-func (s *Set) answer(m *moment, seen *verified, q *question, v *Verdict) used {
+func (s *Set) answer(m *moment, key *key, seen *verified, q *question, v *Verdict) used {
 	if reason := seen.standing(m, q.unix); reason != Allowed {
 		return refuse(v, reason)
 	}
@@ -186,7 +197,11 @@ func (s *Set) answer(m *moment, seen *verified, q *question, v *Verdict) used {
 	v.Identity = seen.identity
 	v.Reason = demanded(&v.Identity, seen.allowed, &q.demand)
 	v.Identity.checked = v.Reason == Allowed
-	return used{record: m.records.at(seen.slot), key: seen.key}
+	if v.Reason == Allowed && key.onTrial(q.now) {
+		*v = Verdict{Reason: TrialStopped}
+		return used{id: seen.identity.ID}
+	}
+	return used{record: m.records.at(seen.slot), key: seen.key, place: key.place}
 }
 
 func meet(a, b []string) bool {
