@@ -99,6 +99,10 @@ const (
 
 // Catalogue lists every property, by group.
 func Catalogue() []Property {
+	return slices.Concat(ownProperties(), gatewayProperties(), logProperties())
+}
+
+func ownProperties() []Property {
 	return []Property{
 		{
 			Name: Store, Group: "Storage", Type: "store", Live: true, Aliases: []string{StoreAlias}, Example: "/var/lib/mintmark/token.json",
@@ -125,6 +129,11 @@ func Catalogue() []Property {
 		duration(StepUp, "Sign-in", "15m", "How old the last password entry may be for what needs a recent one.", time.Second),
 		rate(LimitToken, "How often one token may ask for a verdict or call our own API, in all; unset is no limit."),
 		rate(LimitSource, "How often one address may ask for a verdict or call our own API with a token, in all; of IPv6 one /64 network is one address; unset is no limit."),
+	}
+}
+
+func logProperties() []Property {
+	return []Property{
 		{Name: Metrics, Group: "Logging", Type: "address", Example: "127.0.0.1:9464", Help: "The address and port of /metrics and /debug/pprof, which ask for no credential: loopback, or a network of your own; unset is none.", check: address},
 		restart(choice(LogLevel, "Logging", "info", "The least important messages that are logged.", "debug", "info", "warn", "error")),
 		restart(choice(LogFormat, "Logging", "text", "The form of a log line.", "text", "json")),

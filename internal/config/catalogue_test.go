@@ -110,6 +110,12 @@ func TestValuesAreTakenInOneForm(t *testing.T) {
 		{config.LimitSource, "1/m burst 1000000", "1/m burst 1000000"},
 		{config.Metrics, "127.0.0.1:09464", "127.0.0.1:9464"},
 		{config.Issuer, "https://tokens.example/a", "https://tokens.example/a"},
+		{config.ExtAuthzListen, "127.0.0.1:03001", "127.0.0.1:3001"},
+		{config.GuardUpstream, "HTTP://API.example:9000/", "http://api.example:9000"},
+		{config.GuardUpstream, "https://[::1]:9000", "https://[::1]:9000"},
+		{config.GuardPublicPaths, "/healthz,GET|OPTIONS   /docs", "/healthz, GET|OPTIONS /docs"},
+		{config.GuardRules, " /admin role=admin ,POST /data  tag=team:data", "/admin role=admin, POST /data tag=team:data"},
+		{config.GuardTimeout, "60s", "1m"},
 	} {
 		p, err := config.Lookup(c.name)
 		if err != nil {
@@ -174,6 +180,20 @@ func TestValuesThatCannotBeAreRefusedWhenStaged(t *testing.T) {
 		{config.LimitToken, "100/s burst", "not a rate"},
 		{config.LimitSource, "100/s burst 2 burst 3", "not a rate"},
 		{config.Metrics, "9464", "not an address and a port"},
+		{config.ExtAuthzListen, "3001", "not an address and a port"},
+		{config.GuardUpstream, "127.0.0.1:9000", "not an http or https URL without a path"},
+		{config.GuardUpstream, "ftp://api.example", "not an http or https URL without a path"},
+		{config.GuardUpstream, "http://api.example/v1", "not an http or https URL without a path"},
+		{config.GuardUpstream, "http://api.example?", "not an http or https URL without a path"},
+		{config.GuardUpstream, "http://u:p@api.example", "not an http or https URL without a path"},
+		{config.GuardUpstream, "http://:9000", "not an http or https URL without a path"},
+		{config.GuardPublicPaths, "healthz", "not a method in capitals"},
+		{config.GuardPublicPaths, "/healthz, /healthz", "for the same path and method"},
+		{config.GuardRules, "/admin", "demands nothing"},
+		{config.GuardRules, "/admin role=verifier", "demands role=admin or role=user"},
+		{config.GuardRules, "/a role=admin, /a tag=x:y", "for the same path and method"},
+		{config.GuardAuthorization, "drop", "none of strip, keep"},
+		{config.GuardTimeout, "0s", "shorter than 1s"},
 	} {
 		b, s := create(t, nil)
 		err := b.Stage(c.name, &c.value, maria, t0)

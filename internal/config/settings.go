@@ -40,6 +40,7 @@ type Settings struct {
 	Metrics       string // address; "" = none
 	LogLevel      string
 	LogFormat     string
+	Gateways      Gateways
 }
 
 // Source says where a value comes from.
@@ -107,7 +108,11 @@ func Resolve(l Layers) (map[string]Value, Settings, error) {
 		return nil, Settings{}, &FaultsError{faults}
 	}
 	s := typed(values)
-	if faults = s.check(); len(faults) > 0 {
+	var err error
+	if s.Gateways, err = gateways(values); err != nil {
+		faults = append(faults, Fault{GuardRules, err.Error()})
+	}
+	if faults = append(faults, s.check()...); len(faults) > 0 {
 		return values, s, &FaultsError{faults}
 	}
 	return values, s, nil
@@ -211,7 +216,7 @@ func (s Settings) check() []Fault {
 	if s.LoginIdle > s.LoginAbsolute {
 		faults = append(faults, Fault{LoginIdle, "the idle time is longer than " + LoginAbsolute})
 	}
-	return faults
+	return append(faults, s.checkGateways()...)
 }
 
 // Warning says what is worth knowing of a valid change, or "".

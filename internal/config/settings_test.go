@@ -9,6 +9,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"mintmark/internal/config"
+	"mintmark/internal/pathrule"
 )
 
 func environment(vars map[string]string) func(string) (string, bool) {
@@ -52,6 +53,7 @@ func TestTheDefaultsAreTyped(t *testing.T) {
 		Issuer: "http://127.0.0.1:3000", Audience: []string{"http://127.0.0.1:3000"}, Reminder: 182 * day,
 		Listen: "127.0.0.1:3000", Drain: 10 * time.Second, LoginIdle: 30 * time.Minute, LoginAbsolute: 12 * time.Hour,
 		LoginAttempts: 5, LoginPause: 5 * time.Minute, StepUp: 15 * time.Minute, LogLevel: "info", LogFormat: "text",
+		Gateways: config.Gateways{GuardListen: "127.0.0.1:8080", GuardTimeout: 30 * time.Second},
 	})
 }
 
@@ -63,6 +65,8 @@ func TestEveryPropertyReachesItsSetting(t *testing.T) {
 		config.Listen: "0.0.0.0:8443", config.Certificate: "/c.pem", config.Key: "/k.pem", config.Proxies: "10.0.0.0/8,192.0.2.7", config.Drain: "5s",
 		config.LoginIdle: "6m", config.LoginAbsolute: "7h", config.LoginAttempts: "8", config.LoginPause: "9m", config.StepUp: "10m",
 		config.LimitToken: "100/s", config.LimitSource: "6000/m burst 1", config.Metrics: "127.0.0.1:9464", config.LogLevel: "warn", config.LogFormat: "json",
+		config.ExtAuthzListen: "127.0.0.1:3001", config.GuardUpstream: "http://127.0.0.1:9000", config.GuardListen: "127.0.0.1:8443", config.GuardPublicPaths: "/docs",
+		config.GuardRules: "/docs/private role=admin", config.GuardAuthorization: "keep", config.GuardTimeout: "11s",
 	}})
 	if err != nil {
 		t.Fatal(err)
@@ -75,6 +79,10 @@ func TestEveryPropertyReachesItsSetting(t *testing.T) {
 		LoginIdle: 6 * time.Minute, LoginAbsolute: 7 * time.Hour, LoginAttempts: 8, LoginPause: 9 * time.Minute, StepUp: 10 * time.Minute,
 		LimitToken: config.Rate{Events: 100, Window: time.Second, Burst: 100}, LimitSource: config.Rate{Events: 6000, Window: time.Minute, Burst: 1},
 		Metrics: "127.0.0.1:9464", LogLevel: "warn", LogFormat: "json",
+		Gateways: config.Gateways{
+			ExtAuthz: "127.0.0.1:3001", GuardUpstream: "http://127.0.0.1:9000", GuardListen: "127.0.0.1:8443", GuardKeeps: true, GuardTimeout: 11 * time.Second,
+			GuardRules: pathrule.Rules{{Prefix: "/docs/private", Role: "admin"}, {Prefix: "/docs", Public: true}},
+		},
 	}
 	if diff := cmp.Diff(want, s, cmp.Comparer(func(a, b netip.Prefix) bool { return a == b })); diff != "" {
 		t.Errorf("settings (-want +got):\n%s", diff)
@@ -122,6 +130,14 @@ func TestPropertiesAreHeldAgainstEachOther(t *testing.T) {
 		"idle is absolute":        {map[string]string{config.LoginIdle: "12h"}, nil},
 		"metrics for everybody":   {map[string]string{config.Metrics: "127.0.0.1:3000"}, []string{config.Metrics}},
 		"metrics apart":           {map[string]string{config.Metrics: "127.0.0.1:9464"}, nil},
+		"public, with a demand":   {map[string]string{config.GuardPublicPaths: "/a", config.GuardRules: "/a role=admin"}, []string{config.GuardRules}},
+		"public, by method":       {map[string]string{config.GuardPublicPaths: "GET /a", config.GuardRules: "/a role=admin"}, nil},
+		"guard at the console's":  {map[string]string{config.GuardUpstream: "http://a", config.GuardListen: "127.0.0.1:3000"}, []string{config.GuardListen}},
+		"no guard":                {map[string]string{config.GuardListen: "127.0.0.1:3000"}, nil},
+		"guard before itself":     {map[string]string{config.GuardUpstream: "http://127.0.0.1:8080"}, []string{config.GuardUpstream}},
+		"guard before the API":    {map[string]string{config.GuardUpstream: "http://127.0.0.1:9000"}, nil},
+		"ext_authz at another's":  {map[string]string{config.ExtAuthzListen: "127.0.0.1:9464", config.Metrics: "127.0.0.1:9464"}, []string{config.ExtAuthzListen}},
+		"ext_authz at the guard":  {map[string]string{config.ExtAuthzListen: "127.0.0.1:8080", config.GuardUpstream: "http://a"}, []string{config.GuardListen}},
 		"all at once": {
 			map[string]string{config.Key: "/k.pem", config.MaxLifetime: "1d", config.LoginAbsolute: "29m"},
 			[]string{config.Certificate, config.Lifetime, config.LoginIdle},

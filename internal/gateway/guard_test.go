@@ -778,7 +778,7 @@ func TestAClientThatStallsIsGivenUp(t *testing.T) {
 func TestAGuardIsMadeWhole(t *testing.T) {
 	whole := func() gateway.GuardConfig {
 		return gateway.GuardConfig{
-			Live: state(liveset.Allowed), Upstream: &url.URL{Scheme: "http", Host: "a"}, Rules: func() pathrule.Rules { return pathrule.Rules{} },
+			Live: state(liveset.Allowed), Upstream: &url.URL{Scheme: "http", Host: "a"}, Rules: func() pathrule.Rules { return nil },
 			KeepAuthorization: func() bool { return false }, Patience: time.Second, Log: slog.New(slog.DiscardHandler), Now: time.Now,
 		}
 	}

@@ -19,8 +19,8 @@ type Rule struct {
 	Tags    []string // every one is needed
 }
 
-// Rules is a list of rules that can be looked up.
-type Rules struct{ sorted []Rule }
+// Rules is a list of rules that can be looked up: only Join makes one.
+type Rules []Rule
 
 // ParsePublic reads public paths, separated by commas: each is a path, or methods
 // joined by "|" and a path. "/healthz, GET|OPTIONS /docs".
@@ -175,7 +175,7 @@ func Join(lists ...[]Rule) (Rules, error) {
 				continue
 			}
 			if len(r.Methods) == 0 || slices.ContainsFunc(r.Methods, func(m string) bool { return slices.Contains(other.Methods, m) }) {
-				return Rules{}, fmt.Errorf("%q and %q are for the same path and method", other, r)
+				return nil, fmt.Errorf("%q and %q are for the same path and method", other, r)
 			}
 		}
 	}
@@ -186,7 +186,7 @@ func Join(lists ...[]Rule) (Rules, error) {
 		}
 		return len(b.Methods) - len(a.Methods)
 	})
-	return Rules{all}, nil
+	return all, nil
 }
 
 // At answers the rule for a request: of those that are for its method and its
@@ -194,8 +194,8 @@ func Join(lists ...[]Rule) (Rules, error) {
 // zero Rule. Many servers take /Admin for /admin, so a demand is made of either;
 // a path is public in the very form that the rule names.
 func (r Rules) At(method string, p Path) Rule {
-	for i := range r.sorted {
-		if rule := &r.sorted[i]; rule.isFor(method) && covers(rule.Prefix, p.plain, rule.Public) {
+	for i := range r {
+		if rule := &r[i]; rule.isFor(method) && covers(rule.Prefix, p.plain, rule.Public) {
 			return *rule
 		}
 	}
