@@ -46,6 +46,7 @@ const (
 	CodeTokenMissing        = "token.missing"
 	CodeTokenInvalid        = "token.invalid"
 	CodeTokenInsufficient   = "token.insufficient"
+	CodeRateLimited         = "rate.limited"
 	CodeStateUnknown        = "state.unknown"
 	CodeStepUp              = "login.step_up"
 	CodeOrigin              = "origin.refused"

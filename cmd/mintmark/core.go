@@ -24,10 +24,13 @@ import (
 	"mintmark/internal/edge"
 	"mintmark/internal/home"
 	"mintmark/internal/httpapi"
+	"mintmark/internal/limits"
 	"mintmark/internal/liveset"
+	"mintmark/internal/metrics"
 	"mintmark/internal/password"
 	"mintmark/internal/signing"
 	"mintmark/internal/store/mapstore"
+	"mintmark/internal/tracing"
 )
 
 // core is everything of a server but its listeners.
@@ -42,6 +45,9 @@ type core struct {
 	control   *control.Control
 	api       *httpapi.API
 	doors     doors
+	metrics   *metrics.Metrics
+	limits    *limits.Limits
+	tracing   *tracing.Tracing // nil: nothing is traced
 	clock     *authority.Clock
 	operator  string // user@host
 	host      string
@@ -52,6 +58,7 @@ type core struct {
 type how struct {
 	flags       map[string]string // properties given on the command line
 	log         *slog.Logger
+	tracing     *tracing.Tracing
 	wait        time.Duration // for the lock
 	lostKeyring bool          // a missing keyring is made anew: for a reset only
 	noTokens    bool          // leave the token store alone: it cannot be opened
@@ -61,7 +68,7 @@ type how struct {
 // openCore opens a home under its lock, or a memory-only core when dir is "".
 // Nothing is created in a home but what its rooms create when they are told to.
 func (c *cli) openCore(ctx context.Context, dir home.Dir, h how) (_ *core, err error) {
-	k := &core{dir: dir, log: h.log, clock: authority.NewClock(time.Now), operator: operator()}
+	k := &core{dir: dir, log: h.log, tracing: h.tracing, clock: authority.NewClock(time.Now), operator: operator()}
 	k.host, _ = os.Hostname()
 	if k.log == nil {
 		k.log = slog.New(slog.DiscardHandler)
@@ -147,8 +154,9 @@ func (k *core) wire(book *config.Book, files durable.Files) (err error) {
 	if err != nil {
 		return err
 	}
+	k.observe(book)
 	k.authority, err = authority.New(authority.Config{
-		Store: k.store, Custody: k.ring, Passwords: password.NewHasher(password.Recommended(), 2, rand.Reader), Usage: k.live,
+		Store: k.rules(), Custody: k.ring, Passwords: password.NewHasher(password.Recommended(), 2, rand.Reader), Usage: k.live,
 		Policy: k.running.Policy, Now: k.clock.Now, Rand: rand.Reader, Host: k.host,
 	})
 	if err != nil {
@@ -175,7 +183,7 @@ func (k *core) wire(book *config.Book, files durable.Files) (err error) {
 	}
 	k.openDoors()
 	k.api, err = httpapi.New(httpapi.Config{
-		Authority: k.authority, Live: k.live, Control: k.control, Policy: k.running.Policy, Log: k.log,
+		Authority: k.authority, Live: explained{k.door("api"), k.live}, Control: k.control, Policy: k.running.Policy, Log: k.log,
 		Verify: k.doors.verify, Introspect: k.doors.introspect, Revoke: k.doors.revoke, TokenReview: k.doors.review,
 		JWKS: func(ctx context.Context) ([]byte, error) {
 			keys, err := k.authority.PublishedKeys(ctx)
@@ -232,7 +240,7 @@ func (k *core) handler(operator string, rest http.Handler) http.Handler {
 	}
 	return edge.Wrap(edge.Config{
 		Log: k.log, Now: time.Now, NewID: requestID, TrustedProxies: func() []prefix { return k.running.Settings().Proxies }, Operator: operator,
-		Doors: map[string]edge.Door{"/auth/verify": k.doors.verify, "/oauth2/introspect": k.doors.introspect},
+		Doors: map[string]edge.Door{"/auth/verify": k.doors.verify, "/oauth2/introspect": k.doors.introspect}, Trace: k.trace(),
 	}, mux)
 }
 

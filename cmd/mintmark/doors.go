@@ -13,9 +13,9 @@ type doors struct {
 func (k *core) openDoors() {
 	audience := func() []string { return k.running.Settings().Audience }
 	k.doors = doors{
-		verify:     gateway.Verify{Live: k.live, Audience: audience},
-		introspect: gateway.Introspect{Live: k.live, Audience: audience},
-		revoke:     gateway.Revoke{Live: k.live, Audience: audience, Rules: k.authority, Log: k.log},
-		review:     gateway.TokenReview{Live: k.live, Audience: audience},
+		verify:     gateway.Verify{Live: k.door("forward_auth"), Audience: audience},
+		introspect: gateway.Introspect{Live: k.door("introspection"), Audience: audience},
+		revoke:     gateway.Revoke{Live: k.door("revocation"), Audience: audience, Rules: k.authority, Log: k.log},
+		review:     gateway.TokenReview{Live: k.door("kubernetes"), Audience: audience},
 	}
 }

@@ -62,7 +62,12 @@ func (c *cli) serve(ctx context.Context, flags map[string]string) error {
 	}
 	level := new(slog.LevelVar)
 	log := slog.New(slog.NewTextHandler(c.err, &slog.HandlerOptions{Level: level}))
-	k, err := c.openCore(ctx, dir, how{flags: flags, log: log, wait: 2 * time.Second})
+	traced, err := c.openTracing(ctx, log)
+	if err != nil {
+		return err
+	}
+	defer closeTracing(traced)
+	k, err := c.openCore(ctx, dir, how{flags: flags, log: log, tracing: traced, wait: 2 * time.Second})
 	if err != nil {
 		return err
 	}
@@ -99,7 +104,7 @@ func (s *server) run(ctx context.Context, settings config.Settings) (err error) 
 		return err
 	}
 	console, err := webui.New(webui.Config{
-		Authority: s.authority, Live: s.live, Control: s.control, Policy: s.running.Policy, LoginIdle: s.running.LoginIdle, Now: s.clock.Now,
+		Authority: s.authority, Live: s.metrics.Door("console", s.live), Control: s.control, Policy: s.running.Policy, LoginIdle: s.running.LoginIdle, Now: s.clock.Now,
 		NewKey: newID, Log: s.log, Host: s.host, Program: s.program(), Home: string(s.dir),
 	})
 	if err != nil {
@@ -107,6 +112,13 @@ func (s *server) run(ctx context.Context, settings config.Settings) (err error) 
 	}
 	servers := []*http.Server{edge.Server(s.handler("", console), s.log, time.Now)}
 	listeners := []net.Listener{public}
+	if settings.Metrics != "" {
+		watched, err := s.listenMetrics(ctx, settings.Metrics)
+		if err != nil {
+			return errors.Join(err, public.Close())
+		}
+		servers, listeners = append(servers, edge.Server(s.metrics.Handler(), s.log, time.Now)), append(listeners, watched)
+	}
 	if s.dir != "" {
 		local, err := s.dir.Listen(ctx)
 		if err != nil {

@@ -198,6 +198,7 @@ func (a *API) admit(c *call, p Permission) error {
 	}
 	var cred edge.Credential
 	c.caller, c.verdict, cred = edge.CallerOf(c.request, a.Live, d)
+	edge.TellQuota(c.writer.Header(), c.verdict.Quota)
 	if !c.verdict.Allow() {
 		return &verdictError{cred, c.verdict}
 	}

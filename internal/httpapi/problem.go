@@ -82,6 +82,8 @@ func (v *verdictError) fill(w http.ResponseWriter, p *api.Problem) time.Duration
 		p.Code, p.Detail = api.CodeTokenMissing, "Sign in, or send an API token."
 	case class == liveset.ClassForbidden:
 		p.Code, p.Detail = api.CodeTokenInsufficient, "The token does not allow this."
+	case class == liveset.ClassLimited:
+		p.Code, p.Detail = api.CodeRateLimited, "Too many requests. Retry-After says when one more is admitted."
 	case class == liveset.ClassUnknown:
 		p.Code, p.Detail = api.CodeStateUnknown, "The server does not know the state of its tokens now. Try again."
 		return unknownRetry

@@ -63,6 +63,7 @@ func Refusals() []Refusal {
 		{api.CodeBodyTooLarge, 413, "The body is larger than 64 KiB."},
 		{api.CodeMediaType, 415, "The body is not of a media type that is taken here."},
 
+		{api.CodeRateLimited, 429, "A limit of the token or of the address is reached; Retry-After says how long. 403 at /auth/verify."},
 		{"login.paused", 429, "Too many failed sign-ins; Retry-After says how long."},
 
 		{api.CodeInternal, 500, "A fault of the server; its log has the request id."},
@@ -93,7 +94,7 @@ func (r Route) Refusals() []Refusal {
 	case r.Permission == Anyone:
 		codes = append(codes, api.CodeCredentialMalformed)
 	default:
-		codes = append(codes, api.CodeCredentialMalformed, api.CodeTokenMissing, api.CodeTokenInvalid, api.CodeTokenInsufficient, api.CodeStateUnknown)
+		codes = append(codes, api.CodeCredentialMalformed, api.CodeTokenMissing, api.CodeTokenInvalid, api.CodeTokenInsufficient, api.CodeRateLimited, api.CodeStateUnknown)
 	}
 	if r.raw == nil {
 		codes = append(codes, api.CodeQuery, api.CodeBodyMalformed, api.CodeBodyTooLarge, api.CodeMediaType)
@@ -112,8 +113,13 @@ func (r Route) Refusals() []Refusal {
 		if !slices.Contains(codes, known.Code) {
 			continue
 		}
-		if r.Permission == Presented && known.Code == api.CodeCredentialMalformed {
-			known.Status = http.StatusUnauthorized // a proxy knows 401 and 403 only
+		if r.Permission == Presented { // a proxy knows 401 and 403 only
+			switch known.Code {
+			case api.CodeCredentialMalformed:
+				known.Status = http.StatusUnauthorized
+			case api.CodeRateLimited:
+				known.Status = http.StatusForbidden
+			}
 		}
 		out = append(out, known)
 	}
