@@ -63,6 +63,7 @@ func houseDrawing() map[string]room {
 
 		"internal/store/mapstore": {ours: []string{"internal/authority", "internal/durable", "internal/strictjson"}, modules: []string{"golang.org/x/sys"}},
 
+		"internal/conformance":         {modules: testModules(), test: true},
 		"internal/corpora":             {modules: testModules(), test: true},
 		"internal/durable/durabletest": {ours: []string{"internal/durable"}, modules: testModules(), test: true},
 		"internal/store/storetest":     {ours: []string{"internal/authority"}, modules: testModules(), test: true},

@@ -59,6 +59,11 @@ func (w *console) signedIn(fn func(http.ResponseWriter, *http.Request, admin)) h
 				fn(rw, r, admin{v.Identity.Caller(in.Origin()), v.Identity.ClientID, v.Identity.AuthenticatedAt})
 				return
 			}
+			if v.Reason.Class() == liveset.ClassUnknown { // the login may be good: nobody is sent away
+				rw.Header().Set("Retry-After", "5")
+				w.failure(rw, r, nil, &authority.Error{Kind: authority.Unavailable, Msg: "The state of the sign-ins is not known now. Try again."})
+				return
+			}
 			// The cookie stays: without it the next page could not say why. A page's
 			// own script may be the first to ask.
 			reason = ended(v.Reason)
