@@ -34,6 +34,7 @@ type issued struct {
 	ClientID  string    `json:"client_id"`
 	Role      string    `json:"role"`
 	Tags      []string  `json:"tags"`
+	CreatedAt time.Time `json:"created_at"`
 	ExpiresAt time.Time `json:"expires_at"`
 }
 
