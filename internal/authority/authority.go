@@ -51,10 +51,19 @@ type Passwords interface {
 	Verify(ctx context.Context, phc string, password Secret) (ok, again bool, err error)
 }
 
-// Usage knows when tokens and logins were last used; the live set counts it.
+// Usage knows how tokens are used; the live set counts it. Its methods are
+// quick and call nobody.
 type Usage interface {
+	// Since is when the counting began: what was used before is not known.
+	Since() time.Time
 	// LastUse answers the zero Use for a token never seen.
 	LastUse(id TokenID) Use
+	// KeyUses answers the use of a token under each of the two keys that were
+	// made current last; none for a token never seen.
+	KeyUses(id TokenID) []KeyUse
+	// TrialRefusals answers how often, and when last, a token was refused for
+	// nothing but the trial stop that began last.
+	TrialRefusals(id TokenID) (count uint64, last time.Time)
 }
 
 // Use is the latest accepted use of a token.
@@ -62,6 +71,14 @@ type Use struct {
 	At   time.Time
 	From string
 	Key  KeyID
+}
+
+// KeyUse is the accepted use of a token under one key, to the second. The zero
+// KeyUse is none.
+type KeyUse struct {
+	Key         KeyID
+	First, Last time.Time
+	From        string // where Last came from
 }
 
 // Policy is what the applied properties say about tokens and logins.
@@ -74,6 +91,10 @@ type Policy struct {
 	MaxLifetime     time.Duration // 0: no cap
 	NeverExpire     bool          // tokens without an end are allowed
 	RestoreGrace    time.Duration
+	Overlap         time.Duration // proposed for a rotation; see DefaultOverlap
+	HoldIfUsed      bool          // an overlap does not end by itself while it is used
+	RotateAuto      bool          // a key is rotated by itself when it is RotateEvery old
+	RotateEvery     time.Duration
 	StepUp          time.Duration
 	LoginAbsolute   time.Duration
 	LoginAttempts   int
@@ -103,8 +124,11 @@ type Config struct {
 type Authority struct {
 	Config
 	// keys is held from the making of secrets until the records name them, so
-	// that nobody forgets a secret that is about to be needed.
-	keys    sync.Mutex
+	// that nobody forgets a secret that is about to be needed; and shared by
+	// whoever signs, from finding the current key until the text is made, so that
+	// nothing is signed by a key after it was rotated away.
+	keys    sync.RWMutex
+	pulse   pulse
 	sources sources
 }
 

@@ -82,7 +82,7 @@ func (a *Authority) noteExpired(ctx context.Context) error {
 			if err != nil {
 				return err
 			}
-			if t.ExpiresAt.After(seen) && !now.Before(t.ExpiresAt) {
+			if end, _ := t.End(); end.After(seen) && !now.Before(end) {
 				expired++
 			}
 		}

@@ -28,9 +28,14 @@ type house struct {
 	policy authority.Policy
 	clock  atomic.Int64
 	used   map[authority.TokenID]authority.Use
+	uses   map[authority.TokenID][]authority.KeyUse
+	since  time.Time // when the counting of uses began
 }
 
-func (h *house) LastUse(id authority.TokenID) authority.Use { return h.used[id] }
+func (h *house) LastUse(id authority.TokenID) authority.Use          { return h.used[id] }
+func (h *house) KeyUses(id authority.TokenID) []authority.KeyUse     { return h.uses[id] }
+func (h *house) Since() time.Time                                    { return h.since }
+func (h *house) TrialRefusals(authority.TokenID) (uint64, time.Time) { return 0, time.Time{} }
 
 func (h *house) now() time.Time { return time.Unix(0, h.clock.Load()).UTC() }
 
@@ -48,11 +53,11 @@ func newHouse(t *testing.T) *house {
 // emptyHouse has no records yet.
 func emptyHouse(t *testing.T) *house {
 	t.Helper()
-	h := &house{used: make(map[authority.TokenID]authority.Use), ring: signing.InMemory(rand.Reader)}
+	h := &house{used: make(map[authority.TokenID]authority.Use), uses: make(map[authority.TokenID][]authority.KeyUse), ring: signing.InMemory(rand.Reader)}
 	h.clock.Store(time.Date(2026, 11, 23, 14, 8, 2, 5e8, time.UTC).UnixNano())
 	h.policy = authority.Policy{
 		Issuer: "https://tokens.example", Audience: []string{"https://api.example"}, Algorithm: "ES256", Copy: authority.CopyAllow,
-		DefaultLifetime: 90 * 24 * time.Hour, NeverExpire: true, RestoreGrace: time.Hour, StepUp: 15 * time.Minute,
+		DefaultLifetime: 90 * 24 * time.Hour, NeverExpire: true, RestoreGrace: time.Hour, Overlap: 14 * 24 * time.Hour, RotateEvery: 182 * 24 * time.Hour, StepUp: 15 * time.Minute,
 		LoginAbsolute: 12 * time.Hour, LoginAttempts: 5, LoginPause: 5 * time.Minute,
 	}
 	store, err := mapstore.Open(mapstore.Config{Now: h.now})

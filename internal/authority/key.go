@@ -24,15 +24,15 @@ func (a *Authority) Keys(ctx context.Context, c Caller) ([]Key, error) {
 	return keys, err
 }
 
-// PublishedKeys lists the keys that anyone may know of: those whose public
-// part is, or is about to be, needed to verify a token.
+// PublishedKeys lists the keys that anyone may know of: the next one, the
+// current one, and previous ones while they are accepted.
 func (a *Authority) PublishedKeys(ctx context.Context) ([]Key, error) {
 	var published []Key
 	err := a.Store.View(ctx, func(tx Tx) error {
 		keys, err := allKeys(tx)
 		published = nil
 		for _, k := range keys {
-			if k.State != KeyRetired {
+			if k.State == KeyNext || k.Accepted(a.Now()) {
 				published = append(published, k)
 			}
 		}
@@ -112,7 +112,7 @@ func (a *Authority) reset(tx Tx, c Caller, kids [2]KeyID, algorithm, reason stri
 		if k.State == KeyRetired {
 			continue
 		}
-		k.State, k.RetiredAt, k.Until = KeyRetired, now, time.Time{}
+		k.retire(now)
 		if err := tx.Keys().Put(k); err != nil {
 			return ResetResult{}, err
 		}
@@ -218,7 +218,7 @@ func (a *Authority) RenewNext(ctx context.Context, c Caller) (bool, error) {
 			if k.State != KeyNext {
 				continue
 			}
-			k.State, k.RetiredAt = KeyRetired, now
+			k.retire(now)
 			if err := tx.Keys().Put(k); err != nil {
 				return err
 			}

@@ -20,7 +20,7 @@ const (
 // ListRequest asks for one page of tokens. Zero members do not filter.
 type ListRequest struct {
 	Text, Role, Tag, ClientID string
-	State                     string        // "", "all" or a TokenState; "" is all but deleted
+	State                     string        // "", "all" or a TokenState; "" is all but deleted and replaced
 	Expiring                  time.Duration // only active ones that end within this time
 	Sort                      string        // a TokenSort; "" is client_id
 	Descending                bool
@@ -87,19 +87,20 @@ func (a *Authority) TokenCounts(ctx context.Context, c Caller) (TokenCounts, err
 }
 
 // FindToken resolves what people type for a token: its id, a prefix of it that
-// only one token has, or a client ID that only one token has. With deleted it
-// looks among deleted tokens, otherwise among all others.
+// only one token has, or a client ID that only one token has; a token that was
+// replaced gives way to its successor. With deleted it looks among deleted
+// tokens, otherwise among all others.
 func (a *Authority) FindToken(ctx context.Context, c Caller, name string, deleted bool) (TokenView, error) {
 	if err := c.mustAdmin(); err != nil {
 		return TokenView{}, err
 	}
-	states := []TokenState{StateActive, StateExpired, StateRevoked}
+	states := []TokenState{StateActive, StateExpired, StateRevoked, StateReplaced}
 	if deleted {
 		states = []TokenState{StateDeleted}
 	}
-	var found []TokenView
+	var found, latest []TokenView // latest are those without a successor
 	err := a.Store.View(ctx, func(tx Tx) error {
-		found = nil
+		found, latest = nil, nil
 		s, err := system(tx)
 		if err != nil {
 			return err
@@ -111,11 +112,15 @@ func (a *Authority) FindToken(ctx context.Context, c Caller, name string, delete
 				return err
 			}
 			for _, t := range page.Tokens {
-				if nameMatches(&t, name) {
-					found = append(found, a.view(t, s.Generation))
+				if !nameMatches(&t, name) {
+					continue
+				}
+				found = append(found, a.view(t, s.Generation))
+				if t.ReplacedBy == "" {
+					latest = append(latest, found[len(found)-1])
 				}
 			}
-			if page.Next == nil || len(found) > 1 {
+			if page.Next == nil || len(latest) > 1 {
 				return nil
 			}
 			q.After = page.Next
@@ -124,6 +129,8 @@ func (a *Authority) FindToken(ctx context.Context, c Caller, name string, delete
 	switch {
 	case err != nil:
 		return TokenView{}, err
+	case len(latest) == 1:
+		return latest[0], nil
 	case len(found) == 0:
 		return TokenView{}, fail(NotFound, "token.not_found", "There is no token with that id or client ID.")
 	case len(found) > 1:
@@ -156,11 +163,11 @@ func (r ListRequest) query() (TokenQuery, error) {
 	case "":
 		q.States = []TokenState{StateActive, StateExpired, StateRevoked}
 	case "all":
-		q.States = []TokenState{StateActive, StateExpired, StateRevoked, StateDeleted}
-	case StateActive, StateExpired, StateRevoked, StateDeleted:
+		q.States = []TokenState{StateActive, StateExpired, StateRevoked, StateDeleted, StateReplaced}
+	case StateActive, StateExpired, StateRevoked, StateDeleted, StateReplaced:
 		q.States = []TokenState{state}
 	default:
-		faults = append(faults, FieldError{"state", "state.unknown", "The state is one of active, expired, revoked, deleted, all."})
+		faults = append(faults, FieldError{"state", "state.unknown", "The state is one of active, expired, revoked, deleted, replaced, all."})
 	}
 	if q.Sort == "" {
 		q.Sort = SortClientID

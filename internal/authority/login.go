@@ -120,6 +120,8 @@ func (a *Authority) beginLogin(ctx context.Context, c Caller, admin Admin, repla
 		return SignedIn{}, err
 	}
 	now := a.Now().UTC()
+	a.keys.RLock()
+	defer a.keys.RUnlock()
 	var l Login
 	err = a.Store.Update(ctx, func(tx Tx) error {
 		stored, err := tx.Admins().Get(admin.Name)

@@ -26,6 +26,18 @@ type Token struct {
 	DeletedAt        time.Time // zero: not deleted
 	DeletedBy        string
 	Leaked           bool // deleted for good: no restore
+	Replaces         TokenID
+	ReplacedBy       TokenID
+	EndsAt           time.Time // end of the overlap with its successor, whole seconds; zero: not replaced
+	Contacted        Contact
+}
+
+// Contact is a note that somebody was told to move a client to a new token or
+// key; the zero Contact says that nobody was.
+type Contact struct {
+	At   time.Time
+	By   string
+	Note string
 }
 
 // TokenState is the one word for where a token is in its life.
@@ -37,6 +49,8 @@ const (
 	StateExpired TokenState = "expired"
 	StateDeleted TokenState = "deleted"
 	StateRevoked TokenState = "revoked" // a reset ended it
+	// StateReplaced: the overlap with its successor is over.
+	StateReplaced TokenState = "replaced"
 )
 
 // State derives the state at now in a store whose generation is generation; a
@@ -49,10 +63,21 @@ func (t *Token) State(now time.Time, generation uint64) TokenState {
 		// A reset came later; or, when it is higher, it is a number of another
 		// home's, which the resets of this one could not end.
 		return StateRevoked
-	case !t.ExpiresAt.IsZero() && !now.Before(t.ExpiresAt):
-		return StateExpired
+	}
+	end, state := t.End()
+	if !end.IsZero() && !now.Before(end) {
+		return state
 	}
 	return StateActive
+}
+
+// End is when the token ends by itself and what it is from then on; zero:
+// never.
+func (t *Token) End() (time.Time, TokenState) {
+	if !t.EndsAt.IsZero() && (t.ExpiresAt.IsZero() || !t.EndsAt.After(t.ExpiresAt)) {
+		return t.EndsAt, StateReplaced
+	}
+	return t.ExpiresAt, StateExpired
 }
 
 // RestorableUntil is the end of the grace in which a delete can be undone;
@@ -97,10 +122,30 @@ type Key struct {
 	CurrentSince time.Time // zero until it signs
 	Until        time.Time // end of its overlap; zero when it has none
 	RetiredAt    time.Time
+	Hold         bool      // the overlap does not end by itself at Until while tokens are used under it
+	TrialUntil   time.Time // tokens under it are refused until then, and accepted again; zero: no trial
+	Reason       string    // why it was rotated away
 }
 
-// Verifies reports whether signatures of this key count.
-func (k *Key) Verifies() bool { return k.State == KeyCurrent || k.State == KeyPrevious }
+// Accepted reports whether tokens signed by this key count at now, trials aside.
+func (k *Key) Accepted(now time.Time) bool {
+	return k.State == KeyCurrent || k.State == KeyPrevious && !k.Over(now)
+}
+
+// Over reports whether the key's overlap has ended by itself.
+func (k *Key) Over(now time.Time) bool {
+	return k.State == KeyPrevious && !k.Hold && !k.Until.IsZero() && !now.Before(k.Until)
+}
+
+// MaxTrial is the longest trial stop.
+const MaxTrial = 24 * time.Hour
+
+// OnTrial reports whether tokens signed by this key are refused for a while. An
+// end that is further away than any trial lasts was given by a clock that was
+// wrong.
+func (k *Key) OnTrial(now time.Time) bool {
+	return k.State == KeyPrevious && now.Before(k.TrialUntil) && k.TrialUntil.Sub(now) <= MaxTrial
+}
 
 // RecordKey is the key of the record in its table.
 func (k Key) RecordKey() KeyID { return k.ID }

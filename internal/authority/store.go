@@ -171,8 +171,8 @@ type TokenPage struct {
 
 // TokenCounts counts tokens by state, and the active ones by what needs care.
 type TokenCounts struct {
-	Active, Expired, Deleted, Revoked int
-	Expiring                          int // active and ending within 14 days
+	Active, Expired, Deleted, Revoked, Replaced int
+	Expiring                                    int // active and ending within 14 days
 }
 
 // AuditQuery filters the audit log; zero members do not filter.

@@ -62,13 +62,18 @@ func (a *Authority) IssueToken(ctx context.Context, c Caller, r TokenRequest, id
 	}
 	draft.ID, draft.CreatedAt, draft.CreatedBy = TokenID(tokenPrefix+random), now, c.actor.Name
 	receipt := newReceipt(c, r, idempotencyKey, draft)
+	a.keys.RLock()
+	defer a.keys.RUnlock()
 	var t Token
 	err = a.Store.Update(ctx, func(tx Tx) error {
 		t, err = repeated(tx, receipt, now)
 		switch {
 		case err != nil:
 			return err
-		case t.ID != "": // its text is handed out again
+		case t.ID != "": // its text is handed out again, under the key that signs now
+			if err := signedNow(tx, &t); err != nil {
+				return err
+			}
 			return tx.Audit().Append(tokenEvent(c, now, "token.copied", &t, map[string]string{"repeat": "true"}))
 		}
 		t = draft.Clone()
@@ -94,6 +99,16 @@ func (a *Authority) issued(ctx context.Context, t Token) (Issued, error) {
 	return Issued{view, text}, mintErr
 }
 
+// signedNow lets the current key sign a token that is stored.
+func signedNow(tx Tx, t *Token) error {
+	key, err := currentKey(tx)
+	if err != nil || t.KeyID == key.ID {
+		return err
+	}
+	t.KeyID = key.ID
+	return tx.Tokens().Put(*t)
+}
+
 func (a *Authority) insertToken(tx Tx, c Caller, t *Token, receipt Receipt) error {
 	s, err := system(tx)
 	if err != nil {
@@ -112,9 +127,11 @@ func (a *Authority) insertToken(tx Tx, c Caller, t *Token, receipt Receipt) erro
 			return err
 		}
 	}
-	return tx.Audit().Append(tokenEvent(c, t.CreatedAt, "token.created", t, map[string]string{
-		"role": string(t.Role), "tags": strings.Join(t.Tags, ","), "expires_at": timeOrNever(t.ExpiresAt),
-	}))
+	detail := map[string]string{"role": string(t.Role), "tags": strings.Join(t.Tags, ","), "expires_at": timeOrNever(t.ExpiresAt)}
+	if t.Replaces != "" {
+		detail["replaces"] = string(t.Replaces)
+	}
+	return tx.Audit().Append(tokenEvent(c, t.CreatedAt, "token.created", t, detail))
 }
 
 // draft turns a request into a record without id, or answers every fault.
@@ -233,6 +250,8 @@ func (a *Authority) RevealToken(ctx context.Context, c Caller, id TokenID) (Issu
 			return Issued{}, err
 		}
 	}
+	a.keys.RLock()
+	defer a.keys.RUnlock()
 	t, err := a.changeToken(ctx, c, id, func(tx Tx, t *Token, s System) (string, error) {
 		if state := t.State(now, s.Generation); state != StateActive {
 			return "", notLive(t, state)
@@ -261,6 +280,8 @@ func (a *Authority) RestoreToken(ctx context.Context, c Caller, id TokenID) (Tok
 	}
 	t, err := a.changeToken(ctx, c, id, func(_ Tx, t *Token, s System) (string, error) {
 		switch {
+		case t.State(now, s.Generation) == StateReplaced:
+			return "", notLive(t, StateReplaced)
 		case t.DeletedAt.IsZero() && t.Generation == s.Generation:
 			return "", nil
 		case t.Generation != s.Generation:
@@ -299,13 +320,22 @@ func (a *Authority) changeToken(ctx context.Context, c Caller, id TokenID, chang
 		if err := tx.Tokens().Put(t); err != nil {
 			return err
 		}
-		var detail map[string]string
-		if t.Leaked {
-			detail = map[string]string{"leaked": "true"}
-		}
-		return tx.Audit().Append(tokenEvent(c, a.Now().UTC(), action, &t, detail))
+		return tx.Audit().Append(tokenEvent(c, a.Now().UTC(), action, &t, t.detail(action)))
 	})
 	return t, err
+}
+
+// detail is what the event of a change says of it.
+func (t *Token) detail(action string) map[string]string {
+	switch {
+	case action == "token.replaced":
+		return map[string]string{"successor": string(t.ReplacedBy), "ends_at": timeOrNever(t.EndsAt)}
+	case action == "token.contacted" && t.Contacted.Note != "":
+		return map[string]string{"note": t.Contacted.Note}
+	case t.Leaked:
+		return map[string]string{"leaked": "true"}
+	}
+	return nil
 }
 
 // Token answers one record.
@@ -348,8 +378,8 @@ func (a *Authority) viewOf(ctx context.Context, t Token) (TokenView, error) {
 	return view, err
 }
 
-// PurgeDeleted removes records that were deleted longer than 30 days ago, and
-// receipts that have ended. Nothing is removed while it can still be restored.
+// PurgeDeleted removes records that were deleted, or replaced, longer than 30
+// days ago, and receipts that have ended. Nothing is removed while it can still be restored.
 func (a *Authority) PurgeDeleted(ctx context.Context) error {
 	now := a.second()
 	keep := max(30*24*time.Hour, a.Policy().RestoreGrace)
@@ -359,7 +389,11 @@ func (a *Authority) PurgeDeleted(ctx context.Context) error {
 			if err != nil {
 				return err
 			}
-			if !t.DeletedAt.IsZero() && now.Sub(t.DeletedAt) > keep {
+			ended := t.DeletedAt
+			if ended.IsZero() && a.pulse.settled() {
+				ended = t.EndsAt
+			}
+			if !ended.IsZero() && now.Sub(ended) > keep {
 				gone = append(gone, t.ID)
 			}
 		}

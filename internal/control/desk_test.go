@@ -168,7 +168,10 @@ func (d *desk) config(book *config.Book) control.Config {
 
 type unused struct{}
 
-func (unused) LastUse(authority.TokenID) authority.Use { return authority.Use{} }
+func (unused) LastUse(authority.TokenID) authority.Use             { return authority.Use{} }
+func (unused) KeyUses(authority.TokenID) []authority.KeyUse        { return nil }
+func (unused) Since() time.Time                                    { return time.Time{} }
+func (unused) TrialRefusals(authority.TokenID) (uint64, time.Time) { return 0, time.Time{} }
 
 func operator() authority.Caller {
 	return authority.LocalOperator("root@tokens-01", authority.Origin{})

@@ -113,6 +113,12 @@ func (s *Set) examine(m *moment, q *question, v *Verdict) used {
 		return s.login(m, &claims, key.id, q, v)
 	}
 	seen, reason := m.read(slot, &claims, q.unix)
+	for reason == Undecided {
+		if slot, known = m.records.find(m.records.name(claims.ID)); !known {
+			return refuse(v, UnknownToken)
+		}
+		seen, reason = m.read(slot, &claims, q.unix)
+	}
 	if reason != Allowed {
 		return refuse(v, reason)
 	}
@@ -130,14 +136,14 @@ func (s *Set) examine(m *moment, q *question, v *Verdict) used {
 }
 
 // read holds verified claims against the record: the record wins, and any
-// difference is a refusal.
+// difference is a refusal. Undecided says that it was written meanwhile.
 func (m *moment) read(slot uint32, c *jws.Claims, now int64) (*verified, Reason) {
 	r := m.records.at(slot)
 	before := life(r.life.Load())
 	terms, same := terms(r.terms.Load()), r.check.Load() == m.records.check(c)
 	v := &verified{records: m.records, slot: slot, life: before, ends: terms.ends(), begins: begins(c)}
 	if life(r.life.Load())&writtenMask != before&writtenMask {
-		return nil, UnknownToken // it has just been written anew; nothing was known of it a moment ago
+		return nil, Undecided
 	}
 	switch reason := v.standing(m, now); {
 	case reason != Allowed:

@@ -30,6 +30,7 @@ type draft struct {
 	unloaded   bool
 	generation uint64
 	idle       time.Duration // how long ago the login was used
+	trial      time.Duration // of the key that signs, which is then the previous one
 }
 
 // fault is one way of refusal: what it does to a draft, the reason, and the
@@ -87,6 +88,10 @@ func tokenFaults() []fault {
 			d.token.ExpiresAt = start()
 			d.claims.Expires = jws.At(start())
 		}, liveset.Expired, "live set", "of batch is expired", ""},
+		{"replaced", func(_ *house, d *draft) {
+			d.token.ExpiresAt, d.claims.Expires = start().Add(time.Hour), jws.At(start().Add(time.Hour))
+			d.token.ReplacedBy, d.token.EndsAt = "tok_00000000000000000000000002", start()
+		}, liveset.Replaced, "live set", "of batch is replaced since 2026-11-23T14:08:02Z, by tok_00000000", "expired"},
 		{"record", func(_ *house, d *draft) { d.claims.Role = "admin" }, liveset.Mismatch, "record", `role "admin"`, ""},
 		{"issuer", func(_ *house, d *draft) { d.claims.Issuer = "https://evil.example" }, liveset.WrongIssuer, "issuer", `iss "https://evil.example", wanted "` + issuer, ""},
 		{"audience", func(_ *house, d *draft) { d.demand.Audience = []string{"https://other.example"} }, liveset.WrongAudience, "audience", `wanted one of ["https://other.example"]`, "nobody"},
@@ -96,6 +101,7 @@ func tokenFaults() []fault {
 		{"role", func(_ *house, d *draft) { d.demand.Role = authority.RoleAdmin }, liveset.RoleInsufficient, "role", "user, wanted admin", ""},
 		{"client", func(_ *house, d *draft) { d.demand.ClientID = "other" }, liveset.ClientIDNotAllowed, "client", "batch, wanted other", ""},
 		{"tags", func(_ *house, d *draft) { d.demand.Tags = []string{"env:prod", "team:b"} }, liveset.TagMissing, "tags", `wanted ["env:prod" "team:b"]`, ""},
+		{"trial", func(_ *house, d *draft) { d.trial = 15 * time.Minute }, liveset.TrialStopped, "trial", "kid current is not accepted until 2026-11-23T14:23:02Z", ""},
 	})
 }
 
@@ -135,7 +141,11 @@ func ask(t *testing.T, alg jws.Algorithm, login bool, faults ...fault) (*house, 
 		if d.gone {
 			token, session = nil, nil
 		}
-		h.Load(h.snapshot(token, session, d.generation))
+		snapshot := h.snapshot(token, session, d.generation)
+		if d.trial != 0 {
+			snapshot.Keys = append(snapshot.Keys, keyChange(authority.Key{ID: "current", Algorithm: string(alg), State: authority.KeyPrevious, TrialUntil: start().Add(d.trial)}))
+		}
+		h.Load(snapshot)
 		h.advance(d.idle)
 	}
 	payload := d.payload
@@ -196,8 +206,8 @@ func TestEveryRefusalHasItsReasonAndItsCause(t *testing.T) {
 	}
 	for _, r := range []liveset.Reason{
 		liveset.Allowed, liveset.NoCredential, liveset.Malformed, liveset.TooLarge, liveset.AlgorithmRefused, liveset.UnknownKey, liveset.RetiredKey, liveset.WrongType, liveset.BadSignature, liveset.BadClaims,
-		liveset.Expired, liveset.NotYetValid, liveset.WrongIssuer, liveset.WrongAudience, liveset.UnknownToken, liveset.Deleted, liveset.Revoked, liveset.Mismatch, liveset.SignedOut, liveset.Idle,
-		liveset.AddressNotAllowed, liveset.RoleInsufficient, liveset.TagMissing, liveset.ClientIDNotAllowed, liveset.StateUnknown,
+		liveset.Expired, liveset.NotYetValid, liveset.WrongIssuer, liveset.WrongAudience, liveset.UnknownToken, liveset.Deleted, liveset.Revoked, liveset.Replaced, liveset.Mismatch, liveset.SignedOut, liveset.Idle,
+		liveset.AddressNotAllowed, liveset.RoleInsufficient, liveset.TagMissing, liveset.ClientIDNotAllowed, liveset.TrialStopped, liveset.StateUnknown,
 	} {
 		if !seen[r] {
 			t.Errorf("nothing is refused as %s", r)

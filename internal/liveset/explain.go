@@ -92,8 +92,11 @@ func (s *Set) explain(f *findings, raw string, d Demand, now time.Time) {
 	f.add("signature", Allowed, fmt.Sprintf("%s under %s", h.Alg, h.Kid))
 	if isLogin {
 		s.explainLogin(f, m, &claims, d, now)
-	} else {
-		s.explainToken(f, m, &claims, d, now)
+		return
+	}
+	s.explainToken(f, m, &claims, d, now)
+	if key.onTrial(now) {
+		f.add("trial", TrialStopped, fmt.Sprintf("kid %s is not accepted until %s", key.id, key.trial.UTC().Format(time.RFC3339)))
 	}
 }
 
@@ -106,8 +109,13 @@ func (s *Set) explainToken(f *findings, m *moment, c *jws.Claims, d Demand, now 
 	state := t.State(now, m.generation)
 	reason := map[authority.TokenState]Reason{
 		authority.StateActive: Allowed, authority.StateDeleted: Deleted, authority.StateRevoked: Revoked, authority.StateExpired: Expired,
+		authority.StateReplaced: Replaced,
 	}[state]
-	f.add("live set", reason, fmt.Sprintf("%s of %s is %s", t.ID.Short(), t.ClientID, state))
+	compared := fmt.Sprintf("%s of %s is %s", t.ID.Short(), t.ClientID, state)
+	if state == authority.StateReplaced {
+		compared += fmt.Sprintf(" since %s, by %s", t.EndsAt.UTC().Format(time.RFC3339), t.ReplacedBy.Short())
+	}
+	f.add("live set", reason, compared)
 	said := claimsOf(&t)
 	f.add("record", whether(m.records.check(&said) == m.records.check(c), Mismatch), fmt.Sprintf("sub %q, client_id %q, role %q, tags %q, aud %q, iat %s, exp %s; record %q, role %q, tags %q, aud %q, iat %s, exp %s",
 		c.Subject, c.ClientID, c.Role, c.Tags, c.Audience, c.IssuedAt, c.Expires, t.ClientID, t.Role, t.Tags, t.Audience, said.IssuedAt, said.Expires))
@@ -214,6 +222,10 @@ func advice(r Reason) string {
 		return "There is no such token here. If tokens were kept in memory, a restart ended it."
 	case Deleted:
 		return "The token was deleted. Restore it while that is possible, or create a new one."
+	case Replaced:
+		return "The token has a successor, and the time to change over is over. Copy the successor."
+	case TrialStopped:
+		return "The previous key is on a trial stop and will be accepted again. Copy the token to have it under the current key."
 	case Mismatch:
 		return "The token differs from its record. Copy it again."
 	case SignedOut, Idle:

@@ -8,7 +8,7 @@ import (
 	"mintmark/internal/jws"
 )
 
-// A record is what a verdict needs of one token, in 48 bytes without a pointer:
+// A record is what a verdict needs of one token, in 64 bytes without a pointer:
 // the signed claims carry the rest. What is written while it can be found is
 // written as records says.
 type record struct {
@@ -16,8 +16,13 @@ type record struct {
 	check atomic.Uint64    // keyed hash of what the token claims beside its issuer
 	terms atomic.Uint64    // see terms
 	life  atomic.Uint64    // see life
-	used  atomic.Uint32    // Unix seconds of the latest accepted use; 0: never
-	how   atomic.Uint32    // see how
+	uses  [2]use           // under the two keys that were made current last; see key.place
+}
+
+// use is the accepted use of a token under one key.
+type use struct {
+	first, last atomic.Uint32 // Unix seconds; 0: never
+	how         atomic.Uint32 // see how
 }
 
 // terms is a token's end in Unix seconds, 0 for never, and the number of its
@@ -29,8 +34,8 @@ const endBits = 40 // until the year 36812
 func (t terms) ends() int64    { return int64(t & (1<<endBits - 1)) } // 40 bits
 func (t terms) issuer() uint32 { return uint32(t >> endBits) }        // 24 bits
 
-// how is the number of the address that a token was used from last and, above
-// it, that of the key it was used under.
+// how is the number of the address that a token was last used from and, above it,
+// that of the key.
 type how uint32
 
 const addressBits = 17
@@ -41,15 +46,17 @@ func (h how) address() uint32 { return uint32(h) & (1<<addressBits - 1) }
 func (h how) key() uint32     { return uint32(h) >> addressBits }
 
 // life is the part of a record that changes, in one word: whether the token is
-// deleted, whether its addresses are limited, how often the rest of the record
+// deleted, whether its addresses are limited, whether its end is that of the
+// overlap with its successor, how often the rest of the record
 // was written, and the generation that the token was issued in.
 type life uint64
 
 const (
 	gone        life = 1 << 63
 	restricted  life = 1 << 62
+	replaced    life = 1 << 61
 	writtenUnit life = 1 << 32
-	writtenMask life = restricted - writtenUnit
+	writtenMask life = replaced - writtenUnit
 )
 
 func (l life) generation() uint64 { return uint64(l) & (1<<32 - 1) }
@@ -156,7 +163,8 @@ func (t *records) find(name [2]uint64) (slot uint32, ok bool) {
 func (t *records) put(token *authority.Token, anew bool) uint32 {
 	claims := claimsOf(token)
 	name, sum := t.name(claims.ID), t.check(&claims)
-	ends, _ := claims.Expires.Seconds()
+	end, _ := token.End()
+	ends, _ := jws.At(end).Seconds()
 	said := uint64(t.issuers.of(claims.Issuer))<<endBits | uint64(ends) // not before 1970
 	slot, known := t.find(name)
 	if !known {
@@ -164,17 +172,20 @@ func (t *records) put(token *authority.Token, anew bool) uint32 {
 	}
 	r := t.at(slot)
 	l := life(r.life.Load())
-	if !known || anew || r.check.Load() != sum || r.terms.Load() != said {
+	switch {
+	case !known || anew || r.check.Load() != sum:
 		l += writtenUnit
 		r.life.Store(uint64(gone | l&writtenMask)) // whoever reads it now reads a token that is gone
 		r.name[0].Store(name[0])
 		r.name[1].Store(name[1])
 		r.check.Store(sum)
 		r.terms.Store(said)
+	case r.terms.Load() != said: // one word: either is right, so the token is not refused meanwhile
+		l += writtenUnit
+		r.terms.Store(said)
 	}
 	if !known {
-		r.used.Store(0)
-		r.how.Store(0)
+		r.unused()
 	}
 	r.life.Store(uint64(l&writtenMask | lifeOf(token)))
 	if !known {
@@ -190,6 +201,9 @@ func lifeOf(token *authority.Token) life {
 	}
 	if len(token.AllowedAddresses) > 0 {
 		l |= restricted
+	}
+	if _, state := token.End(); state == authority.StateReplaced {
+		l |= replaced
 	}
 	return l
 }

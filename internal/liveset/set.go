@@ -1,10 +1,12 @@
 package liveset
 
 import (
+	"cmp"
 	"errors"
 	"maps"
 	"net/netip"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -46,6 +48,8 @@ type Set struct {
 	cache     *cache
 	current   atomic.Pointer[moment] // nil until loaded
 
+	trial      trial
+	since      atomic.Int64 // Unix nanoseconds of the first load; 0: not loaded
 	writer     sync.Mutex
 	restricted sync.Map // slot → []netip.Prefix
 }
@@ -66,6 +70,7 @@ type moment struct {
 	generation uint64
 	keys       map[authority.KeyID]*key
 	numbered   []*key // by number; nil at 0
+	place      uint8  // of the current key, see key.place
 	logins     map[authority.LoginID]*login
 }
 
@@ -73,7 +78,10 @@ type key struct {
 	id       authority.KeyID
 	number   uint32 // in Set.kids; 0: there are more keys than numbers
 	state    authority.KeyState
+	current  time.Time // since when it signs; zero: not yet
+	place    uint8     // which use of a record is under it: each key's is not that of the one before
 	until    time.Time // end of the overlap; zero: none
+	trial    time.Time // refused until then, see authority.Key.OnTrial; zero: no trial
 	verifier *jws.Verifier
 }
 
@@ -115,6 +123,7 @@ func (s *Set) Load(snapshot authority.Change) {
 			}
 		}
 	}
+	s.since.CompareAndSwap(0, s.config.Now().UnixNano())
 	s.current.Store(next)
 	s.cache.clear()
 }
@@ -123,8 +132,7 @@ func keepUse(from, to *records, id string) {
 	a, ok := from.find(from.name(id))
 	b, still := to.find(to.name(id))
 	if ok && still {
-		to.at(b).used.Store(from.at(a).used.Load())
-		to.at(b).how.Store(from.at(a).how.Load())
+		to.at(b).usedLike(from.at(a))
 	}
 }
 
@@ -140,7 +148,7 @@ func (s *Set) Apply(change authority.Change) {
 		s.applyTokens(old.records, change)
 		return
 	}
-	next := &moment{records: old.records, generation: old.generation, keys: maps.Clone(old.keys), numbered: slices.Clone(old.numbered), logins: maps.Clone(old.logins)}
+	next := &moment{records: old.records, generation: old.generation, keys: maps.Clone(old.keys), numbered: slices.Clone(old.numbered), place: old.place, logins: maps.Clone(old.logins)}
 	s.apply(next, change)
 	s.current.Store(next)
 }
@@ -150,11 +158,14 @@ func (s *Set) apply(m *moment, change authority.Change) {
 		m.generation = change.System.Generation
 	}
 	for _, c := range change.Keys {
-		k := &key{id: c.Key, number: s.kids.of(c.Key), state: authority.KeyRetired}
-		if c.Value != nil && c.Value.State != authority.KeyRetired {
-			k.state, k.until, k.verifier = c.Value.State, c.Value.Until, s.config.Verifier(c.Key)
+		k := s.keyOf(c)
+		if before := m.keys[c.Key]; !k.trial.IsZero() && (before == nil || !k.trial.Equal(before.trial)) {
+			s.trial.begin()
 		}
 		m.enter(k)
+	}
+	if len(change.Keys) > 0 {
+		m.assignPlaces()
 	}
 	for _, c := range change.Logins {
 		if c.Value == nil {
@@ -166,6 +177,44 @@ func (s *Set) apply(m *moment, change authority.Change) {
 		m.logins[c.Key] = l
 	}
 	s.applyTokens(m.records, change)
+}
+
+func (s *Set) keyOf(c authority.Changed[authority.KeyID, authority.Key]) *key {
+	k := &key{id: c.Key, number: s.kids.of(c.Key), state: authority.KeyRetired}
+	if c.Value == nil {
+		return k
+	}
+	if k.current = c.Value.CurrentSince; c.Value.State == authority.KeyRetired {
+		return k
+	}
+	k.state, k.trial, k.verifier = c.Value.State, c.Value.TrialUntil, s.config.Verifier(c.Key)
+	if !c.Value.Hold {
+		k.until = c.Value.Until
+	}
+	return k
+}
+
+// assignPlaces gives the keys that sign or signed the two uses of a record in
+// turn, so that the current and the previous key have one each.
+func (m *moment) assignPlaces() {
+	var keys []*key
+	for _, k := range m.keys {
+		if !k.current.IsZero() {
+			keys = append(keys, k)
+		}
+	}
+	slices.SortFunc(keys, func(a, b *key) int { return cmp.Or(a.current.Compare(b.current), strings.Compare(string(a.id), string(b.id))) })
+	for i, k := range keys {
+		place := uint8(i & 1)
+		if k.state == authority.KeyCurrent {
+			m.place = place
+		}
+		if k.place != place {
+			moved := *k // an earlier moment has the other
+			moved.place = place
+			m.enter(&moved)
+		}
+	}
 }
 
 // enter puts a key in the place of the one with its id.
@@ -235,41 +284,6 @@ func (s *Set) Len() int {
 		return 0
 	}
 	return int(m.records.next) - len(m.records.free)
-}
-
-// LastUse answers the latest accepted use of a token since this process began,
-// to the second.
-func (s *Set) LastUse(id authority.TokenID) authority.Use {
-	m := s.current.Load()
-	if m == nil {
-		return authority.Use{}
-	}
-	slot, ok := m.records.find(m.records.name(string(id)))
-	if !ok {
-		return authority.Use{}
-	}
-	r := m.records.at(slot)
-	at := r.used.Load()
-	if at == 0 {
-		return authority.Use{}
-	}
-	how := how(r.how.Load())
-	u := authority.Use{At: time.Unix(int64(at), 0).UTC(), Key: s.kids.value(how.key())}
-	if from := s.addresses.value(how.address()); from.IsValid() {
-		u.From = from.String()
-	}
-	return u
-}
-
-// mark notes an accepted use; it writes only what is new.
-func (s *Set) mark(use used, now int64, from netip.Addr) {
-	r := use.record
-	if at := uint32(now); r.used.Load() != at { // until 2106
-		r.used.Store(at)
-	}
-	if h := how(r.how.Load()); h.key() != use.key || s.addresses.value(h.address()) != from {
-		r.how.Store(uint32(howOf(s.addresses.of(from), use.key)))
-	}
 }
 
 // Refusals counts the verdicts that were not allow, by reason, since start.

@@ -31,6 +31,7 @@ const (
 	UnknownToken // its id is not in the set; whoever made it up, or signed it, was not looked for
 	Deleted
 	Revoked
+	Replaced // the overlap with its successor is over
 	Mismatch
 	SignedOut
 	Idle
@@ -38,7 +39,8 @@ const (
 	RoleInsufficient
 	TagMissing
 	ClientIDNotAllowed
-	TooMany // a limit of the door's; Decide itself has none
+	TrialStopped // nothing is wrong with it: its key is on a trial stop
+	TooMany      // a limit of the door's; Decide itself has none
 	StateUnknown
 )
 
@@ -46,9 +48,9 @@ var names = [...]string{ //nolint:gochecknoglobals // a constant table: Go has n
 	Undecided: "undecided", Allowed: "ok", NoCredential: "no_credential", Malformed: "malformed", TooLarge: "too_large", AlgorithmRefused: "algorithm_refused",
 	UnknownKey: "unknown_key", RetiredKey: "retired_key", WrongType: "wrong_type", BadSignature: "bad_signature", BadClaims: "bad_claims",
 	Expired: "expired", NotYetValid: "not_yet_valid", WrongIssuer: "wrong_issuer", WrongAudience: "wrong_audience",
-	UnknownToken: "unknown_token", Deleted: "deleted", Revoked: "revoked", Mismatch: "record_mismatch", SignedOut: "signed_out", Idle: "idle",
+	UnknownToken: "unknown_token", Deleted: "deleted", Revoked: "revoked", Replaced: "replaced", Mismatch: "record_mismatch", SignedOut: "signed_out", Idle: "idle",
 	AddressNotAllowed: "address_not_allowed", RoleInsufficient: "role_insufficient", TagMissing: "tag_missing",
-	ClientIDNotAllowed: "client_id_not_allowed", TooMany: "too_many", StateUnknown: "state_unknown",
+	ClientIDNotAllowed: "client_id_not_allowed", TrialStopped: "trial_stopped", TooMany: "too_many", StateUnknown: "state_unknown",
 }
 
 // Reasons lists every reason of a verdict that was given, for doors and tests
@@ -96,7 +98,7 @@ func (r Reason) Class() Class {
 	case StateUnknown:
 		return ClassUnknown
 	case Undecided, Malformed, TooLarge, AlgorithmRefused, UnknownKey, RetiredKey, WrongType, BadSignature, BadClaims, Expired,
-		NotYetValid, WrongIssuer, WrongAudience, UnknownToken, Deleted, Revoked, Mismatch, SignedOut, Idle:
+		NotYetValid, WrongIssuer, WrongAudience, UnknownToken, Deleted, Revoked, Replaced, Mismatch, SignedOut, Idle, TrialStopped:
 		return ClassInvalid
 	}
 	return ClassInvalid

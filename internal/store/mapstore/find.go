@@ -66,6 +66,8 @@ func (t *tokenTable) Counts(now time.Time, generation uint64) (authority.TokenCo
 			c.Deleted++
 		case authority.StateRevoked:
 			c.Revoked++
+		case authority.StateReplaced:
+			c.Replaced++
 		}
 	}
 	return c, nil

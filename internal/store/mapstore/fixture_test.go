@@ -3,6 +3,7 @@ package mapstore
 import (
 	"bytes"
 	"context"
+	"errors"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -16,10 +17,37 @@ import (
 	"mintmark/internal/durable"
 )
 
-// fixture is what the files in testdata/v1 hold: one record of each kind with
-// every member set, and one with none that may be missing.
+// fixtures are what the files in the folders of testdata hold. A member that is
+// added to a stored form gets a folder of its own; those that are there stay.
+func fixtures() map[string]func() (state, []authority.Event) {
+	return map[string]func() (state, []authority.Event){"v1": fixture, "v1-rotation": rotationFixture}
+}
+
+func at(h int) time.Time { return time.Date(2026, 1, 2, h, 4, 5, 0, time.UTC) }
+
+// rotationFixture is the same with a key on trial and a token that is replaced.
+func rotationFixture() (state, []authority.Event) {
+	st, events := fixture()
+	e := new(edit)
+	c := codecsOf(&file{}, &file{})
+	add(&st.tokens, e, c.token, authority.Token{
+		ID: "tok_00000000000000000000000003", ClientID: "nightly", Role: authority.RoleUser, Issuer: "i", CreatedAt: at(1), KeyID: "kid-1", Generation: 2,
+		ReplacedBy: "tok_00000000000000000000000004", EndsAt: at(5), Contacted: authority.Contact{At: at(2), By: "admin", Note: "by mail"},
+	})
+	add(&st.tokens, e, c.token, authority.Token{
+		ID: "tok_00000000000000000000000004", ClientID: "nightly", Role: authority.RoleUser, Issuer: "i", CreatedAt: at(2), KeyID: "kid-2", Generation: 2,
+		Replaces: "tok_00000000000000000000000003",
+	})
+	add(&st.keys, e, c.key, authority.Key{
+		ID: "kid-2", Name: "key_2026b", Algorithm: "ES256", State: authority.KeyPrevious, CreatedAt: at(1), CurrentSince: at(2), Until: at(9),
+		Hold: true, TrialUntil: at(3), Reason: "somebody left",
+	})
+	return st, events
+}
+
+// fixture is one record of each kind with every member set, and one with none
+// that may be missing.
 func fixture() (state, []authority.Event) {
-	at := func(h int) time.Time { return time.Date(2026, 1, 2, h, 4, 5, 0, time.UTC) }
 	var st state
 	e := new(edit)
 	c := codecsOf(&file{}, &file{})
@@ -58,6 +86,12 @@ func add[K ~string, T record[K, T]](to *sorted[K, T], e *edit, c *codec[T], v T)
 // TestTheStoredFormsOfVersion1StayAsTheyAre writes the fixtures anew and finds
 // the same bytes. With MINTMARK_UPDATE=1 it writes those that are missing.
 func TestTheStoredFormsOfVersion1StayAsTheyAre(t *testing.T) {
+	for folder, fixture := range fixtures() {
+		t.Run(folder, func(t *testing.T) { writtenAnew(t, folder, fixture) })
+	}
+}
+
+func writtenAnew(t *testing.T, folder string, fixture func() (state, []authority.Event)) {
 	st, events := fixture()
 	l := ledger{log: new(durable.Log)}
 	entries, err := l.chain(events)
@@ -79,10 +113,10 @@ func TestTheStoredFormsOfVersion1StayAsTheyAre(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		path := filepath.Join("testdata", "v1", name)
+		path := filepath.Join("testdata", folder, name)
 		want, err := os.ReadFile(path)
 		if os.IsNotExist(err) && os.Getenv("MINTMARK_UPDATE") == "1" {
-			if err := os.WriteFile(path, text, 0o644); err != nil {
+			if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o755), os.WriteFile(path, text, 0o644)); err != nil {
 				t.Fatal(err)
 			}
 			continue
@@ -94,12 +128,18 @@ func TestTheStoredFormsOfVersion1StayAsTheyAre(t *testing.T) {
 }
 
 func TestFilesOfVersion1Open(t *testing.T) {
+	for folder, fixture := range fixtures() {
+		t.Run(folder, func(t *testing.T) { opens(t, folder, fixture) })
+	}
+}
+
+func opens(t *testing.T, folder string, fixture func() (state, []authority.Event)) {
 	home := t.TempDir()
 	if err := os.Chmod(home, 0o700); err != nil {
 		t.Fatal(err)
 	}
 	for _, name := range []string{"tokens.json", StateFile, AuditFile} {
-		text, err := os.ReadFile(filepath.Join("testdata", "v1", name))
+		text, err := os.ReadFile(filepath.Join("testdata", folder, name))
 		if err == nil {
 			err = os.WriteFile(filepath.Join(home, name), text, 0o600)
 		}

@@ -32,6 +32,12 @@ type storedToken struct {
 	DeletedAt        time.Time      `json:"deleted_at,omitzero"`
 	DeletedBy        string         `json:"deleted_by,omitempty"`
 	Leaked           bool           `json:"leaked,omitempty"`
+	Replaces         string         `json:"replaces,omitempty"`
+	ReplacedBy       string         `json:"replaced_by,omitempty"`
+	EndsAt           time.Time      `json:"ends_at,omitzero"`
+	ContactedAt      time.Time      `json:"contacted_at,omitzero"`
+	ContactedBy      string         `json:"contacted_by,omitempty"`
+	ContactedNote    string         `json:"contacted_note,omitempty"`
 }
 
 type storedReceipt struct {
@@ -50,6 +56,9 @@ type storedKey struct {
 	CurrentSince time.Time `json:"current_since,omitzero"`
 	Until        time.Time `json:"until,omitzero"`
 	RetiredAt    time.Time `json:"retired_at,omitzero"`
+	Hold         bool      `json:"hold,omitempty"`
+	TrialUntil   time.Time `json:"trial_until,omitzero"`
+	Reason       string    `json:"reason,omitempty"`
 }
 
 type storedAdmin struct {
@@ -144,6 +153,8 @@ func tokenCodec() codec[authority.Token] {
 				Description: t.Description, Contact: t.Contact, AllowedAddresses: t.AllowedAddresses,
 				CreatedAt: utc(t.CreatedAt), CreatedBy: t.CreatedBy, ExpiresAt: utc(t.ExpiresAt), KeyID: string(t.KeyID),
 				Generation: t.Generation, DeletedAt: utc(t.DeletedAt), DeletedBy: t.DeletedBy, Leaked: t.Leaked,
+				Replaces: string(t.Replaces), ReplacedBy: string(t.ReplacedBy), EndsAt: utc(t.EndsAt),
+				ContactedAt: utc(t.Contacted.At), ContactedBy: t.Contacted.By, ContactedNote: t.Contacted.Note,
 			}
 		},
 		func(s storedToken) authority.Token {
@@ -152,6 +163,8 @@ func tokenCodec() codec[authority.Token] {
 				Description: s.Description, Contact: s.Contact, AllowedAddresses: s.AllowedAddresses,
 				CreatedAt: s.CreatedAt, CreatedBy: s.CreatedBy, ExpiresAt: s.ExpiresAt, KeyID: authority.KeyID(s.KeyID),
 				Generation: s.Generation, DeletedAt: s.DeletedAt, DeletedBy: s.DeletedBy, Leaked: s.Leaked,
+				Replaces: authority.TokenID(s.Replaces), ReplacedBy: authority.TokenID(s.ReplacedBy), EndsAt: s.EndsAt,
+				Contacted: authority.Contact{At: s.ContactedAt, By: s.ContactedBy, Note: s.ContactedNote},
 			}
 		})
 }
@@ -172,12 +185,14 @@ func keyCodec() codec[authority.Key] {
 			return storedKey{
 				ID: string(k.ID), Name: k.Name, Algorithm: k.Algorithm, State: string(k.State), CreatedAt: utc(k.CreatedAt),
 				CurrentSince: utc(k.CurrentSince), Until: utc(k.Until), RetiredAt: utc(k.RetiredAt),
+				Hold: k.Hold, TrialUntil: utc(k.TrialUntil), Reason: k.Reason,
 			}
 		},
 		func(s storedKey) authority.Key {
 			return authority.Key{
 				ID: authority.KeyID(s.ID), Name: s.Name, Algorithm: s.Algorithm, State: authority.KeyState(s.State), CreatedAt: s.CreatedAt,
 				CurrentSince: s.CurrentSince, Until: s.Until, RetiredAt: s.RetiredAt,
+				Hold: s.Hold, TrialUntil: s.TrialUntil, Reason: s.Reason,
 			}
 		})
 }

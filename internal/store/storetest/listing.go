@@ -11,7 +11,7 @@ import (
 )
 
 func states() []authority.TokenState {
-	return []authority.TokenState{authority.StateActive, authority.StateExpired, authority.StateDeleted, authority.StateRevoked}
+	return []authority.TokenState{authority.StateActive, authority.StateExpired, authority.StateDeleted, authority.StateRevoked, authority.StateReplaced}
 }
 
 func everything() authority.TokenQuery {
@@ -32,6 +32,9 @@ func population() []authority.Token {
 		v.Generation = uint64(i%11) / 3
 		if i%8 == 0 {
 			v.DeletedAt, v.DeletedBy, v.Leaked = epoch().Add(-time.Minute), "admin", i%16 == 0
+		}
+		if i%9 == 0 {
+			v.ReplacedBy, v.EndsAt = Token(i+1).ID, epoch().Add(time.Duration(i-30)*time.Hour)
 		}
 		out = append(out, v)
 	}
@@ -144,7 +147,8 @@ func filters(t *testing.T, h Harness) {
 		"active":            func(q *authority.TokenQuery) { q.States = q.States[:1] },
 		"expired":           func(q *authority.TokenQuery) { q.States = q.States[1:2] },
 		"deleted":           func(q *authority.TokenQuery) { q.States = q.States[2:3] },
-		"revoked":           func(q *authority.TokenQuery) { q.States, q.Generation = q.States[3:], 3 },
+		"revoked":           func(q *authority.TokenQuery) { q.States, q.Generation = q.States[3:4], 3 },
+		"replaced":          func(q *authority.TokenQuery) { q.States = q.States[4:] },
 		"expiring":          func(q *authority.TokenQuery) { q.States, q.Expiring = q.States[:1], 14*24*time.Hour },
 		"all at once": func(q *authority.TokenQuery) {
 			q.Text, q.Role, q.Tag, q.States = "o", authority.RoleVerifier, "team:red", q.States[:2]
@@ -178,6 +182,8 @@ func counts(t *testing.T, h Harness) {
 				want.Deleted++
 			case authority.StateRevoked:
 				want.Revoked++
+			case authority.StateReplaced:
+				want.Replaced++
 			}
 		}
 		view(t, h.Store, func(tx authority.Tx) error {
