@@ -60,6 +60,10 @@ func houseDrawing() map[string]room {
 			"internal/authority", "internal/bitting", "internal/config", "internal/control", "internal/edge", "internal/liveset",
 		}},
 		"internal/gateway": {ours: []string{"internal/authority", "internal/edge", "internal/liveset", "internal/pathrule", "internal/strictjson"}},
+		"internal/gateway/extauthz": {
+			ours:    []string{"internal/authority", "internal/edge", "internal/gateway", "internal/liveset"},
+			modules: []string{"github.com/envoyproxy/go-control-plane/envoy", "google.golang.org/genproto/googleapis/rpc", "google.golang.org/grpc"},
+		},
 
 		"internal/store/mapstore": {ours: []string{"internal/authority", "internal/durable", "internal/strictjson"}, modules: []string{"golang.org/x/sys"}},
 

@@ -117,6 +117,10 @@ func (p *passage) drops(name string) bool {
 	return isOneOf(name, identityNames()) || isOneOf(name, addressOverrides()) || !p.in.Proxied && isOneOf(name, forwardedNames())
 }
 
+// IsIdentity reports whether some program takes a field for one of those in which
+// a door says whom a token speaks for.
+func IsIdentity(name string) bool { return isOneOf(name, identityNames()) }
+
 // The names are in lower case; one that ends in "-" is every name that begins
 // so.
 

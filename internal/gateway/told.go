@@ -1,6 +1,8 @@
 package gateway
 
 import (
+	"net/http"
+
 	"mintmark/internal/edge"
 	"mintmark/internal/liveset"
 )
@@ -13,8 +15,18 @@ type Told struct {
 	Body      []byte // a problem document (RFC 9457)
 }
 
-// Tell says why a request may not pass.
+// Tell says why a request may not pass. As at every door that a proxy asks, a
+// malformed credential is 401.
 func Tell(v liveset.Verdict, cred edge.Credential, d liveset.Demand) Told {
 	p, challenge := refusal{v, cred, d}.problem()
+	if p.Status == http.StatusBadRequest {
+		p.Status = http.StatusUnauthorized
+	}
 	return Told{p.Status, challenge, p.text()}
+}
+
+// TellFault says that the door itself is at fault, or was asked what it cannot
+// understand.
+func TellFault(status int, code, detail string) Told {
+	return Told{Status: status, Body: problem{Status: status, Code: code, Detail: detail}.text()}
 }
