@@ -62,10 +62,9 @@ type house struct {
 	node    http.Handler
 	guard   http.Handler
 
-	askers askers
-
-	mu      sync.Mutex
-	arrived []string // who reached the API behind the guard
+	askers  atomic.Pointer[askers]
+	arrived sync.Map // question → whose token reached the API behind the guard
+	asked   atomic.Int64
 }
 
 // askers are the tokens with which services ask about others.
@@ -219,9 +218,7 @@ func (h *house) wrap(next http.Handler, doors map[string]edge.Door) http.Handler
 func (h *house) openGuard() {
 	h.t.Helper()
 	api := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
-		h.mu.Lock()
-		defer h.mu.Unlock()
-		h.arrived = append(h.arrived, r.Header.Get("X-Auth-Token-Id"))
+		h.arrived.Store(r.Header.Get("X-Question"), r.Header.Get("X-Auth-Token-Id"))
 	}))
 	h.t.Cleanup(api.Close)
 	upstream, err := url.Parse(api.URL)
@@ -239,22 +236,13 @@ func (h *house) openGuard() {
 	h.guard = h.wrap(guard, nil)
 }
 
-// arrivals are the tokens that reached the API since they were asked for last.
-func (h *house) arrivals() []string {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	all := h.arrived
-	h.arrived = nil
-	return all
-}
-
 func (h *house) hireAskers() {
 	h.t.Helper()
-	h.askers = askers{
+	h.askers.Store(&askers{
 		all:    h.issue(authority.TokenRequest{ClientID: "main-gate", Role: "verifier"}),
 		own:    h.issue(authority.TokenRequest{ClientID: "gate", Role: "verifier", Audience: []string{ownAudience}}),
 		second: h.issue(authority.TokenRequest{ClientID: "batch-gate", Role: "verifier", Audience: []string{secondAudience}}),
-	}
+	})
 }
 
 func (h *house) issue(r authority.TokenRequest) authority.Issued {

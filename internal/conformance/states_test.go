@@ -16,7 +16,7 @@ import (
 )
 
 func states() []state {
-	return slices.Concat(good(), lifecycle(), logins(), demanded(), sent(), forms(), headers(), signatures(), claims(), records())
+	return slices.Concat(good(), lifecycle(), rotations(), logins(), demanded(), sent(), forms(), headers(), signatures(), claims(), records())
 }
 
 // ofUser asks about what is made of a good token.
@@ -127,12 +127,67 @@ func lifecycle() []state {
 	}
 }
 
-func logins() []state {
-	signedIn := func(h *house) question {
-		in := h.signIn()
-		h.advance(time.Minute)
-		return question{token: in.Text.Unsafe(), id: string(in.ID), cookie: in.Text.Unsafe()}
+// rotations are what becomes of tokens whose key, or which themselves, have been
+// replaced.
+func rotations() []state {
+	rotate := func(h *house) authority.Rotation {
+		done, err := h.rules.RotateKey(h.t.Context(), operator(), authority.RotateRequest{Overlap: time.Hour})
+		must(h.t, err)
+		h.hireAskers()
+		return done
 	}
+	rotated := func(and func(h *house, previous string)) func(*house, *question) {
+		return func(h *house, _ *question) { and(h, rotate(h).Previous.Name) }
+	}
+	trial := func(h *house, previous string) {
+		_, err := h.rules.TrialStop(h.t.Context(), operator(), previous, 10*time.Minute)
+		must(h.t, err)
+	}
+	replaced := func(overlap time.Duration, and func(h *house, q *question, successor authority.Issued)) func(*house, *question) {
+		return func(h *house, q *question) {
+			successor, err := h.rules.ReplaceToken(h.t.Context(), operator(), authority.TokenID(q.id), overlap)
+			must(h.t, err)
+			and(h, q, successor)
+		}
+	}
+	nothing := func(*house, *question, authority.Issued) {}
+	return []state{
+		{group: "rotation", name: "under the previous key, within the overlap", want: allow, ask: asItIs, then: rotated(func(*house, string) {})},
+		{group: "rotation", name: "under the previous key, when the overlap ends", want: invalid, ask: asItIs, then: rotated(func(h *house, _ string) { h.advance(time.Hour) })},
+		{group: "rotation", name: "under the new key", want: allow, fresh: true, ask: func(h *house) question {
+			rotate(h)
+			return asItIs(h)
+		}},
+		{group: "rotation", name: "under a retired key", want: invalid, ask: asItIs, then: rotated(func(h *house, previous string) {
+			_, err := h.rules.RetireKey(h.t.Context(), operator(), previous)
+			must(h.t, err)
+		})},
+		{group: "rotation", name: "under a key on a trial stop", want: invalid, record: true, ask: asItIs, then: rotated(trial)},
+		{group: "rotation", name: "after the trial stop", want: allow, ask: asItIs, then: rotated(func(h *house, previous string) {
+			trial(h, previous)
+			h.advance(10 * time.Minute)
+		})},
+		{group: "rotation", name: "a login token under a key on a trial stop", want: invalid, but: map[string]string{"own API": allow, "console": allow}, ask: signedIn, then: rotated(trial)},
+		{group: "rotation", name: "replaced, within the overlap", want: allow, ask: asItIs, then: replaced(time.Hour, nothing)},
+		{group: "rotation", name: "replaced, when the overlap ends", want: invalid, record: true, ask: asItIs, then: replaced(time.Hour, func(h *house, _ *question, _ authority.Issued) { h.advance(time.Hour) })},
+		{group: "rotation", name: "replaced without an overlap", want: invalid, record: true, ask: asItIs, then: replaced(0, nothing)},
+		{group: "rotation", name: "whose replacement was undone", want: allow, ask: asItIs, then: replaced(time.Hour, func(h *house, q *question, _ authority.Issued) {
+			_, err := h.rules.UndoReplace(h.t.Context(), operator(), authority.TokenID(q.id))
+			must(h.t, err)
+		})},
+		{group: "rotation", name: "the successor", want: allow, ask: asItIs, then: replaced(0, func(_ *house, q *question, successor authority.Issued) {
+			q.token, q.id = successor.Text.Unsafe(), string(successor.ID)
+		})},
+	}
+}
+
+func signedIn(h *house) question {
+	in := h.signIn()
+	h.advance(time.Minute)
+	return question{token: in.Text.Unsafe(), id: string(in.ID), cookie: in.Text.Unsafe()}
+}
+
+func logins() []state {
 	caller := func(h *house, q *question) authority.Caller {
 		return h.live.Decide(q.token, liveset.Demand{Purpose: liveset.ForLogin}).Identity.Caller(authority.Origin{From: client})
 	}
