@@ -32,8 +32,8 @@ func houseDrawing() map[string]room {
 
 		"verify/grpcverify": {ours: []string{"verify"}, modules: []string{"google.golang.org/grpc"}},
 		"bench": {ours: []string{
-			"internal/authority", "internal/config", "internal/control", "internal/edge", "internal/gateway", "internal/httpapi", "internal/jws", "internal/liveset",
-			"internal/password", "internal/signing", "internal/store/mapstore",
+			"internal/authority", "internal/config", "internal/control", "internal/edge", "internal/gateway", "internal/limits", "internal/liveset", "internal/metrics",
+			"internal/pathrule", "internal/signing",
 		}},
 
 		"internal/authority":  {pure: true},
@@ -67,7 +67,9 @@ func houseDrawing() map[string]room {
 
 		"internal/store/mapstore": {ours: []string{"internal/authority", "internal/durable", "internal/strictjson"}, modules: []string{"golang.org/x/sys"}},
 
-		"internal/conformance":         {modules: testModules(), test: true},
+		"internal/conformance": {
+			modules: append(testModules(), "github.com/envoyproxy/go-control-plane/envoy", "google.golang.org/grpc"), test: true,
+		},
 		"internal/corpora":             {modules: testModules(), test: true},
 		"internal/durable/durabletest": {ours: []string{"internal/durable"}, modules: testModules(), test: true},
 		"internal/store/storetest":     {ours: []string{"internal/authority"}, modules: testModules(), test: true},

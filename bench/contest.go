@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -25,47 +26,74 @@ type side struct {
 }
 
 // load measures every door.
-func (p plan) load(ctx context.Context) error {
-	doors, line, err := p.start(ctx, "doors", p.serverCore)
+func (p plan) load(ctx context.Context) (err error) {
+	upstream, line, err := p.start(ctx, "upstream", p.loadCore)
 	if err != nil {
 		return err
 	}
+	defer func() { err = errors.Join(err, upstream.end()) }()
+	doors, line, err := p.start(ctx, "doors", p.serverCore, "-upstream", strings.TrimSpace(string(line)))
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, doors.end()) }()
 	var told opened
-	err = json.Unmarshal(line, &told)
+	if err := json.Unmarshal(line, &told); err != nil {
+		return err
+	}
 	for _, c := range contests(told) {
-		if err == nil && p.only.MatchString(c.name) {
-			err = p.measure(ctx, c)
+		if !p.only.MatchString(c.name) {
+			continue
+		}
+		if err := p.measure(ctx, doors, c); err != nil {
+			return err
 		}
 	}
-	return errors.Join(err, doors.end())
+	return nil
 }
 
 func contests(o opened) []contest {
-	each := func(request func(string) []byte) [][]byte {
+	at := func(name string, request func(token string) []byte) target {
 		requests := make([][]byte, len(o.Tokens))
 		for i, token := range o.Tokens {
 			requests[i] = request(token)
 		}
-		return requests
+		return target{o.Addresses[name], requests, speakHTTP}
 	}
-	verify := each(forwardAuth)
+	ask := func(token string) []byte { return introspection(token, o.Verifier) }
 	return []contest{
 		{"forward-auth", []side{
-			{name: "door", target: target{o.Addresses["doors"], verify, speakHTTP}},
-			{name: "a bare handler of the same bytes", target: target{o.Addresses["forward-auth floor"], verify, speakHTTP}, rate: 0.93, p99: 1.5},
-			{name: "a bare 204", target: target{o.Addresses["204"], verify, speakHTTP}, rate: 0.80},
+			{target: at("doors", forwardAuth)},
+			{name: "a bare handler of the same bytes", target: at("forward-auth floor", forwardAuth), rate: 0.93, p99: 1.5},
+			{name: "a bare 204", target: at("204", forwardAuth), rate: 0.80},
+		}},
+		{"introspection", []side{
+			{target: at("doors", ask)},
+			{name: "a bare handler that parses the same form, of the same bytes", target: at("introspection floor", ask), rate: 0.90},
+		}},
+		{"guard", []side{
+			{target: at("guard", call)},
+			{name: "httputil.ReverseProxy alone", target: at("proxy", call), rate: 0.90},
 		}},
 	}
 }
 
 // measure gives each side its turns; who is first changes with every round.
-func (p plan) measure(ctx context.Context, c contest) error {
+func (p plan) measure(ctx context.Context, doors *served, c contest) error {
 	turns := make([][]turnOf, len(c.sides))
+	for _, s := range c.sides {
+		if err := s.visit(ctx); err != nil {
+			return fmt.Errorf("%s, %s: %w", c.name, s.name, err)
+		}
+	}
 	for round := -1; round < p.turns; round++ { // the first one warms up
 		for i := range c.sides {
 			at := (i + max(round, 0)) % len(c.sides)
-			t, err := drive(ctx, c.sides[at].target, p.connections, p.turn)
-			if err != nil {
+			before, err1 := doors.spent()
+			t, err2 := drive(ctx, c.sides[at].target, p.connections, p.turn)
+			after, err3 := doors.spent()
+			t.cost = time.Duration(float64(after-before) / (t.rate * p.turn.Seconds()))
+			if err := errors.Join(err1, err2, err3); err != nil {
 				return fmt.Errorf("%s, %s: %w", c.name, c.sides[at].name, err)
 			}
 			if round >= 0 {
@@ -83,6 +111,9 @@ func (p plan) measure(ctx context.Context, c contest) error {
 		write(row{
 			Section: "doors", What: c.name, Beside: s.name, Measure: "p99", Spread: spreadOf(door, floor, func(t turnOf) float64 { return float64(t.p99) }), Most: s.p99,
 		})
+		write(row{
+			Section: "doors", What: c.name, Beside: s.name, Measure: "processor", Spread: spreadOf(door, floor, func(t turnOf) float64 { return float64(t.cost) }),
+		})
 	}
 	return nil
 }
@@ -90,10 +121,11 @@ func (p plan) measure(ctx context.Context, c contest) error {
 // told is the middle of the turns as absolute figures.
 func told(turns []turnOf) string {
 	middle := slices.SortedFunc(slices.Values(turns), func(a, b turnOf) int { return cmp.Compare(a.rate, b.rate) })[len(turns)/2]
-	return fmt.Sprintf("%.1fk/s, p50 %s, p99 %s, load %.0f%%", middle.rate/1000, middle.p50.Round(time.Microsecond), middle.p99.Round(time.Microsecond), 100*middle.busy)
+	return fmt.Sprintf("%.1fk/s, p50 %s, p99 %s, %s each, load %.0f%%",
+		middle.rate/1000, middle.p50.Round(time.Microsecond), middle.p99.Round(time.Microsecond), middle.cost.Round(100*time.Nanosecond), 100*middle.busy)
 }
 
-// spread is the middle of ratios, and how far they lie apart.
+// spread is the middle of some figures, and how far they lie apart.
 type spread struct{ Middle, Low, High float64 }
 
 // spreadOf holds what was measured of one side against the other's of the same
@@ -103,8 +135,17 @@ func spreadOf[T any](a, b []T, of func(T) float64) spread {
 	for i := range a {
 		ratios[i] = of(a[i]) / of(b[i])
 	}
-	slices.Sort(ratios)
-	return spread{ratios[len(ratios)/2], ratios[0], ratios[len(ratios)-1]}
+	return spreadIn(ratios, func(r float64) float64 { return r })
+}
+
+// spreadIn is that of figures which stand alone.
+func spreadIn[T any](all []T, of func(T) float64) spread {
+	figures := make([]float64, len(all))
+	for i, x := range all {
+		figures[i] = of(x)
+	}
+	slices.Sort(figures)
+	return spread{figures[len(figures)/2], figures[0], figures[len(figures)-1]}
 }
 
 // row is one line of the report.

@@ -8,11 +8,14 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"os"
 	"os/exec"
+	"runtime/pprof"
+	"strconv"
+	"strings"
 	"time"
 
-	"mintmark/internal/authority"
 	"mintmark/internal/edge"
 )
 
@@ -35,49 +38,68 @@ func (p plan) serveDoors(ctx context.Context) error {
 	if err := os.Remove(logFile.Name()); err != nil {
 		return err
 	}
-	h, err := newHouse(ctx, logFile)
+	h, err := newHouse(logFile)
 	if err != nil {
 		return err
 	}
 	told := opened{Addresses: make(map[string]string)}
-	if told.Tokens, err = h.fill(p.live, p.presented); err != nil {
+	if told.Tokens, told.Verifier, err = h.fill(p.live, p.presented); err != nil {
 		return err
 	}
-	issued, err := h.rules.IssueToken(ctx, operator(), authority.TokenRequest{ClientID: "bench", Role: "verifier"}, "")
-	if err != nil {
-		return err
-	}
-	told.Verifier = issued.Text.Unsafe()
-	if err := h.openDoors(ctx, &told); err != nil {
+	if err := h.openDoors(ctx, p.upstream, &told); err != nil {
 		return err
 	}
 	if err := json.NewEncoder(os.Stdout).Encode(told); err != nil {
 		return err
 	}
-	_, err = io.Copy(io.Discard, os.Stdin)
-	return err
+	if p.profile != "" {
+		file, err := os.Create(p.profile)
+		if err != nil {
+			return err
+		}
+		defer file.Close()
+		if err := pprof.StartCPUProfile(file); err != nil {
+			return err
+		}
+		defer pprof.StopCPUProfile()
+	}
+	for lines := bufio.NewScanner(os.Stdin); lines.Scan(); { // each asks what was spent so far
+		fmt.Println(cpuTime().Nanoseconds())
+	}
+	return nil
 }
 
-func (h *house) openDoors(ctx context.Context, told *opened) (err error) {
-	open := func(name string, server *http.Server) {
-		var address string
-		if address, err = listen(ctx, server); err == nil {
-			told.Addresses[name] = address
+func (h *house) openDoors(ctx context.Context, upstream string, told *opened) error {
+	to := &url.URL{Scheme: "http", Host: upstream}
+	guard, err := h.guard(to)
+	if err != nil {
+		return err
+	}
+	for name, server := range map[string]*http.Server{
+		"204": bare(http.HandlerFunc(noContent)), "doors": edge.Server(h.behindEdge(http.NotFoundHandler()), h.log, time.Now),
+		"guard": edge.Server(guard, h.log, time.Now), "proxy": bare(reverseProxy(to)),
+	} {
+		if told.Addresses[name], err = listen(ctx, server); err != nil {
+			return err
 		}
 	}
-	floor := func(name string, request []byte, form bool) {
+	for _, floor := range []struct {
+		name    string
+		request []byte
+		form    bool
+	}{
+		{"forward-auth floor", forwardAuth(told.Tokens[0]), false},
+		{"introspection floor", introspection(told.Tokens[0], told.Verifier), true},
+	} {
+		answer, err := replayOf(told.Addresses["doors"], floor.request, floor.form)
 		if err != nil {
-			return
+			return fmt.Errorf("%s: %w", floor.name, err)
 		}
-		var r *replay
-		if r, err = replayOf(told.Addresses["doors"], request, form); err == nil {
-			open(name, bare(r))
+		if told.Addresses[floor.name], err = listen(ctx, bare(answer)); err != nil {
+			return err
 		}
 	}
-	open("204", bare(http.HandlerFunc(noContent)))
-	open("doors", edge.Server(h.handler, h.log, time.Now))
-	floor("forward-auth floor", forwardAuth(told.Tokens[0]), false)
-	return err
+	return nil
 }
 
 // forwardAuth is what a gateway asks.
@@ -85,15 +107,27 @@ func forwardAuth(token string) []byte {
 	return fmt.Appendf(nil, "GET /auth/verify HTTP/1.1\r\nHost: tokens.example\r\nX-Forwarded-For: 192.0.2.7\r\nX-Forwarded-Method: GET\r\nX-Forwarded-Uri: /items\r\nAuthorization: Bearer %s\r\n\r\n", token)
 }
 
+// introspection is what an OAuth library asks.
+func introspection(token, verifier string) []byte {
+	body := "token=" + token + "&token_type_hint=access_token"
+	return fmt.Appendf(nil, "POST /oauth2/introspect HTTP/1.1\r\nHost: tokens.example\r\nContent-Type: application/x-www-form-urlencoded\r\nAuthorization: Bearer %s\r\nContent-Length: %d\r\n\r\n%s", verifier, len(body), body)
+}
+
+// call is a request to an API.
+func call(token string) []byte {
+	return fmt.Appendf(nil, "GET /items HTTP/1.1\r\nHost: api.example\r\nAccept: application/json\r\nAuthorization: Bearer %s\r\n\r\n", token)
+}
+
 // served is a process that serves until its standard input ends.
 type served struct {
-	cmd   *exec.Cmd
-	input io.Closer
+	cmd    *exec.Cmd
+	input  io.WriteCloser
+	output *bufio.Reader
 }
 
 // start runs a part that serves and reads the line it says first.
-func (p plan) start(ctx context.Context, part, core string) (*served, []byte, error) {
-	cmd := p.process(ctx, part, core)
+func (p plan) start(ctx context.Context, part, core string, args ...string) (*served, []byte, error) {
+	cmd := p.process(ctx, part, core, args...)
 	input, err := cmd.StdinPipe()
 	if err != nil {
 		return nil, nil, err
@@ -105,12 +139,25 @@ func (p plan) start(ctx context.Context, part, core string) (*served, []byte, er
 	if err := cmd.Start(); err != nil {
 		return nil, nil, err
 	}
-	s := &served{cmd, input}
-	line, err := bufio.NewReader(output).ReadBytes('\n')
+	s := &served{cmd, input, bufio.NewReader(output)}
+	line, err := s.output.ReadBytes('\n')
 	if err != nil {
 		return nil, nil, errors.Join(fmt.Errorf("part %s said nothing: %w", part, err), s.end())
 	}
 	return s, line, nil
+}
+
+// spent asks the process how much time of its core it has had.
+func (s *served) spent() (time.Duration, error) {
+	if _, err := io.WriteString(s.input, "\n"); err != nil {
+		return 0, err
+	}
+	line, err := s.output.ReadString('\n')
+	if err != nil {
+		return 0, err
+	}
+	ns, err := strconv.ParseInt(strings.TrimSpace(line), 10, 64)
+	return time.Duration(ns), err
 }
 
 func (s *served) end() error { return errors.Join(s.input.Close(), s.cmd.Wait()) }

@@ -7,8 +7,11 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"net/http/httputil"
+	"net/url"
 	"os"
 	"strings"
+	"sync"
 )
 
 // noContent is the least that net/http can answer.
@@ -87,6 +90,26 @@ func listen(ctx context.Context, server *http.Server) (string, error) {
 func bare(h http.Handler) *http.Server {
 	return &http.Server{Handler: h} //nolint:gosec // a floor has no bounds to pay for
 }
+
+// reverseProxy is the standard library's, with connections enough and a pool of
+// buffers, and nothing else.
+func reverseProxy(to *url.URL) http.Handler {
+	return &httputil.ReverseProxy{
+		Rewrite:   func(r *httputil.ProxyRequest) { r.SetURL(to) },
+		Transport: &http.Transport{MaxIdleConnsPerHost: 256, DisableCompression: true}, BufferPool: new(buffers),
+	}
+}
+
+type buffers struct{ sync.Pool }
+
+func (b *buffers) Get() []byte {
+	if known, ok := b.Pool.Get().(*[]byte); ok {
+		return *known
+	}
+	return make([]byte, 32<<10)
+}
+
+func (b *buffers) Put(buffer []byte) { b.Pool.Put(&buffer) }
 
 // serveUpstream is the API behind the reverse proxies, until nobody needs it.
 func serveUpstream(ctx context.Context) error {

@@ -1,15 +1,14 @@
 package main
 
 import (
-	"context"
 	"crypto/rand"
 	"crypto/sha256"
-	"encoding/hex"
-	"errors"
 	"fmt"
 	"log/slog"
+	weak "math/rand/v2"
 	"net/http"
 	"net/netip"
+	"net/url"
 	"os"
 	"time"
 
@@ -18,123 +17,104 @@ import (
 	"mintmark/internal/control"
 	"mintmark/internal/edge"
 	"mintmark/internal/gateway"
-	"mintmark/internal/httpapi"
+	"mintmark/internal/limits"
 	"mintmark/internal/liveset"
-	"mintmark/internal/password"
+	"mintmark/internal/metrics"
+	"mintmark/internal/pathrule"
 	"mintmark/internal/signing"
-	"mintmark/internal/store/mapstore"
 )
 
-// house is the real rooms, wired as the program wires them, over the memory
-// store. What is presented was issued into the live set alone, by the way that
-// every change takes there: no file and no table of a store is needed for
-// verdicts, and filling one with so many tokens would measure the store.
+// house is the rooms that a verdict passes, wired as the program wires them:
+// edge, door, metrics, limits, live set, all with the defaults of every property.
+// The tokens come into the live set by the way that every change takes there, and
+// from no store: verdicts ask none, and filling one with so many tokens would
+// measure the store.
 type house struct {
 	ring    *signing.Ring
 	kid     authority.KeyID
 	live    *liveset.Set
 	running *control.Running
-	rules   *authority.Authority
-	handler http.Handler
+	metrics *metrics.Metrics
+	limits  *limits.Limits
 	log     *slog.Logger
 }
 
-func newHouse(ctx context.Context, logFile *os.File) (*house, error) {
+func newHouse(logFile *os.File) (*house, error) {
 	h := &house{ring: signing.InMemory(rand.Reader), log: slog.New(slog.NewTextHandler(logFile, nil))}
 	var err error
 	if h.running, err = control.NewRunning(config.Layers{Getenv: func(string) (string, bool) { return "", false }}); err != nil {
 		return nil, err
 	}
-	store, err := mapstore.Open(mapstore.Config{Now: time.Now})
-	if err != nil {
-		return nil, err
-	}
 	clock := authority.NewClock(time.Now)
 	h.live, err = liveset.New(liveset.Config{
 		Verifier: h.ring.Verifier, Now: clock.Now, LoginIdle: h.running.LoginIdle,
-		Audience: h.audience, LoginIssuer: func() string { return h.running.Settings().Issuer },
-		Record: func(id authority.TokenID) (authority.Token, error) { return authority.ReadToken(ctx, store, id) },
+		Audience: h.audience, LoginIssuer: func() string { return h.running.Settings().Issuer }, Record: noRecord,
 	})
 	if err != nil {
 		return nil, err
 	}
-	h.rules, err = authority.New(authority.Config{
-		Store: store, Custody: h.ring, Passwords: password.NewHasher(password.Recommended(), 2, rand.Reader), Usage: h.live,
-		Policy: h.running.Policy, Now: clock.Now, Rand: rand.Reader, Host: "localhost",
-	})
-	if err == nil {
-		err = h.rules.Found(ctx, operator())
-	}
-	if err == nil {
-		err = store.Follow(ctx, h.live)
-	}
-	if err != nil {
+	if h.kid, err = h.ring.Generate("ES256"); err != nil {
 		return nil, err
 	}
-	if err := h.open(); err != nil {
-		return nil, err
-	}
-	keys, err := h.rules.Keys(ctx, operator())
-	for _, k := range keys {
-		if k.State == authority.KeyCurrent {
-			h.kid = k.ID
-		}
-	}
-	return h, err
+	found(h.live, h.kid)
+	h.metrics = metrics.New(metrics.Config{Now: time.Now, Draw: weak.Uint64, State: func() metrics.State { return metrics.State{} }})
+	h.limits = limits.New(limits.Config{Now: time.Now, Rates: func() (limits.Rate, limits.Rate) {
+		token, source := h.running.Limits()
+		return limits.Rate(token), limits.Rate(source)
+	}})
+	return h, nil
 }
 
-func operator() authority.Caller {
-	return authority.LocalOperator("bench@localhost", authority.Origin{})
+// found loads a set that has one key and no tokens.
+func found(set *liveset.Set, kid authority.KeyID) {
+	key := authority.Key{ID: kid, State: authority.KeyCurrent}
+	set.Load(authority.Change{System: &authority.System{Generation: 1}, Keys: []authority.Changed[authority.KeyID, authority.Key]{{Key: kid, Value: &key}}})
+}
+
+func noRecord(authority.TokenID) (authority.Token, error) {
+	return authority.Token{}, authority.NotFound
 }
 
 func (h *house) audience() []string { return h.running.Settings().Audience }
 
-// open makes the handler of the public listener.
-func (h *house) open() error {
-	refused := errors.New("not while figures are taken")
-	desk, err := control.New(control.Config{
-		Authority: h.rules, Running: h.running, Refusals: h.live.Refusals, Now: time.Now,
-		SwitchStore: func(context.Context, string, func() error) (int, int, error) { return 0, 0, refused },
-		CheckStore:  func(string) (string, error) { return "", refused }, CheckTLS: func(string, string) error { return refused },
-		Program: control.Program{Version: "bench", StartedAt: time.Now(), URL: func() string { return "" }},
-	})
-	if err != nil {
-		return err
-	}
-	api, err := httpapi.New(httpapi.Config{
-		Authority: h.rules, Live: h.live, Control: desk, Policy: h.running.Policy, Log: h.log,
-		Verify: gateway.Verify{Live: h.live, Audience: h.audience}, Introspect: gateway.Introspect{Live: h.live, Audience: h.audience},
-		Revoke: gateway.Revoke{Live: h.live, Audience: h.audience, Rules: h.rules, Log: h.log}, TokenReview: gateway.TokenReview{Live: h.live, Audience: h.audience},
-		JWKS: func(ctx context.Context) ([]byte, error) {
-			keys, err := h.rules.PublishedKeys(ctx)
-			return h.ring.JWKSet(keys), err
-		},
-		Ready: func() error { return nil },
-	})
-	if err != nil {
-		return err
-	}
-	mux := http.NewServeMux()
-	for _, pattern := range api.Patterns() {
-		mux.Handle(pattern, api)
-	}
-	h.handler = edge.Wrap(edge.Config{
+// door is the live set as one door asks it.
+func (h *house) door(name string) edge.Decider { return h.metrics.Door(name, h.limits.Around(h.live)) }
+
+// behindEdge is a handler as a listener of ours serves it.
+func (h *house) behindEdge(next http.Handler) http.Handler {
+	return edge.Wrap(edge.Config{
 		Log: h.log, Now: time.Now, NewID: newID, TrustedProxies: func() []netip.Prefix { return h.running.Settings().Proxies },
-	}, mux)
-	return nil
+		Doors: map[string]edge.Door{
+			"/auth/verify":       gateway.Verify{Live: h.door("forward_auth"), Audience: h.audience},
+			"/oauth2/introspect": gateway.Introspect{Live: h.door("introspection"), Audience: h.audience},
+		},
+	}, next)
 }
 
-func newID() string {
-	b := make([]byte, 8)
-	_, _ = rand.Read(b) // it never fails
-	return hex.EncodeToString(b)
+// guard is the guard before an API, without rules of its own.
+func (h *house) guard(upstream *url.URL) (http.Handler, error) {
+	g, err := gateway.NewGuard(gateway.GuardConfig{
+		Live: h.door("guard"), Upstream: upstream, Rules: func() pathrule.Rules { return nil }, KeepAuthorization: func() bool { return false },
+		Patience: time.Minute, Log: h.log, Now: time.Now,
+	})
+	return h.behindEdge(g), err
 }
 
-// fill puts live tokens into the set and answers the texts of the first ones.
-func (h *house) fill(live, presented int) ([]string, error) {
-	f := filler{set: h.live, issuer: h.running.Settings().Issuer, audience: h.audience(), kid: h.kid, at: time.Now().Add(-time.Hour).Truncate(time.Second)}
+// newID is a request id in the form of the program's.
+func newID() string { return fmt.Sprintf("%016x", weak.Uint64()) }
+
+// fill puts live tokens into the set, and answers the texts of the first ones
+// and that of a token which may introspect.
+func (h *house) fill(live, presented int) (texts []string, verifier string, err error) {
+	f := filler{set: h.live, issuer: h.running.Settings().Issuer, audience: h.audience(), kid: h.kid, role: authority.RoleUser, at: time.Now().Add(-time.Hour).Truncate(time.Second)}
 	f.fill(0, live)
-	return f.texts(h.ring, presented)
+	if texts, err = f.texts(h.ring, 0, presented); err != nil {
+		return nil, "", err
+	}
+	f.role = authority.RoleVerifier
+	f.fill(live, live+1)
+	one, err := f.texts(h.ring, live, live+1)
+	return texts, one[0], err
 }
 
 // filler makes tokens by number, with what a usual one has: a client ID, two
@@ -144,12 +124,13 @@ type filler struct {
 	issuer   string
 	audience []string
 	kid      authority.KeyID
+	role     authority.Role
 	at       time.Time
 }
 
 func (f filler) token(n int) authority.Token {
 	return authority.Token{
-		ID: tokenID(n), ClientID: fmt.Sprintf("client-%d", n), Role: authority.RoleUser, Tags: []string{"team:data", "env:prod"},
+		ID: tokenID(n), ClientID: fmt.Sprintf("client-%d", n), Role: f.role, Tags: []string{"team:data", "env:prod"},
 		Issuer: f.issuer, Audience: f.audience, CreatedAt: f.at, ExpiresAt: f.at.Add(90 * 24 * time.Hour), KeyID: f.kid, Generation: 1,
 	}
 }
@@ -176,10 +157,11 @@ func change(t *authority.Token) authority.Change {
 	return authority.Change{Tokens: []authority.Changed[authority.TokenID, authority.Token]{{Key: t.ID, Value: t}}}
 }
 
-func (f filler) texts(ring *signing.Ring, count int) ([]string, error) {
-	texts := make([]string, count)
+// texts signs the tokens from one number to another; they need not be live.
+func (f filler) texts(ring *signing.Ring, from, to int) ([]string, error) {
+	texts := make([]string, to-from)
 	for n := range texts {
-		t := f.token(n)
+		t := f.token(from + n)
 		text, err := ring.Mint(f.kid, authority.TypeToken, authority.Claims{
 			Issuer: t.Issuer, Subject: t.ClientID, ClientID: t.ClientID, Audience: t.Audience, ID: string(t.ID),
 			IssuedAt: t.CreatedAt, ExpiresAt: t.ExpiresAt, Role: t.Role, Tags: t.Tags,

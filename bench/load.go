@@ -29,7 +29,8 @@ type target struct {
 type turnOf struct {
 	rate     float64 // answers a second
 	p50, p99 time.Duration
-	busy     float64 // of the load's core
+	busy     float64       // of the load's core
+	cost     time.Duration // of the servers' core, an answer
 }
 
 // drive asks the target over all connections at once, each as soon as it has its
@@ -63,7 +64,23 @@ func drive(ctx context.Context, t target, connections int, during time.Duration)
 		return turnOf{}, fmt.Errorf("%s: %w", t.address, err)
 	}
 	slices.Sort(all)
-	return turnOf{float64(len(all)) / whole.Seconds(), all[len(all)/2], all[len(all)*99/100], busy}, nil
+	return turnOf{float64(len(all)) / whole.Seconds(), all[len(all)/2], all[len(all)*99/100], busy, 0}, nil
+}
+
+// visit makes each request once.
+func (t target) visit(ctx context.Context) error {
+	conn, err := new(net.Dialer).DialContext(ctx, "tcp", t.address)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	c := t.speak(conn)
+	for _, request := range t.requests {
+		if err := c.exchange(request); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func keepAsking(c client, requests [][]byte, at int, until time.Time) (took []time.Duration, err error) {

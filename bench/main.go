@@ -19,6 +19,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 )
@@ -34,6 +35,8 @@ type plan struct {
 	report      string
 	serverCore  string
 	loadCore    string
+	upstream    string
+	profile     string // where the doors write what their core did
 	part        string // which process this is: "" starts the others
 }
 
@@ -62,6 +65,8 @@ func read(args []string) (p plan, err error) {
 	f.StringVar(&p.report, "report", "", "also write the report to this file")
 	f.StringVar(&p.serverCore, "server-core", "0", "the core of the servers")
 	f.StringVar(&p.loadCore, "load-core", "1", "the core of the load")
+	f.StringVar(&p.profile, "profile", "", "write a profile of the doors' processor to this file")
+	f.StringVar(&p.upstream, "upstream", "", "for the program itself: the address of the API behind proxies")
 	f.StringVar(&p.part, "part", "", "for the program itself: which of its processes this is")
 	if err := f.Parse(args); err != nil {
 		return p, err
@@ -113,12 +118,12 @@ func (p plan) lead(ctx context.Context) error {
 }
 
 // process is another process of this program on the given cores.
-func (p plan) process(ctx context.Context, part, cores string) *exec.Cmd {
+func (p plan) process(ctx context.Context, part, cores string, more ...string) *exec.Cmd {
 	self, err := os.Executable()
 	if err != nil {
 		self = os.Args[0]
 	}
-	args := append(append([]string{self}, os.Args[1:]...), "-part", part)
+	args := slices.Concat([]string{self}, os.Args[1:], []string{"-part", part}, more)
 	if tool, err := exec.LookPath("taskset"); err == nil {
 		args = append([]string{tool, "-c", cores}, args...)
 	}
