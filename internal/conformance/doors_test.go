@@ -51,6 +51,7 @@ type door struct {
 func doors() []door {
 	return []door{
 		{"forward-auth", "role tags client audience", true, (*house).askForwardAuth},
+		{"ext_authz", "role tags client audience", true, (*house).askExtAuthz},
 		{"guard", "role tags", true, (*house).askGuard},
 		{"Go, online", "role tags client audience", true, (*house).askOnline},
 		{"Go, offline", "role tags client audience", true, (*house).askOffline},

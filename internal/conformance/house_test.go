@@ -21,6 +21,8 @@ import (
 	"testing"
 	"time"
 
+	authv3 "github.com/envoyproxy/go-control-plane/envoy/service/auth/v3"
+
 	"mintmark/internal/authority"
 	"mintmark/internal/config"
 	"mintmark/internal/control"
@@ -61,6 +63,7 @@ type house struct {
 	clock   atomic.Int64
 	node    http.Handler
 	guard   http.Handler
+	envoy   authv3.AuthorizationClient
 
 	askers  atomic.Pointer[askers]
 	arrived sync.Map // question → whose token reached the API behind the guard
@@ -152,6 +155,7 @@ func newHouseWith(t testing.TB, alg jws.Algorithm, ring *signing.Ring) *house {
 	must(t, err)
 	h.openDoors(layers)
 	h.openGuard()
+	h.openExtAuthz()
 	h.hireAskers()
 	return h
 }

@@ -7,7 +7,7 @@ The test ` + "`internal/conformance`" + ` asks every door about the same tokens 
 (` + "`go test ./internal/conformance -update`" + `). Each state is tried with ES256, EdDSA and HS256, and each door is asked
 twice, when it sees the token first and when it knows it.
 
-| verdict | forward-auth, guard, Go, own API | introspection | TokenReview | console |
+| verdict | forward-auth, ext_authz, guard, Go, own API | introspection | TokenReview | console |
 |---|---|---|---|---|
 | allow | 200, or what the API behind it answers | ` + "`active: true`" + ` and who it is | ` + "`authenticated: true`" + ` | the page |
 | missing | 401, a challenge without an error | – | – | to the sign-in |
