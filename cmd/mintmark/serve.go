@@ -2,17 +2,15 @@ package main
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"net"
-	"net/http"
-	"net/netip"
 	"os"
 	"os/signal"
 	"path/filepath"
+	"sync"
 	"syscall"
 	"time"
 
@@ -25,10 +23,8 @@ import (
 	"mintmark/internal/webui"
 )
 
-type prefix = netip.Prefix
-
 func (c *cli) serveCommand() *cobra.Command {
-	var listen string
+	var listen, upstream string
 	cmd := local(&cobra.Command{
 		Use: "serve", Short: "Run the server in the foreground", Args: exactly(0, 0),
 		Long: "It runs until it is told to stop: SIGTERM or Ctrl-C lets requests under way finish, a second Ctrl-C does not.\n" +
@@ -40,10 +36,14 @@ func (c *cli) serveCommand() *cobra.Command {
 			if listen != "" {
 				flags[config.Listen] = listen
 			}
+			if upstream != "" {
+				flags[config.GuardUpstream] = upstream
+			}
 			return c.serve(cmd.Context(), flags)
 		},
 	})
 	cmd.Flags().StringVar(&listen, "listen", "", "the address and port to listen on")
+	cmd.Flags().StringVar(&upstream, "guard-upstream", "", "an API that is guarded at guard.listen")
 	return cmd
 }
 
@@ -99,10 +99,6 @@ type server struct {
 }
 
 func (s *server) run(ctx context.Context, settings config.Settings) (err error) {
-	public, err := s.listen(ctx, settings)
-	if err != nil {
-		return err
-	}
 	console, err := webui.New(webui.Config{
 		Authority: s.authority, Live: s.metrics.Door("console", s.live), Control: s.control, Policy: s.running.Policy, LoginIdle: s.running.LoginIdle, Now: s.clock.Now,
 		NewKey: newID, Log: s.log, Host: s.host, Program: s.program(), Home: string(s.dir),
@@ -110,21 +106,11 @@ func (s *server) run(ctx context.Context, settings config.Settings) (err error) 
 	if err != nil {
 		return err
 	}
-	servers := []*http.Server{edge.Server(s.handler("", console), s.log, time.Now)}
-	listeners := []net.Listener{public}
-	if settings.Metrics != "" {
-		watched, err := s.listenMetrics(ctx, settings.Metrics)
-		if err != nil {
-			return errors.Join(err, public.Close())
-		}
-		servers, listeners = append(servers, edge.Server(s.metrics.Handler(), s.log, time.Now)), append(listeners, watched)
+	all, err := s.open(ctx, settings, console)
+	if err != nil {
+		return err
 	}
 	if s.dir != "" {
-		local, err := s.dir.Listen(ctx)
-		if err != nil {
-			return errors.Join(err, public.Close())
-		}
-		servers, listeners = append(servers, edge.Server(s.handler(s.operator, nil), s.log, time.Now)), append(listeners, local)
 		if err := s.dir.WritePid(os.Getpid()); err != nil {
 			return err
 		}
@@ -134,11 +120,11 @@ func (s *server) run(ctx context.Context, settings config.Settings) (err error) 
 		return err
 	}
 	defer s.forgetCode()
-	failed := make(chan error, len(servers))
-	for i, server := range servers {
-		go func() { failed <- server.Serve(listeners[i]) }()
+	failed := make(chan error, len(all))
+	for _, o := range all {
+		go func() { failed <- o.Serve(o.at) }()
 	}
-	s.announce(public.Addr())
+	s.announce(all[0].at.Addr())
 	s.notify("READY=1")
 	background, end := context.WithCancel(context.WithoutCancel(ctx))
 	defer end()
@@ -147,7 +133,7 @@ func (s *server) run(ctx context.Context, settings config.Settings) (err error) 
 	case <-ctx.Done():
 	case err = <-failed:
 	}
-	err = errors.Join(err, s.drain(servers, settings.Drain))
+	err = errors.Join(err, s.drain(all, settings.Drain))
 	s.tidy(context.WithoutCancel(ctx))
 	return err
 }
@@ -159,28 +145,11 @@ func (s *server) tidy(ctx context.Context) {
 	}
 }
 
-// listen opens the public listener, and says who has the port when it cannot.
-func (s *server) listen(ctx context.Context, settings config.Settings) (net.Listener, error) {
-	var lc net.ListenConfig
-	l, err := lc.Listen(ctx, "tcp", settings.Listen)
-	if errors.Is(err, syscall.EADDRINUSE) {
-		by := "another process"
-		if who := home.Holder(settings.Listen); who != "" {
-			by = who
-		}
-		return nil, fail(exitFailed, "server.port_in_use", "%s is already in use by %s", settings.Listen, by).advise(s.program() + " config properties set server.listen HOST:PORT, then " + s.program() + " config apply, chooses another")
+// endOverlaps lets the clock end what it ends.
+func (s *server) endOverlaps(ctx context.Context, uptime time.Duration) {
+	if err := s.authority.EndOverlaps(ctx, uptime); err != nil {
+		s.log.Error("what is due was not done", "error", err)
 	}
-	if err != nil {
-		return nil, fail(exitFailed, "server.listen", "listen on %s: %s", settings.Listen, err)
-	}
-	if settings.Certificate == "" {
-		return l, nil
-	}
-	pair, err := newCertificate(settings.Certificate, settings.Key, s.log)
-	if err != nil {
-		return nil, errors.Join(fail(exitInvalid, "server.tls", "%s", err), l.Close())
-	}
-	return tls.NewListener(l, &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: pair.get, NextProtos: []string{"h2", "http/1.1"}}), nil
 }
 
 func (s *server) announce(at net.Addr) {
@@ -248,15 +217,20 @@ func (s *server) forgetCode() {
 
 // maintain does what has no hurry, until ctx ends.
 func (s *server) maintain(ctx context.Context) {
-	hourly, often := time.NewTicker(time.Hour), time.NewTicker(time.Second)
+	began := time.Now() // its differences are the time that has really passed
+	hourly, minutely, often := time.NewTicker(time.Hour), time.NewTicker(time.Minute), time.NewTicker(time.Second)
 	defer hourly.Stop()
+	defer minutely.Stop()
 	defer often.Stop()
+	s.endOverlaps(ctx, 0)
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-hourly.C:
 			s.tidy(ctx)
+		case <-minutely.C:
+			s.endOverlaps(ctx, time.Since(began))
 		case <-often.C:
 			if needed, err := s.authority.SetupNeeded(ctx); err == nil && !needed {
 				s.forgetCode()
@@ -273,16 +247,20 @@ func (s *server) notify(state string) {
 }
 
 // drain lets requests that are under way finish.
-func (s *server) drain(servers []*http.Server, patience time.Duration) error {
+func (s *server) drain(all []opened, patience time.Duration) error {
 	s.notify("STOPPING=1")
 	ctx, cancel := context.WithTimeout(context.Background(), max(patience, time.Millisecond))
 	defer cancel()
-	for _, server := range servers {
-		if err := server.Shutdown(ctx); err != nil {
-			s.log.Warn("requests were cut off", "error", err)
-			_ = server.Close()
-		}
+	var ended sync.WaitGroup
+	for _, o := range all {
+		ended.Go(func() {
+			if err := o.Shutdown(ctx); err != nil {
+				s.log.Warn("requests were cut off", "error", err)
+				_ = o.Close()
+			}
+		})
 	}
+	ended.Wait()
 	s.log.Info("stopped")
 	return nil
 }

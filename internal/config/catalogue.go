@@ -80,6 +80,9 @@ const (
 	Issuer        = "jwt.issuer"
 	Audience      = "jwt.audience"
 	Reminder      = "keys.rotation.reminder"
+	RotateAuto    = "keys.rotation.auto"
+	Overlap       = "keys.overlap.default"
+	OverlapEnd    = "keys.overlap.end"
 	Listen        = "server.listen"
 	Certificate   = "server.tls.certificate"
 	Key           = "server.tls.key"
@@ -117,6 +120,9 @@ func ownProperties() []Property {
 		{Name: Issuer, Group: "Signing", Type: "url", Live: true, Example: "https://tokens.example", Help: "The iss of new tokens; existing tokens keep what they carry.", check: issuer},
 		{Name: Audience, Group: "Signing", Type: "list", Live: true, Example: "https://api.example", Help: "The aud of new tokens and what a token must be for, separated by commas; existing tokens keep what they carry.", check: audience},
 		duration(Reminder, "Signing", "182d", "After how long rotating the signing secret is recommended.", time.Hour),
+		choice(RotateAuto, "Signing", "off", "Whether the signing secret is rotated by itself when that is recommended, with the default overlap.", "off", "on"),
+		duration(Overlap, "Signing", "14d", "How long the secret before is accepted after a rotation that does not say; never longer than a token may live.", time.Minute),
+		choice(OverlapEnd, "Signing", "auto", "Whether an overlap ends by itself at its time, or is held while tokens were used under the secret before within a day.", "auto", "hold-if-used"),
 		{Name: Listen, Group: "Network and TLS", Type: "address", Default: "127.0.0.1:3000", LockOut: true, Help: "The address and port to listen on.", check: address},
 		{Name: Certificate, Group: "Network and TLS", Type: "path", LockOut: true, Example: "/etc/ssl/mintmark.pem", Help: "The PEM file of the TLS certificate chain; it is read again when it changes.", check: absolute},
 		{Name: Key, Group: "Network and TLS", Type: "path", LockOut: true, Example: "/etc/ssl/mintmark.key", Help: "The PEM file of the TLS key; it is read again when it changes.", check: absolute},

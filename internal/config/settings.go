@@ -25,6 +25,9 @@ type Settings struct {
 	Issuer        string
 	Audience      []string
 	Reminder      time.Duration
+	RotateAuto    bool
+	Overlap       time.Duration
+	HoldIfUsed    bool // an overlap is held while it is used
 	Listen        string
 	Certificate   string
 	Key           string
@@ -166,6 +169,7 @@ func typed(values map[string]Value) Settings {
 	s := Settings{
 		Store: text(Store), Copy: text(Copy), Lifetime: length(Lifetime), MaxLifetime: length(MaxLifetime), NeverExpire: text(NeverExpire) == "allow",
 		RestoreGrace: length(RestoreGrace), Algorithm: text(Algorithm), Issuer: text(Issuer), Audience: SplitList(text(Audience)), Reminder: length(Reminder),
+		RotateAuto: text(RotateAuto) == "on", Overlap: length(Overlap), HoldIfUsed: text(OverlapEnd) == "hold-if-used",
 		Listen: text(Listen), Certificate: text(Certificate), Key: text(Key), Drain: length(Drain),
 		LoginIdle: length(LoginIdle), LoginAbsolute: length(LoginAbsolute), LoginAttempts: attempts, LoginPause: length(LoginPause), StepUp: length(StepUp),
 		Metrics: text(Metrics), LogLevel: text(LogLevel), LogFormat: text(LogFormat),

@@ -50,7 +50,7 @@ func TestTheDefaultsAreTyped(t *testing.T) {
 	const day = 24 * time.Hour
 	same(t, "defaults", s, config.Settings{
 		Copy: "allow", Lifetime: 90 * day, NeverExpire: true, RestoreGrace: time.Hour, Algorithm: "ES256",
-		Issuer: "http://127.0.0.1:3000", Audience: []string{"http://127.0.0.1:3000"}, Reminder: 182 * day,
+		Issuer: "http://127.0.0.1:3000", Audience: []string{"http://127.0.0.1:3000"}, Reminder: 182 * day, Overlap: 14 * day,
 		Listen: "127.0.0.1:3000", Drain: 10 * time.Second, LoginIdle: 30 * time.Minute, LoginAbsolute: 12 * time.Hour,
 		LoginAttempts: 5, LoginPause: 5 * time.Minute, StepUp: 15 * time.Minute, LogLevel: "info", LogFormat: "text",
 		Gateways: config.Gateways{GuardListen: "127.0.0.1:8080", GuardTimeout: 30 * time.Second},
@@ -62,6 +62,7 @@ func TestEveryPropertyReachesItsSetting(t *testing.T) {
 	_, s, err := config.Resolve(config.Layers{File: map[string]string{
 		config.Store: "/s.json", config.Copy: "never", config.Lifetime: "1d", config.MaxLifetime: "2d", config.NeverExpire: "forbid", config.RestoreGrace: "3h",
 		config.Algorithm: "EdDSA", config.Issuer: "https://i.example", config.Audience: "https://a.example, https://b.example", config.Reminder: "4d",
+		config.RotateAuto: "on", config.Overlap: "5d", config.OverlapEnd: "hold-if-used",
 		config.Listen: "0.0.0.0:8443", config.Certificate: "/c.pem", config.Key: "/k.pem", config.Proxies: "10.0.0.0/8,192.0.2.7", config.Drain: "5s",
 		config.LoginIdle: "6m", config.LoginAbsolute: "7h", config.LoginAttempts: "8", config.LoginPause: "9m", config.StepUp: "10m",
 		config.LimitToken: "100/s", config.LimitSource: "6000/m burst 1", config.Metrics: "127.0.0.1:9464", config.LogLevel: "warn", config.LogFormat: "json",
@@ -74,6 +75,7 @@ func TestEveryPropertyReachesItsSetting(t *testing.T) {
 	want := config.Settings{
 		Store: "/s.json", Copy: "never", Lifetime: 24 * time.Hour, MaxLifetime: 48 * time.Hour, RestoreGrace: 3 * time.Hour,
 		Algorithm: "EdDSA", Issuer: "https://i.example", Audience: []string{"https://a.example", "https://b.example"}, Reminder: 96 * time.Hour,
+		RotateAuto: true, Overlap: 120 * time.Hour, HoldIfUsed: true,
 		Listen: "0.0.0.0:8443", Certificate: "/c.pem", Key: "/k.pem",
 		Proxies: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("192.0.2.7/32")}, Drain: 5 * time.Second,
 		LoginIdle: 6 * time.Minute, LoginAbsolute: 7 * time.Hour, LoginAttempts: 8, LoginPause: 9 * time.Minute, StepUp: 10 * time.Minute,

@@ -41,6 +41,7 @@ func (r *Running) Policy() authority.Policy {
 	return authority.Policy{
 		Issuer: s.Issuer, Audience: s.Audience, Algorithm: s.Algorithm, Copy: s.Copy,
 		DefaultLifetime: s.Lifetime, MaxLifetime: s.MaxLifetime, NeverExpire: s.NeverExpire, RestoreGrace: s.RestoreGrace,
+		Overlap: s.Overlap, HoldIfUsed: s.HoldIfUsed, RotateAuto: s.RotateAuto, RotateEvery: s.Reminder,
 		StepUp: s.StepUp, LoginAbsolute: s.LoginAbsolute, LoginAttempts: s.LoginAttempts, LoginPause: s.LoginPause,
 	}
 }

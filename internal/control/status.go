@@ -34,7 +34,12 @@ func (c *Control) Status(ctx context.Context, by authority.Caller) (Status, erro
 			s.CurrentKey, s.KeyDue = k, k.CurrentSince.Add(settings.Reminder)
 		}
 	}
-	s.Checks = []Check{c.storeCheck(s), keyCheck(s, c.Now()), c.configCheck(staging, properties), tlsCheck(settings.Certificate != "", settings.Listen), tokenCheck(counts)}
+	for _, k := range keys {
+		if k.State == authority.KeyPrevious && k.Accepted(c.Now()) {
+			s.Checks = append(s.Checks, overlapCheck(k, c.Now()))
+		}
+	}
+	s.Checks = append(s.Checks, c.storeCheck(s), keyCheck(s, c.Now()), c.configCheck(staging, properties), tlsCheck(settings.Certificate != "", settings.Listen), tokenCheck(counts))
 	slices.SortStableFunc(s.Checks, func(a, b Check) int { return cmp.Compare(a.rank(), b.rank()) })
 	return s, nil
 }
@@ -66,7 +71,22 @@ func keyCheck(s Status, now time.Time) Check {
 	age, due := int(now.Sub(s.CurrentKey.CurrentSince)/(24*time.Hour)), int(s.KeyDue.Sub(s.CurrentKey.CurrentSince)/(24*time.Hour))
 	check := Check{Name: "signing secret", OK: true, Fact: fmt.Sprintf("%s, day %d of %d", s.CurrentKey.Name, age+1, due)}
 	if !now.Before(s.KeyDue.Add(-14 * 24 * time.Hour)) {
-		check.Warning, check.Fix = true, "Rotating is recommended every six months: support reset-jwt-key"
+		check.Warning, check.Fix = true, "Rotating is recommended every six months: key rotate"
+	}
+	return check
+}
+
+// overlapSoon is how long before its end an overlap is worth a look.
+const overlapSoon = 3 * 24 * time.Hour
+
+func overlapCheck(k authority.Key, now time.Time) Check {
+	check := Check{Name: "overlap", OK: true, Fact: k.Name + " is accepted until " + k.Until.UTC().Format(time.RFC3339)}
+	switch {
+	case k.OnTrial(now):
+		check.Warning, check.Fact = true, k.Name+" is on a trial stop until "+k.TrialUntil.UTC().Format(time.RFC3339)
+		check.Fix = "key trial-stop " + k.Name + " --end accepts it again now"
+	case now.After(k.Until.Add(-overlapSoon)):
+		check.Warning, check.Fix = true, "key evidence "+k.Name+" names who still depends on it"
 	}
 	return check
 }

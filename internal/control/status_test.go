@@ -71,6 +71,31 @@ func TestWhatNeedsAttentionComesFirstAndSaysWhatToDo(t *testing.T) {
 	}
 }
 
+func TestAnOverlapIsToldOfAndSoItsEndAndATrial(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t, map[string]string{config.Store: "tokens.json", config.OverlapEnd: "hold-if-used"})
+	if _, checks := d.status(t); checks["overlap"].Name != "" {
+		t.Errorf("there is none yet: %+v", checks["overlap"])
+	}
+	done, err := d.Authority.RotateKey(t.Context(), operator(), authority.RotateRequest{Overlap: 14 * 24 * time.Hour})
+	must(t, err)
+	if !done.Previous.Hold {
+		t.Error("the property does not reach the key")
+	}
+	want := func(warning bool, fact string) {
+		t.Helper()
+		if _, checks := d.status(t); !checks["overlap"].OK || checks["overlap"].Warning != warning || !strings.Contains(checks["overlap"].Fact, fact) {
+			t.Errorf("got %+v", checks["overlap"])
+		}
+	}
+	want(false, "key_2026a is accepted until 2026-12-07T14:08:0")
+	_, err = d.Authority.TrialStop(t.Context(), operator(), "key_2026a", 15*time.Minute)
+	must(t, err)
+	want(true, "key_2026a is on a trial stop until 2026-11-23T14:23:0")
+	d.clock = d.clock.Add(12 * 24 * time.Hour)
+	want(true, "key_2026a is accepted until")
+}
+
 func TestEncryptionIsWantedOffLoopback(t *testing.T) {
 	t.Parallel()
 	for listen, warns := range map[string]bool{
