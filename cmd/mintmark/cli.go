@@ -50,7 +50,7 @@ func (c *cli) main(ctx context.Context, args []string) int {
 func (c *cli) root() *cobra.Command {
 	root := c.group(c.program, "A self-hosted authority for API tokens",
 		c.example("manager init ./mintmark-home --start", "manager token create --client-id dfsadmin --role admin"),
-		c.initCommand(), c.serveCommand(), c.startCommand(), c.stopCommand(), c.restartCommand(), c.statusCommand(),
+		c.initCommand(), c.serveCommand(), c.guardCommand(), c.startCommand(), c.stopCommand(), c.restartCommand(), c.statusCommand(),
 		c.configCommand(), c.tokenCommand(), c.keyCommand(), c.supportCommand(), c.auditCommand(), c.adminCommand(),
 		c.doctorCommand(), c.completionCommand(), c.versionCommand(),
 	)

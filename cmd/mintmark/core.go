@@ -239,7 +239,7 @@ func (k *core) handler(operator string, rest http.Handler) http.Handler {
 		mux.Handle("/", rest)
 	}
 	return edge.Wrap(edge.Config{
-		Log: k.log, Now: time.Now, NewID: requestID, TrustedProxies: func() []prefix { return k.running.Settings().Proxies }, Operator: operator,
+		Log: k.log, Now: time.Now, NewID: requestID, TrustedProxies: k.proxies, Operator: operator,
 		Doors: map[string]edge.Door{"/auth/verify": k.doors.verify, "/oauth2/introspect": k.doors.introspect}, Trace: k.trace(),
 	}, mux)
 }

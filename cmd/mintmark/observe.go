@@ -5,7 +5,6 @@ import (
 	"encoding/hex"
 	"log/slog"
 	"math/rand/v2"
-	"net"
 	"net/http"
 	"time"
 
@@ -94,16 +93,6 @@ func closeTracing(t *tracing.Tracing) {
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
 	defer cancel()
 	_ = t.Close(ctx) // what could not be sent was logged
-}
-
-// listenMetrics opens the listener for metrics and profiles.
-func (s *server) listenMetrics(ctx context.Context, address string) (net.Listener, error) {
-	l, err := new(net.ListenConfig).Listen(ctx, "tcp", address)
-	if err != nil {
-		return nil, fail(exitFailed, "metrics.listen", "listen on %s: %s", address, err)
-	}
-	s.log.Info("metrics are served", "address", l.Addr().String())
-	return l, nil
 }
 
 // requestID is drawn for every request, so from the runtime's ChaCha8, which the

@@ -18,7 +18,6 @@ import (
 
 	"mintmark/internal/authority"
 	"mintmark/internal/config"
-	"mintmark/internal/edge"
 	"mintmark/internal/home"
 	"mintmark/internal/webui"
 )
