@@ -18,11 +18,14 @@ type gateway struct {
 	name     string
 	debian   []string          // the packages that bring it
 	programs []string          // its command, under one of these names
+	module   string            // a file that it loads, "": none
 	version  []string          // the arguments that print its version
 	shipped  map[string]string // a file of deploy/ → where its configuration says that it is
 	// own is the configuration around the shipped files that an installed
 	// program already has; dir is where all of them are.
-	own     func(dir string) map[string]string
+	own func(dir string) map[string]string
+	// beside are files of own that a shipped configuration names by another path.
+	beside  map[string]string
 	command func(dir string) []string
 	// passesTrailers: the program passes the fields after a chunked body on, and
 	// docs/gateways.md says so.
@@ -85,12 +88,39 @@ func gateways() []gateway {
 	}
 }
 
+// introspecting is Apache with mod_auth_openidc, which asks by introspection as a
+// Verifier and trusts one authority for certificates.
+func introspecting(verifier issued, authority string) gateway {
+	g := gateways()[len(gateways())-1]
+	g.name, g.debian = "apache-openidc", []string{"apache2-bin", "libapache2-mod-auth-openidc"}
+	g.module = "/usr/lib/apache2/modules/mod_auth_openidc.so"
+	g.shipped = map[string]string{"apache/mintmark-openidc.conf": "", "apache/mintmark.lua": "/etc/apache2/mintmark.lua"}
+	g.beside = map[string]string{"/etc/apache2/mintmark-secret.conf": "mintmark-secret.conf", "/etc/apache2/mintmark-ca.pem": "mintmark-ca.pem"}
+	around := g.own
+	g.own = func(dir string) map[string]string {
+		files := around(dir)
+		modules := ""
+		for _, name := range []string{"authn_core", "auth_openidc"} {
+			modules += fmt.Sprintf("LoadModule %s_module /usr/lib/apache2/modules/mod_%s.so\n", name, name)
+		}
+		files["httpd.conf"] = modules + strings.Replace(files["httpd.conf"], "/mintmark.conf", "/mintmark-openidc.conf", 1)
+		files["mintmark-secret.conf"] = fmt.Sprintf("OIDCOAuthClientID %s\nOIDCOAuthClientSecret %s\n", verifier.ClientID, verifier.Token)
+		files["mintmark-ca.pem"] = authority
+		return files
+	}
+	return g
+}
+
 // find answers the path of the gateway's program. One that is missing fails
 // where CI is set.
 func (g gateway) find(t *testing.T) string {
 	t.Helper()
 	for _, name := range g.programs {
-		if path, err := exec.LookPath(name); err == nil {
+		path, err := exec.LookPath(name)
+		if err == nil && g.module != "" {
+			_, err = os.Stat(g.module)
+		}
+		if err == nil {
 			return path
 		}
 	}
@@ -113,6 +143,9 @@ func (g gateway) lay(t *testing.T, dir, entrance string, s *site) {
 		if path != "" {
 			moved = append(moved, path, filepath.Join(dir, filepath.Base(file)))
 		}
+	}
+	for path, name := range g.beside {
+		moved = append(moved, path, filepath.Join(dir, name))
 	}
 	for i := 0; i < len(moved); i += 2 {
 		if !strings.Contains(all, moved[i]) {

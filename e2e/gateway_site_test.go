@@ -3,6 +3,7 @@ package e2e
 import (
 	"bufio"
 	"crypto/sha1"
+	"crypto/tls"
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
@@ -78,6 +79,7 @@ func (s *site) revoke(t *testing.T, i issued) {
 // until a test makes it do something else.
 type line struct {
 	address, target string
+	tls             *tls.Config // nil: in the clear
 	listener        net.Listener
 
 	mu    sync.Mutex
@@ -87,7 +89,13 @@ type line struct {
 
 func newLine(t *testing.T, target string) *line {
 	t.Helper()
-	l := &line{address: "127.0.0.1:0", target: target, conns: map[net.Conn]bool{}}
+	return newTLSLine(t, target, nil)
+}
+
+// newTLSLine is a line that is encrypted as far as the authority's door.
+func newTLSLine(t *testing.T, target string, c *tls.Config) *line {
+	t.Helper()
+	l := &line{address: "127.0.0.1:0", target: target, tls: c, conns: map[net.Conn]bool{}}
 	l.listen(t)
 	t.Cleanup(l.hangUp)
 	return l
@@ -99,7 +107,11 @@ func (l *line) listen(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l.address, l.listener = listener.Addr().String(), listener
+	l.address = listener.Addr().String()
+	if l.tls != nil {
+		listener = tls.NewListener(listener, l.tls)
+	}
+	l.listener = listener
 	go func() {
 		for {
 			c, err := listener.Accept()

@@ -3,11 +3,13 @@ package e2e
 import (
 	"encoding/json"
 	"net/http"
+	"slices"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 	authv1 "k8s.io/api/authentication/v1"
 	authv1beta1 "k8s.io/api/authentication/v1beta1"
+	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -24,7 +26,7 @@ type kubernetes struct {
 func newKubernetes(t *testing.T, h home) kubernetes {
 	t.Helper()
 	scheme := runtime.NewScheme()
-	for _, add := range []func(*runtime.Scheme) error{authv1.AddToScheme, authv1beta1.AddToScheme} {
+	for _, add := range []func(*runtime.Scheme) error{authv1.AddToScheme, authv1beta1.AddToScheme, rbacv1.AddToScheme} {
 		if err := add(scheme); err != nil {
 			t.Fatal(err)
 		}
@@ -89,6 +91,11 @@ func TestKubernetesAuthenticatesByTheWebhook(t *testing.T) {
 	object, _, err := k.codecs.UniversalDeserializer().Decode([]byte(older.body), nil, nil)
 	if review, ok := object.(*authv1beta1.TokenReview); err != nil || !ok || !review.Status.Authenticated || review.Status.User.Username != "deployer" {
 		t.Errorf("v1beta1 is answered %d %s, %v", older.status, older.body, err)
+	}
+
+	object, _, err = k.codecs.UniversalDeserializer().Decode([]byte(read(t, "../deploy/kubernetes/rbac.yaml")), nil, nil)
+	if binding, ok := object.(*rbacv1.RoleBinding); err != nil || !ok || !slices.Contains(want.User.Groups, binding.Subjects[0].Name) {
+		t.Errorf("the binding that is shipped is %T, %v, and not for this user", object, err)
 	}
 
 	s.revoke(t, user)

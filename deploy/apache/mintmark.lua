@@ -1,8 +1,7 @@
 -- The hook `LuaHookAccessChecker mintmark.lua verdict` asks Mintmark about a
--- request. The demand is in the environment variable mintmark_demand. A fault
--- here is a 500 to the client: nobody gets in by it.
-
-local socket = require "socket"
+-- request. The demand is in the environment variable mintmark_demand. The hook
+-- `clean` only takes away what a client says of itself, for mintmark-openidc.conf.
+-- A fault here is a 500 to the client: nobody gets in by it.
 
 local door = "127.0.0.1:3000"
 local patience = 2 -- seconds, for the whole question
@@ -11,6 +10,7 @@ local patience = 2 -- seconds, for the whole question
 -- is none in time. HTTP/1.0, so that the end of the answer is the end of the
 -- connection.
 local function ask(demand, authorization, address)
+	local socket = require "socket"
 	local host, port = door:match("^(.*):(%d+)$")
 	local lines = { "GET /auth/verify?" .. demand .. " HTTP/1.0", "Host: mintmark", "X-Forwarded-For: " .. address }
 	if authorization then
@@ -73,10 +73,15 @@ local function ambiguous(uri)
 	return false
 end
 
-function verdict(r)
+function clean(r)
 	forget(r)
-	if ambiguous(r.unparsed_uri) then
-		return 400
+	return ambiguous(r.unparsed_uri) and 400 or apache2.OK
+end
+
+function verdict(r)
+	local refused = clean(r)
+	if refused ~= apache2.OK then
+		return refused
 	end
 	local demand = r.subprocess_env["mintmark_demand"] or "role=user"
 	local status, fields = ask(demand, r.headers_in["Authorization"], r.useragent_ip)
