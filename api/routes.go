@@ -106,6 +106,26 @@ func (c *Client) RestoreToken(ctx context.Context, id string) (Token, error) {
 	return out, c.do(ctx, call{method: http.MethodPost, path: tokenPath(id) + "/restore", out: &out})
 }
 
+// ReplaceToken gives a token a successor and answers that with its text; the old
+// one lives on for an overlap.
+func (c *Client) ReplaceToken(ctx context.Context, id string, in ReplaceToken) (IssuedToken, error) {
+	var out IssuedToken
+	return out, c.do(ctx, call{method: http.MethodPost, path: tokenPath(id) + "/replace", in: in, out: &out})
+}
+
+// UndoReplace takes a replacement back while its overlap lasts, and answers the
+// old token.
+func (c *Client) UndoReplace(ctx context.Context, id string) (Token, error) {
+	var out Token
+	return out, c.do(ctx, call{method: http.MethodDelete, path: tokenPath(id) + "/replace", out: &out})
+}
+
+// MarkContacted notes that whoever uses a token was told to move.
+func (c *Client) MarkContacted(ctx context.Context, id string, in MarkContacted) (Token, error) {
+	var out Token
+	return out, c.do(ctx, call{method: http.MethodPost, path: tokenPath(id) + "/contacted", in: in, out: &out})
+}
+
 // Explain answers every check of a token.
 func (c *Client) Explain(ctx context.Context, in Explain) (Findings, error) {
 	var out Findings
@@ -116,6 +136,48 @@ func (c *Client) Explain(ctx context.Context, in Explain) (Findings, error) {
 func (c *Client) Keys(ctx context.Context) (KeyList, error) {
 	var out KeyList
 	return out, c.do(ctx, call{method: http.MethodGet, path: "api/v1/keys", out: &out})
+}
+
+// RotateKeys lets the next key sign and accepts the one before for an overlap.
+func (c *Client) RotateKeys(ctx context.Context, in RotateKeys) (KeysRotated, error) {
+	var out KeysRotated
+	return out, c.do(ctx, call{method: http.MethodPost, path: "api/v1/keys/rotate", in: in, out: &out})
+}
+
+// Evidence answers who still depends on a key, which is named by its kid or its
+// name.
+func (c *Client) Evidence(ctx context.Context, key string, q EvidenceQuery) (Evidence, error) {
+	v := make(url.Values)
+	put(v, "state", q.State)
+	if q.Limit != 0 {
+		v.Set("limit", strconv.Itoa(q.Limit))
+	}
+	var out Evidence
+	return out, c.do(ctx, call{method: http.MethodGet, path: keyPath(key) + "/evidence", query: v, out: &out})
+}
+
+// ExtendKey lets the overlap of a previous key end later.
+func (c *Client) ExtendKey(ctx context.Context, key string, in ExtendKey) (Key, error) {
+	var out Key
+	return out, c.do(ctx, call{method: http.MethodPost, path: keyPath(key) + "/extend", in: in, out: &out})
+}
+
+// TrialStop refuses tokens under a previous key for a while.
+func (c *Client) TrialStop(ctx context.Context, key string, in TrialStop) (Key, error) {
+	var out Key
+	return out, c.do(ctx, call{method: http.MethodPost, path: keyPath(key) + "/trial-stop", in: in, out: &out})
+}
+
+// EndTrial accepts tokens under a key on trial again at once.
+func (c *Client) EndTrial(ctx context.Context, key string) (Key, error) {
+	var out Key
+	return out, c.do(ctx, call{method: http.MethodDelete, path: keyPath(key) + "/trial-stop", out: &out})
+}
+
+// RetireKey ends the overlap of a previous key for good.
+func (c *Client) RetireKey(ctx context.Context, key string) (Key, error) {
+	var out Key
+	return out, c.do(ctx, call{method: http.MethodPost, path: keyPath(key) + "/retire", out: &out})
 }
 
 // ResetKeys ends every token and every login.
@@ -245,6 +307,8 @@ func (c *Client) Description(ctx context.Context) ([]byte, error) {
 }
 
 func tokenPath(id string) string { return "api/v1/tokens/" + url.PathEscape(id) }
+
+func keyPath(key string) string { return "api/v1/keys/" + url.PathEscape(key) }
 
 func propertyPath(name string) string { return "api/v1/config/properties/" + url.PathEscape(name) }
 

@@ -2,7 +2,9 @@ package api
 
 import "time"
 
-// Key is one signing key.
+// Key is one signing key. Of a previous one Until is the end of its overlap,
+// TrialUntil that of a trial stop, and Hold says that the overlap goes on while
+// it is used.
 type Key struct {
 	ID           string     `json:"kid"`
 	Name         string     `json:"name"`
@@ -12,11 +14,85 @@ type Key struct {
 	Until        *time.Time `json:"until"`
 	CurrentSince *time.Time `json:"current_since"`
 	RetiredAt    *time.Time `json:"retired_at"`
+	TrialUntil   *time.Time `json:"trial_until,omitempty"`
+	Hold         bool       `json:"hold,omitempty"`
+	Reason       string     `json:"reason,omitempty"` // why it was rotated away
 }
 
 // KeyList is every key, newest first.
 type KeyList struct {
 	Items []Key `json:"items"`
+}
+
+// RotateKeys asks for a rotation. Overlap is how long the key that signs now is
+// accepted afterwards, a duration such as "14d"; without it the property
+// keys.overlap.default decides.
+type RotateKeys struct {
+	Overlap string `json:"overlap,omitempty"`
+	Reason  string `json:"reason,omitempty"`
+}
+
+// KeysRotated is what a rotation made of the keys.
+type KeysRotated struct {
+	Current  Key    `json:"current"`
+	Previous Key    `json:"previous"`
+	Next     Key    `json:"next"`
+	Warning  string `json:"warning"` // "" when there is none
+}
+
+// ExtendKey lets an overlap end later: at a time (RFC 3339), or by a duration
+// such as "7d" after its present end.
+type ExtendKey struct {
+	Until string `json:"until,omitempty"`
+	By    string `json:"by,omitempty"`
+}
+
+// TrialStop refuses tokens under a previous key for a while, 15 minutes without
+// a duration.
+type TrialStop struct {
+	Duration string `json:"duration,omitempty"`
+}
+
+// EvidenceQuery narrows evidence down; zero members do not.
+type EvidenceQuery struct {
+	State string // not_moved, mixed, silent or moved
+	Limit int    // tokens that are named, 1 to 5000; 500 without it
+}
+
+// Evidence is who still depends on a key. The counts are of all tokens; Items
+// names those of most concern first. CountedSince is since when uses are known;
+// verifiers that work offline by the key set are not seen.
+type Evidence struct {
+	Key          Key             `json:"key"`
+	Current      Key             `json:"current"`
+	AsOf         time.Time       `json:"as_of"`
+	CountedSince time.Time       `json:"counted_since"`
+	NotMoved     int             `json:"not_moved"`
+	Mixed        int             `json:"mixed"`
+	Silent       int             `json:"silent"`
+	Moved        int             `json:"moved"`
+	Logins       int             `json:"logins"`       // signed by the key; they end with it
+	LastUsedAt   *time.Time      `json:"last_used_at"` // the last use of a token under the key since the rotation
+	LastUsedFrom string          `json:"last_used_from"`
+	Items        []TokenEvidence `json:"items"`
+}
+
+// TokenEvidence is what is known of one token's move. Under is its use under the
+// key, Current that under the current one, both since the rotation; null is none.
+type TokenEvidence struct {
+	Token            Token      `json:"token"`
+	State            string     `json:"state"` // not_moved, mixed, silent or moved
+	Under            *KeyUse    `json:"under"`
+	Current          *KeyUse    `json:"current"`
+	TrialRefusals    uint64     `json:"trial_refusals"`
+	TrialRefusedLast *time.Time `json:"trial_refused_last"`
+}
+
+// KeyUse is the use of a token under one key, to the second.
+type KeyUse struct {
+	First time.Time `json:"first"`
+	Last  time.Time `json:"last"`
+	From  string    `json:"from"` // where the last one came from
 }
 
 // ResetKeys asks to end every token and login.
@@ -86,6 +162,7 @@ type TokenCounts struct {
 	Expired  int `json:"expired"`
 	Deleted  int `json:"deleted"`
 	Revoked  int `json:"revoked"`
+	Replaced int `json:"replaced"`
 	Expiring int `json:"expiring"`
 }
 

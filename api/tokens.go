@@ -24,6 +24,28 @@ type Token struct {
 	DeletedAt        *time.Time `json:"deleted_at,omitempty"`
 	DeletedBy        string     `json:"deleted_by,omitempty"`
 	RestorableUntil  *time.Time `json:"restorable_until,omitempty"`
+	Replaces         string     `json:"replaces,omitempty"`
+	ReplacedBy       string     `json:"replaced_by,omitempty"`
+	EndsAt           *time.Time `json:"ends_at,omitempty"` // end of the overlap with its successor
+	Contacted        *Contact   `json:"contacted,omitempty"`
+}
+
+// Contact is a note that somebody was told to move to a new token or key.
+type Contact struct {
+	At   time.Time `json:"at"`
+	By   string    `json:"by"`
+	Note string    `json:"note"`
+}
+
+// ReplaceToken asks for a successor. Overlap is how long the old token lives on:
+// a duration such as "24h", or "0s" for not at all; a day without it.
+type ReplaceToken struct {
+	Overlap string `json:"overlap,omitempty"`
+}
+
+// MarkContacted notes that somebody was told to move.
+type MarkContacted struct {
+	Note string `json:"note,omitempty"`
 }
 
 // IssuedToken is a record with the token's text.
@@ -58,7 +80,7 @@ type CreateToken struct {
 type TokenQuery struct {
 	Text       string // prefix of client ID, id or tag
 	Role       string
-	State      string // active, expired, revoked, deleted or all; "" is all but deleted
+	State      string // active, expired, revoked, deleted, replaced or all; "" is all but deleted and replaced
 	Tag        string
 	ClientID   string
 	Expiring   string // a duration: those that end within it

@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"net/http"
@@ -9,6 +10,7 @@ import (
 	"strings"
 
 	"mintmark/api"
+	"mintmark/internal/authority"
 )
 
 // object is a JSON object; encoding/json writes its members in order of name,
@@ -236,7 +238,7 @@ func successHeaders(r Route) object {
 		names = append(names, "X-Auth-Client-Id", "X-Auth-Role", "X-Auth-Tags", "X-Auth-Token-Id")
 	case r.published():
 		names = append(names, "ETag")
-	case r.Path == "/api/v1/tokens" && r.Status == http.StatusCreated:
+	case strings.HasPrefix(r.Path, "/api/v1/tokens") && r.Status == http.StatusCreated:
 		names = append(names, "Location")
 	}
 	out := make(object)
@@ -273,7 +275,7 @@ func (p Parameter) describe(in string) object {
 	case len(p.Values) > 0:
 		schema["enum"] = p.Values
 	case p.Name == "limit":
-		schema = object{"type": "integer", "minimum": 1, "maximum": 500, "default": 50}
+		schema = object{"type": "integer", "minimum": 1, "maximum": cmp.Or(p.Most, authority.MaxPage), "default": cmp.Or(p.Usual, authority.DefaultPage)}
 	}
 	out := object{"in": in, "name": p.Name, "description": p.About, "schema": schema}
 	if p.Repeats {

@@ -24,11 +24,14 @@ const (
 )
 
 // Parameter is a query parameter or a header field that a route takes. Values
-// are all that it can have, when they are few; Repeats: it may be there twice.
+// are all that it can have, when they are few; Repeats: it may be there twice. Of
+// a limit, Most and Usual are what it is at most and without it, when they are not
+// those of a page.
 type Parameter struct {
 	Name, About string
 	Values      []string
 	Repeats     bool
+	Most, Usual int
 }
 
 // Route is one line of the table.

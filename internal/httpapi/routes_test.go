@@ -17,7 +17,7 @@ var update = flag.Bool("update", false, "write api/openapi.json anew")
 
 // place fills the names in a pattern.
 func place(path string) string {
-	return strings.NewReplacer("{id}", "tok_00000000000000000000000000", "{name}", "nobody", "{issuer...}", "tenant").Replace(path)
+	return strings.NewReplacer("{id}", "tok_00000000000000000000000000", "{name}", "nobody", "{kid}", "key_1999a", "{issuer...}", "tenant").Replace(path)
 }
 
 func TestTheDescriptionIsThePublishedOne(t *testing.T) {

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"fmt"
 	"maps"
 	"net/http"
 	"net/url"
@@ -15,26 +16,6 @@ import (
 	"mintmark/internal/authority"
 	"mintmark/internal/control"
 )
-
-func (a *API) listKeys(c *call, _ none) (api.KeyList, error) {
-	keys, err := a.Authority.Keys(c.request.Context(), c.caller)
-	if err != nil {
-		return api.KeyList{}, err
-	}
-	out := api.KeyList{Items: []api.Key{}}
-	for _, k := range keys {
-		out.Items = append(out.Items, keyOf(k))
-	}
-	return out, nil
-}
-
-func (a *API) resetKeys(c *call, in api.ResetKeys) (api.KeysReset, error) {
-	r, err := a.Authority.ResetKeys(c.request.Context(), c.caller, in.Reason)
-	if err != nil {
-		return api.KeysReset{}, err
-	}
-	return api.KeysReset{Generation: r.Generation, Current: keyOf(r.Current), TokensRevoked: r.Tokens, LoginsEnded: r.Logins}, nil
-}
 
 func (a *API) listEvents(c *call, _ none) (api.EventList, error) {
 	var wrong faults
@@ -135,16 +116,9 @@ func publish(w http.ResponseWriter, r *http.Request, media string, body []byte) 
 	sum := sha256.Sum256(body)
 	h := w.Header()
 	h.Set("Content-Type", media)
-	h.Set("Cache-Control", "public, max-age=300")
+	h.Set("Cache-Control", fmt.Sprintf("public, max-age=%d", authority.KeySetAge/time.Second))
 	h.Set("ETag", `"`+hex.EncodeToString(sum[:16])+`"`)
 	http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(body))
-}
-
-func keyOf(k authority.Key) api.Key {
-	return api.Key{
-		ID: k.ID.String(), Name: k.Name, Algorithm: k.Algorithm, State: string(k.State), CreatedAt: k.CreatedAt.UTC(),
-		Until: moment(k.Until), CurrentSince: moment(k.CurrentSince), RetiredAt: moment(k.RetiredAt),
-	}
 }
 
 func eventOf(e authority.Event) api.Event {
@@ -162,7 +136,7 @@ func statusDocument(s control.Status) api.Status {
 	out := api.Status{
 		Version: s.Version, PID: s.PID, Home: s.Home, StartedAt: s.StartedAt.UTC(), Listen: s.Listen, URL: s.URL, Store: storeOf(s.Store),
 		Tokens: api.TokenCounts{
-			Active: s.Tokens.Active, Expired: s.Tokens.Expired, Deleted: s.Tokens.Deleted, Revoked: s.Tokens.Revoked, Expiring: s.Tokens.Expiring,
+			Active: s.Tokens.Active, Expired: s.Tokens.Expired, Deleted: s.Tokens.Deleted, Revoked: s.Tokens.Revoked, Replaced: s.Tokens.Replaced, Expiring: s.Tokens.Expiring,
 		},
 		CurrentKey: keyOf(s.CurrentKey), KeyDue: moment(s.KeyDue), Staging: stagingOf(s.Staging), Checks: []api.Check{}, Refusals: maps.Clone(s.Refusals),
 	}

@@ -39,7 +39,7 @@ func (a *API) tokenRoutes() []Route {
 			Query: []Parameter{
 				{Name: "q", About: "Prefix of a client ID, an id or a tag."},
 				{Name: "role", About: "The role of the token.", Values: []string{"admin", "user", "verifier"}},
-				{Name: "state", About: "Without it, all but deleted.", Values: []string{"active", "expired", "revoked", "deleted", "all"}},
+				{Name: "state", About: "Without it, all but deleted and replaced.", Values: []string{"active", "expired", "revoked", "deleted", "replaced", "all"}},
 				{Name: "tag", About: "A tag that the token carries."},
 				{Name: "client_id", About: "The exact client ID."},
 				{Name: "expiring", About: "A duration such as 14d: tokens that end within it."},
@@ -55,7 +55,7 @@ func (a *API) tokenRoutes() []Route {
 			Status:  http.StatusCreated,
 			Headers: []Parameter{{Name: "Idempotency-Key", About: "A repeat within a day answers as the first call did."}},
 			Refuses: []string{
-				"request.invalid", api.CodeHeader, "idempotency_key.form", "idempotency_key.reused", "token.not_found", "token.expired", "token.deleted", "token.revoked",
+				"request.invalid", api.CodeHeader, "idempotency_key.form", "idempotency_key.reused", "token.not_found", "token.expired", "token.deleted", "token.revoked", "token.replaced",
 			},
 		}, a.createToken),
 		does(Route{
@@ -78,12 +78,25 @@ func (a *API) tokenRoutes() []Route {
 		}, a.deleteToken),
 		does(Route{
 			Method: http.MethodPost, Path: one + "/reveal", Summary: "Show a token's text again.",
-			Refuses: []string{"token.not_found", "token.copy_forbidden", api.CodeStepUp, "token.expired", "token.deleted", "token.revoked"},
+			Refuses: []string{"token.not_found", "token.copy_forbidden", api.CodeStepUp, "token.expired", "token.deleted", "token.revoked", "token.replaced"},
 		}, a.revealToken),
 		does(Route{
 			Method: http.MethodPost, Path: one + "/restore", Summary: "Undo a delete within its grace.",
-			Refuses: []string{"token.not_found", "token.revoked", "token.deleted_for_good", "token.restore_ended"},
+			Refuses: []string{"token.not_found", api.CodeStepUp, "token.revoked", "token.replaced", "token.deleted_for_good", "token.restore_ended"},
 		}, a.restoreToken),
+		does(Route{
+			Method: http.MethodPost, Path: one + "/replace", Summary: "Give a token a successor, whose text is in the answer; the old one lives on for an overlap.",
+			Status:  http.StatusCreated,
+			Refuses: []string{"request.invalid", "token.not_found", "token.expired", "token.deleted", "token.revoked", "token.replaced"},
+		}, a.replaceToken),
+		does(Route{
+			Method: http.MethodDelete, Path: one + "/replace", Summary: "Take a replacement back while its overlap lasts: the successor is deleted.",
+			Refuses: []string{"token.not_found", "token.expired", "token.deleted", "token.revoked", "token.replaced"},
+		}, a.undoReplace),
+		does(Route{
+			Method: http.MethodPost, Path: one + "/contacted", Summary: "Note that whoever uses a token was told to move.",
+			Refuses: []string{"request.invalid", "token.not_found"},
+		}, a.markContacted),
 		does(Route{
 			Method: http.MethodPost, Path: "/api/v1/explain", Summary: "Tell every check of a token and what it compared.",
 			Refuses: []string{"request.invalid"},
@@ -92,8 +105,37 @@ func (a *API) tokenRoutes() []Route {
 }
 
 func (a *API) keyRoutes() []Route {
+	const one = "/api/v1/keys/{kid}"
 	return []Route{
 		does(Route{Method: http.MethodGet, Path: "/api/v1/keys", Summary: "List every key, newest first."}, a.listKeys),
+		does(Route{
+			Method: http.MethodPost, Path: "/api/v1/keys/rotate", Summary: "Let the next key sign, and accept the one before for an overlap.",
+			Refuses: []string{"request.invalid", api.CodeStepUp, "key.rotating", "keyring.unwritable"},
+		}, a.rotateKeys),
+		does(Route{
+			Method: http.MethodGet, Path: one + "/evidence", Summary: "Tell which clients still depend on a key, those of most concern first.",
+			Query: []Parameter{
+				{Name: "state", About: "Only tokens of this state.", Values: []string{"not_moved", "mixed", "silent", "moved"}},
+				{Name: "limit", About: "Tokens that are named, 1 to 5000; 500 without it.", Most: maxEvidence, Usual: defaultEvidence},
+			},
+			Refuses: []string{"request.invalid", "key.not_found"},
+		}, a.evidence),
+		does(Route{
+			Method: http.MethodPost, Path: one + "/extend", Summary: "Let the overlap of a previous key end later.",
+			Refuses: []string{"request.invalid", "key.not_found", "key.not_previous", "key.retired"},
+		}, a.extendKey),
+		does(Route{
+			Method: http.MethodPost, Path: one + "/trial-stop", Summary: "Refuse tokens under a previous key for a while; then they are accepted again by themselves.",
+			Refuses: []string{"request.invalid", "key.not_found", "key.not_previous", "key.retired"},
+		}, a.trialStop),
+		does(Route{
+			Method: http.MethodDelete, Path: one + "/trial-stop", Summary: "Accept tokens under a key on trial again at once.",
+			Refuses: []string{"key.not_found", "key.not_previous", "key.retired"},
+		}, a.endTrial),
+		does(Route{
+			Method: http.MethodPost, Path: one + "/retire", Summary: "Stop accepting a previous key, for good; repeating it changes nothing.",
+			Refuses: []string{api.CodeStepUp, "key.not_found", "key.not_previous", "keyring.unwritable"},
+		}, a.retireKey),
 		does(Route{
 			Method: http.MethodPost, Path: "/api/v1/keys/reset", Summary: "End every token and every login at once, and begin with new keys.",
 			Refuses: []string{"request.invalid", api.CodeStepUp, "keyring.unwritable"},

@@ -210,6 +210,49 @@ func (a *API) explain(c *call, in api.Explain) (api.Findings, error) {
 	return out, nil
 }
 
+const defaultReplaceOverlap = 24 * time.Hour
+
+func (a *API) replaceToken(c *call, in api.ReplaceToken) (api.IssuedToken, error) {
+	var wrong faults
+	overlap := wrong.duration("overlap", in.Overlap, defaultReplaceOverlap)
+	if err := wrong.err(); err != nil {
+		return api.IssuedToken{}, err
+	}
+	id, err := c.tokenID()
+	if err != nil {
+		return api.IssuedToken{}, err
+	}
+	issued, err := a.Authority.ReplaceToken(c.request.Context(), c.caller, id, overlap)
+	if err != nil {
+		return api.IssuedToken{}, err
+	}
+	c.writer.Header().Set("Location", "/api/v1/tokens/"+issued.ID.String())
+	return issuedOf(issued), nil
+}
+
+func (a *API) undoReplace(c *call, _ none) (api.Token, error) {
+	id, err := c.tokenID()
+	if err != nil {
+		return api.Token{}, err
+	}
+	return tokenAnswer(a.Authority.UndoReplace(c.request.Context(), c.caller, id))
+}
+
+func (a *API) markContacted(c *call, in api.MarkContacted) (api.Token, error) {
+	id, err := c.tokenID()
+	if err != nil {
+		return api.Token{}, err
+	}
+	return tokenAnswer(a.Authority.MarkContacted(c.request.Context(), c.caller, id, in.Note))
+}
+
+func tokenAnswer(v authority.TokenView, err error) (api.Token, error) {
+	if err != nil {
+		return api.Token{}, err
+	}
+	return tokenOf(v), nil
+}
+
 func issuedOf(i authority.Issued) api.IssuedToken {
 	return api.IssuedToken{Token: tokenOf(i.TokenView), Text: api.NewSecret(i.Text.Unsafe())}
 }
@@ -221,6 +264,10 @@ func tokenOf(v authority.TokenView) api.Token {
 		ExpiresAt: moment(v.ExpiresAt), KeyID: v.KeyID.String(), State: string(v.State),
 		LastUsedAt: moment(v.LastUse.At), LastUsedFrom: v.LastUse.From,
 		DeletedAt: moment(v.DeletedAt), DeletedBy: v.DeletedBy, RestorableUntil: moment(v.RestorableUntil),
+		Replaces: v.Replaces.String(), ReplacedBy: v.ReplacedBy.String(), EndsAt: moment(v.EndsAt),
+	}
+	if at := moment(v.Contacted.At); at != nil {
+		t.Contacted = &api.Contact{At: *at, By: v.Contacted.By, Note: v.Contacted.Note}
 	}
 	for _, p := range v.AllowedAddresses {
 		t.AllowedAddresses = append(t.AllowedAddresses, p.String())
