@@ -292,3 +292,50 @@ func TestInactiveAnswersCannotBeToldApart(t *testing.T) {
 		t.Errorf("a good token: %d %s", got.status, got.body)
 	}
 }
+
+// The published description holds for what these doors answer, well or not.
+func TestTheDoorsAnswerAsTheyAreDescribed(t *testing.T) {
+	s := newSite(t)
+	verifier := s.issue(t, `{"client_id":"gate","role":"verifier"}`)
+	d := describedBy(t, call(t, request{url: s.home.url + "/openapi.json"}).body)
+	const form, metadata = "application/x-www-form-urlencoded", "/.well-known/oauth-authorization-server"
+	review := `{"apiVersion":"authentication.k8s.io/v1","kind":"TokenReview","spec":{"token":"` + s.user.Token + `"}}`
+	for _, c := range []struct {
+		path, as, media, body string
+		status                int
+	}{
+		{"/oauth2/introspect", bearer(verifier.Token), form, "token=" + s.user.Token, 200},
+		{"/oauth2/introspect", bearer(verifier.Token), form, "token=x", 200},
+		{"/oauth2/introspect", bearer(verifier.Token), form, "", 400},
+		{"/oauth2/introspect", bearer(verifier.Token), "application/json", `{"token":"x"}`, 400},
+		{"/oauth2/introspect", "", form, "token=x", 401},
+		{"/oauth2/introspect", "Basic Z2F0ZTp4", form, "token=x", 401},
+		{"/oauth2/introspect", bearer(s.user.Token), form, "token=x", 401},
+		{"/oauth2/introspect", bearer(verifier.Token), "", "", 405}, // by GET
+		{"/oauth2/revoke", bearer(s.plain.Token), form, "token=x", 200},
+		{"/oauth2/revoke", bearer(s.plain.Token), form, "token=" + s.plain.Token, 200},
+		{"/oauth2/revoke", bearer(s.plain.Token), form, "token=" + s.plain.Token, 401},
+		{"/k8s/tokenreview", bearer(verifier.Token), "application/json", review, 200},
+		{"/k8s/tokenreview", bearer(s.user.Token), "application/json", review, 403},
+		{"/k8s/tokenreview", "", "application/json", review, 401},
+		{"/k8s/tokenreview", bearer(verifier.Token), "application/json", `{}`, 400},
+		{"/k8s/tokenreview", bearer(verifier.Token), form, "a=b", 415},
+		{metadata, "", "", "", 200},
+		{metadata + "/tenant", "", "", "", 404},
+	} {
+		q := request{method: http.MethodPost, url: s.home.url + c.path, authorization: c.as, contentType: c.media, body: c.body}
+		if c.media == "" {
+			q.method = http.MethodGet
+		}
+		got := call(t, q)
+		if got.status != c.status {
+			t.Errorf("%s %s with %d bytes answers %d %s, want %d", q.method, c.path, len(c.body), got.status, got.body, c.status)
+		}
+		r, err := http.NewRequestWithContext(t.Context(), q.method, q.url, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Header.Set("Content-Type", c.media)
+		d.holds(t, r, c.body, got)
+	}
+}
