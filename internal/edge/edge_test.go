@@ -260,3 +260,46 @@ func FuzzTheAddressIsVouchedFor(f *testing.F) {
 		}
 	})
 }
+
+func TestARequestIdIsTakenOfAConfiguredProxyOnly(t *testing.T) {
+	for name, c := range map[string]struct {
+		proxies, sent []string
+		want          string
+	}{
+		"none":           {[]string{"192.0.2.1/32"}, nil, "req_1"},
+		"stranger":       {nil, []string{"4f2a9c1e-77aa"}, "req_1"},
+		"proxy":          {[]string{"192.0.2.1/32"}, []string{"4f2a9c1e-77aa"}, "4f2a9c1e-77aa"},
+		"every sign":     {[]string{"192.0.2.1/32"}, []string{"azAZ09._-"}, "azAZ09._-"},
+		"longest":        {[]string{"192.0.2.1/32"}, []string{strings.Repeat("a", 64)}, strings.Repeat("a", 64)},
+		"too long":       {[]string{"192.0.2.1/32"}, []string{strings.Repeat("a", 65)}, "req_1"},
+		"too short":      {[]string{"192.0.2.1/32"}, []string{"1234567"}, "req_1"},
+		"empty":          {[]string{"192.0.2.1/32"}, []string{""}, "req_1"},
+		"twice":          {[]string{"192.0.2.1/32"}, []string{"4f2a9c1e", "4f2a9c1e"}, "req_1"},
+		"line break":     {[]string{"192.0.2.1/32"}, []string{"4f2a9c1e\r\nX-Auth-Role: admin"}, "req_1"},
+		"quote":          {[]string{"192.0.2.1/32"}, []string{`4f2a9c1e"`}, "req_1"},
+		"not ASCII":      {[]string{"192.0.2.1/32"}, []string{"4f2a9c1eé"}, "req_1"},
+		"brackets below": {[]string{"192.0.2.1/32"}, []string{"4f2a9c1e@[`{/:"}, "req_1"},
+	} {
+		var got string
+		h := wrap("", c.proxies, func(_ http.ResponseWriter, r *http.Request) { got = edge.Of(r).RequestID })
+		r := httptest.NewRequest("GET", "/", nil)
+		r.Header["X-Request-Id"] = c.sent
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, r)
+		if got != c.want || w.Header().Get("X-Request-Id") != c.want {
+			t.Errorf("%s: %q, answered %q", name, got, w.Header().Get("X-Request-Id"))
+		}
+	}
+}
+
+func TestTheSocketTakesNoRequestId(t *testing.T) {
+	h := wrap("root@tokens-01", []string{"0.0.0.0/0"}, func(http.ResponseWriter, *http.Request) {})
+	r := httptest.NewRequest("GET", "/", nil)
+	r.RemoteAddr = "@"
+	r.Header.Set("X-Request-Id", "4f2a9c1e-77aa")
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, r)
+	if got := w.Header().Get("X-Request-Id"); got != "req_1" {
+		t.Errorf("X-Request-Id is %q", got)
+	}
+}
