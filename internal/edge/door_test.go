@@ -142,8 +142,11 @@ func TestATraceEndsWithTheRouteTheStatusAndTheVerdict(t *testing.T) {
 	e.door.status = 0
 	e.ask("GET", "/door")
 	want := []edge.Outcome{
-		{Route: "/door", Status: 401, Verdict: liveset.Expired}, {Route: "POST /judge/{id}", Status: 200, Verdict: liveset.Deleted},
-		{Route: "GET /ours", Status: 200, Verdict: liveset.Idle}, {Route: "/", Status: 418}, {Route: "/door", Status: 500},
+		{Route: "/door", Status: 401, Verdict: liveset.Expired},
+		{Route: "POST /judge/{id}", Status: 200, Verdict: liveset.Deleted},
+		{Route: "GET /ours", Status: 200, Verdict: liveset.Idle},
+		{Route: "/", Status: 418},
+		{Route: "/door", Status: 500},
 	}
 	if diff := cmp.Diff(want, e.outcomes); diff != "" {
 		t.Errorf("outcomes (-want +got):\n%s", diff)

@@ -203,7 +203,9 @@ func (m *moment) assignPlaces() {
 			keys = append(keys, k)
 		}
 	}
-	slices.SortFunc(keys, func(a, b *key) int { return cmp.Or(a.current.Compare(b.current), strings.Compare(string(a.id), string(b.id))) })
+	slices.SortFunc(keys, func(a, b *key) int {
+		return cmp.Or(a.current.Compare(b.current), strings.Compare(string(a.id), string(b.id)))
+	})
 	for i, k := range keys {
 		place := uint8(i & 1)
 		if k.state == authority.KeyCurrent {

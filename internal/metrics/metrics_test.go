@@ -83,7 +83,9 @@ func TestVerdictsAreCountedByDoorClassReasonAndKey(t *testing.T) {
 	m := watch(metrics.State{Keys: []metrics.Key{{ID: "kid-b", Name: "key_2026b"}}}, start)
 	s := &script{verdicts: []liveset.Verdict{
 		of("kid-b", liveset.Allowed), of("kid-b", liveset.Allowed), of("kid-b", liveset.TagMissing), of("kid-a", liveset.Allowed),
-		{Reason: liveset.BadSignature}, {Reason: liveset.TooMany}, {Reason: liveset.StateUnknown},
+		{Reason: liveset.BadSignature},
+		{Reason: liveset.TooMany},
+		{Reason: liveset.StateUnknown},
 	}}
 	first, second := m.Door("forward_auth", s), m.Door("guard", s)
 	for range 7 {
