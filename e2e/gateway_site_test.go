@@ -41,11 +41,18 @@ type issued struct {
 
 func newSite(t *testing.T) *site {
 	t.Helper()
-	s := &site{home: startHome(t), api: newProtectedAPI(t)}
+	s := bareSite(t)
 	s.line = newLine(t, strings.TrimPrefix(s.home.url, "http://"))
 	// The gateways of these tests reach the authority from this address.
 	s.home.manager(t, "config", "properties", "set", "server.trusted_proxies", "127.0.0.1/32")
 	s.home.manager(t, "config", "apply")
+	return s
+}
+
+// bareSite is an authority that knows of no gateway, and the API.
+func bareSite(t *testing.T) *site {
+	t.Helper()
+	s := &site{home: startHome(t), api: newProtectedAPI(t)}
 	s.admin.Token = s.home.token(t, "root-script", "admin")
 	s.admin = s.issue(t, `{"client_id":"root-gateway","role":"admin"}`)
 	s.user = s.issue(t, `{"client_id":"etl-nightly","role":"user","tags":["team:data","env:prod"]}`)
