@@ -46,9 +46,10 @@ type Admin struct {
 	PasswordChangedAt time.Time `json:"password_changed_at"`
 }
 
-// AdminList is every administrator by name.
+// AdminList is every administrator by name; NextCursor is always "".
 type AdminList struct {
-	Items []Admin `json:"items"`
+	Items      []Admin `json:"items"`
+	NextCursor string  `json:"next_cursor"`
 }
 
 // NewPassword replaces a password.

@@ -195,6 +195,7 @@ func (c *Client) Audit(ctx context.Context, q EventQuery) (EventList, error) {
 	put(v, "outcome", q.Outcome)
 	putTime(v, "since", q.Since)
 	putTime(v, "until", q.Until)
+	put(v, "cursor", q.Cursor)
 	if q.Before != 0 {
 		v.Set("before", strconv.FormatUint(q.Before, 10))
 	}

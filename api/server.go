@@ -19,9 +19,10 @@ type Key struct {
 	Reason       string     `json:"reason,omitempty"` // why it was rotated away
 }
 
-// KeyList is every key, newest first.
+// KeyList is every key, newest first; NextCursor is always "".
 type KeyList struct {
-	Items []Key `json:"items"`
+	Items      []Key  `json:"items"`
+	NextCursor string `json:"next_cursor"`
 }
 
 // RotateKeys asks for a rotation. Overlap is how long the key that signs now is
@@ -129,16 +130,20 @@ type Actor struct {
 	Name string `json:"name"`
 }
 
-// EventList is one page of the audit log, newest first. NextBefore is the
-// "before" of the next page, 0 on the last.
+// EventList is one page of the audit log, newest first. NextCursor is the
+// "cursor" of the next page, "" on the last; NextBefore is the same as the number
+// of an event, for "before", and 0 on the last.
 type EventList struct {
 	Items      []Event `json:"items"`
+	NextCursor string  `json:"next_cursor"`
 	NextBefore uint64  `json:"next_before"`
 	Total      uint64  `json:"total"`
 }
 
-// EventQuery filters the audit log; zero members do not filter.
+// EventQuery filters the audit log; zero members do not filter. A page begins at
+// Cursor or before the event of the number Before, not both.
 type EventQuery struct {
+	Cursor        string
 	Before        uint64
 	Limit         int
 	Actor, Target string

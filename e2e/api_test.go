@@ -380,14 +380,12 @@ func reads(t *testing.T, c caller) {
 		t.Errorf("explained %v", checks)
 	}
 	var seen []string
-	before := ""
-	for {
-		page := c.get("/api/v1/audit?limit=20&action=token." + before)
+	for cursor := ""; ; {
+		page := c.get("/api/v1/audit?limit=20&action=token.&cursor=" + cursor)
 		seen = append(seen, items(page, "action")...)
-		if page["next_before"] == 0.0 {
+		if cursor, _ = page["next_cursor"].(string); cursor == "" {
 			break
 		}
-		before = fmt.Sprintf("&before=%.0f", page["next_before"])
 	}
 	for _, action := range []string{"token.created", "token.copied", "token.deleted", "token.restored"} {
 		if !slices.Contains(seen, action) {

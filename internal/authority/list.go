@@ -20,7 +20,7 @@ const (
 // ListRequest asks for one page of tokens. Zero members do not filter.
 type ListRequest struct {
 	Text, Role, Tag, ClientID string
-	State                     string        // "", "all" or a TokenState; "" is all but deleted and replaced
+	State                     string        // "", "all" or a TokenState; "" is all but deleted and replaced, "all" all but deleted
 	Expiring                  time.Duration // only active ones that end within this time
 	Sort                      string        // a TokenSort; "" is client_id
 	Descending                bool
@@ -163,7 +163,7 @@ func (r ListRequest) query() (TokenQuery, error) {
 	case "":
 		q.States = []TokenState{StateActive, StateExpired, StateRevoked}
 	case "all":
-		q.States = []TokenState{StateActive, StateExpired, StateRevoked, StateDeleted, StateReplaced}
+		q.States = []TokenState{StateActive, StateExpired, StateRevoked, StateReplaced}
 	case StateActive, StateExpired, StateRevoked, StateDeleted, StateReplaced:
 		q.States = []TokenState{state}
 	default:

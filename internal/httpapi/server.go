@@ -9,6 +9,7 @@ import (
 	"maps"
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
 	"time"
 
@@ -24,6 +25,13 @@ func (a *API) listEvents(c *call, _ none) (api.EventList, error) {
 		Actor: c.query.Get("actor"), Target: c.query.Get("target"), Action: c.query.Get("action"), Outcome: c.query.Get("outcome"),
 		Since: wrong.time("since", c.query.Get("since")), Until: wrong.time("until", c.query.Get("until")),
 	}
+	if cursor := c.query.Get("cursor"); cursor != "" {
+		before, err := strconv.ParseUint(cursor, 10, 64)
+		if err != nil || q.Before != 0 {
+			wrong.add("cursor", "cursor.invalid", "The cursor is next_cursor of the page before, without a parameter before.")
+		}
+		q.Before = before
+	}
 	if c.query.Get("limit") != "" && q.Limit == 0 && len(wrong) == 0 {
 		wrong.add("limit", "limit.range", "A page has 1 to 500 entries.")
 	}
@@ -38,6 +46,9 @@ func (a *API) listEvents(c *call, _ none) (api.EventList, error) {
 		return api.EventList{}, err
 	}
 	out := api.EventList{Items: []api.Event{}, NextBefore: page.Next, Total: page.Total}
+	if page.Next != 0 {
+		out.NextCursor = strconv.FormatUint(page.Next, 10)
+	}
 	for _, e := range page.Events {
 		out.Items = append(out.Items, eventOf(e))
 	}

@@ -3,6 +3,7 @@ package httpapi_test
 import (
 	"encoding/json"
 	"net/http"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -148,10 +149,23 @@ func TestKeysAreListedWithoutTheirSecrets(t *testing.T) {
 	}
 }
 
+func TestEveryListHasACursorAlsoWhereOnePageIsAll(t *testing.T) {
+	h := newHouse(t)
+	for _, path := range []string{"/api/v1/tokens", "/api/v1/keys", "/api/v1/admins", "/api/v1/audit"} {
+		a := h.do(request{method: "GET", path: path, token: h.admin.Text.Unsafe()})
+		var page map[string]any
+		must(t, json.Unmarshal(a.body, &page))
+		if page["next_cursor"] != "" || page["items"] == nil {
+			t.Errorf("%s: %s", path, a.body)
+		}
+	}
+}
+
 func TestTheAuditLogIsReadPageByPage(t *testing.T) {
 	h := newHouse(t)
 	c, ctx := h.asAdmin(), t.Context()
 	var seen []uint64
+	byNumber := false
 	q := api.EventQuery{Limit: 2}
 	for {
 		page, err := c.Audit(ctx, q)
@@ -162,10 +176,20 @@ func TestTheAuditLogIsReadPageByPage(t *testing.T) {
 				t.Errorf("event %+v", e)
 			}
 		}
-		if page.NextBefore == 0 {
+		if page.NextCursor == "" {
+			if page.NextBefore != 0 {
+				t.Errorf("the last page has no cursor, and next_before %d", page.NextBefore)
+			}
 			break
 		}
-		q.Before = page.NextBefore
+		if page.NextCursor != strconv.FormatUint(page.NextBefore, 10) {
+			t.Errorf("next_cursor %q and next_before %d are two places", page.NextCursor, page.NextBefore)
+		}
+		if byNumber = !byNumber; byNumber {
+			q.Before, q.Cursor = page.NextBefore, ""
+		} else {
+			q.Before, q.Cursor = 0, page.NextCursor
+		}
 	}
 	for i, seq := range seen {
 		if want := uint64(len(seen) - i); seq != want {
@@ -177,7 +201,7 @@ func TestTheAuditLogIsReadPageByPage(t *testing.T) {
 	if len(page.Items) != 1 || page.Items[0].Label != "dfsadmin" {
 		t.Errorf("filtered %+v", page.Items)
 	}
-	for _, query := range []string{"before=x", "before=-1", "limit=0", "limit=501", "since=now", "until=2026-11-23", "outcome=maybe"} {
+	for _, query := range []string{"before=x", "before=-1", "cursor=x", "cursor=3&before=3", "limit=0", "limit=501", "since=now", "until=2026-11-23", "outcome=maybe"} {
 		if a := h.do(request{method: "GET", path: "/api/v1/audit?" + query, token: h.admin.Text.Unsafe()}); a.status != http.StatusBadRequest {
 			t.Errorf("%s: %d", query, a.status)
 		}

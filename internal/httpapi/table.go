@@ -39,7 +39,7 @@ func (a *API) tokenRoutes() []Route {
 			Query: []Parameter{
 				{Name: "q", About: "Prefix of a client ID, an id or a tag."},
 				{Name: "role", About: "The role of the token.", Values: []string{"admin", "user", "verifier"}},
-				{Name: "state", About: "Without it, all but deleted and replaced.", Values: []string{"active", "expired", "revoked", "deleted", "replaced", "all"}},
+				{Name: "state", About: "Without it, all but deleted and replaced; all leaves out the deleted.", Values: []string{"active", "expired", "revoked", "deleted", "replaced", "all"}},
 				{Name: "tag", About: "A tag that the token carries."},
 				{Name: "client_id", About: "The exact client ID."},
 				{Name: "expiring", About: "A duration such as 14d: tokens that end within it."},
@@ -143,7 +143,8 @@ func (a *API) keyRoutes() []Route {
 		does(Route{
 			Method: http.MethodGet, Path: "/api/v1/audit", Summary: "Read the audit log, newest first.",
 			Query: []Parameter{
-				{Name: "before", About: "next_before of the page before."},
+				{Name: "cursor", About: "next_cursor of the page before."},
+				{Name: "before", About: "The same by number: next_before of the page before."},
 				{Name: "limit", About: "Entries of a page, 1 to 500; 50 without it."},
 				{Name: "actor", About: "The exact name of who did it."},
 				{Name: "target", About: "The exact id or label of what it was done to."},

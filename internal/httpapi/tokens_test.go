@@ -54,6 +54,11 @@ func TestATokenLivesItsWholeLifeOverTheAPI(t *testing.T) {
 	gone, err := c.Token(ctx, made.ID)
 	must(t, err)
 	until := h.now().Truncate(time.Second).Add(time.Hour)
+	for state, want := range map[string]int{"": 0, "all": 0, "deleted": 1} {
+		if list, err := c.Tokens(ctx, api.TokenQuery{ClientID: made.ClientID, State: state}); err != nil || list.Total != want {
+			t.Errorf("state=%s shows %d deleted tokens, want %d; %v", state, list.Total, want, err)
+		}
+	}
 	if gone.State != "deleted" || gone.DeletedBy != "root-script" || gone.DeletedAt == nil || gone.RestorableUntil == nil || !gone.RestorableUntil.Equal(until) {
 		t.Errorf("deleted record %+v", gone)
 	}

@@ -17,28 +17,29 @@ const soon = 14 * 24 * time.Hour
 
 // tokensBody is the list and whichever dialog is open over it.
 type tokensBody struct {
-	List      authority.TokenList
-	Counts    authority.TokenCounts
-	Request   authority.ListRequest
-	Sorts     map[string]string
-	Query     string // of the list as it is filtered, for links that come back
-	Next      string
-	First     string // from a later page
-	Found     string // the short id that a pasted token was found by
-	Secret    bool   // what was searched for looks like a token, and was not
-	Elsewhere int    // tokens of other states that match
-	Form      tokenForm
-	Dialog    string // "", "new", "result", "reveal", "delete"
-	Token     authority.TokenView
-	Text      string // of a token; only in an answer to POST
-	Mistype   bool
-	InUse     bool
-	CopyOff   bool
-	CopyStale bool // the password must be entered again first
-	Memory    bool
-	MyAddr    string
-	Issuer    string
-	Grace     string // how long a delete can be undone, "" when it cannot
+	List           authority.TokenList
+	Counts         authority.TokenCounts
+	Request        authority.ListRequest
+	Sorts          map[string]string
+	Query          string // of the list as it is filtered, for links that come back
+	Next           string
+	First          string // from a later page
+	Found          string // the short id that a pasted token was found by
+	Secret         bool   // what was searched for looks like a token, and was not
+	Elsewhere      int    // tokens of other states that match
+	ElsewhereState string // theirs, as the filter has it
+	Form           tokenForm
+	Dialog         string // "", "new", "result", "reveal", "delete"
+	Token          authority.TokenView
+	Text           string // of a token; only in an answer to POST
+	Mistype        bool
+	InUse          bool
+	CopyOff        bool
+	CopyStale      bool // the password must be entered again first
+	Memory         bool
+	MyAddr         string
+	Issuer         string
+	Grace          string // how long a delete can be undone, "" when it cannot
 }
 
 type option struct{ Value, Label string }
@@ -52,7 +53,7 @@ func (b tokensBody) States() []option {
 		{"expired", label("expired", c.Expired)},
 		{"deleted", label("deleted", c.Deleted)},
 		{"revoked", label("ended by a reset", c.Revoked)},
-		{"all", "all"},
+		{"all", "all but deleted"},
 	}
 }
 
@@ -148,13 +149,24 @@ func (w *console) loadTokens(v visit, b *tokensBody) error {
 		b.List.Items = append([]authority.TokenView{b.Token}, b.List.Items...)
 	}
 	if len(b.List.Items) == 0 && !b.Unfiltered() {
-		other := b.Request
-		other.State, other.Expiring, other.Cursor = "all", 0, ""
+		return w.lookElsewhere(v, b)
+	}
+	return nil
+}
+
+// lookElsewhere counts what the filter would show of other states: those that
+// have not been deleted first.
+func (w *console) lookElsewhere(v visit, b *tokensBody) error {
+	other := b.Request
+	other.Expiring, other.Cursor = 0, ""
+	for _, other.State = range []string{"all", string(authority.StateDeleted)} {
 		list, err := w.Authority.Tokens(v.r.Context(), v.Caller, other)
 		if err != nil {
 			return err
 		}
-		b.Elsewhere = list.Total
+		if b.Elsewhere, b.ElsewhereState = list.Total, other.State; list.Total > 0 {
+			break
+		}
 	}
 	return nil
 }
