@@ -182,7 +182,9 @@ func crashes(s *site) map[string][2]func(context.Context, *authority.Authority) 
 		}},
 		"trial stop": {rotate, trial},
 		"end trial": {
-			func(ctx context.Context, a *authority.Authority) error { return errors.Join(rotate(ctx, a), trial(ctx, a)) },
+			func(ctx context.Context, a *authority.Authority) error {
+				return errors.Join(rotate(ctx, a), trial(ctx, a))
+			},
 			func(ctx context.Context, a *authority.Authority) error {
 				_, err := a.EndTrial(ctx, operator(), "key_2026a")
 				return err
