@@ -101,7 +101,7 @@ func closeTracing(t *tracing.Tracing) {
 func requestID() string {
 	var raw [8]byte
 	var text [16]byte
-	n := rand.Uint64()
+	n := rand.Uint64() //nolint:gosec // ChaCha8, as said above
 	for i := range raw {
 		raw[i] = byte(n >> (8 * i))
 	}
