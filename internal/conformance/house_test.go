@@ -65,13 +65,14 @@ type house struct {
 	guard   http.Handler
 	envoy   authv3.AuthorizationClient
 
-	askers  atomic.Pointer[askers]
-	arrived sync.Map // question → whose token reached the API behind the guard
-	asked   atomic.Int64
+	askers    atomic.Pointer[askers]
+	resetting atomic.Bool
+	arrived   sync.Map // question → whose token reached the API behind the guard
+	asked     atomic.Int64
 }
 
 // askers are the tokens with which services ask about others.
-type askers struct{ all, own, second authority.Issued }
+type askers struct{ admin, all, own, second authority.Issued }
 
 // decider is a live set, or one that nothing was loaded into.
 type decider struct {
@@ -199,16 +200,20 @@ func (h *house) openDoors(layers config.Layers) {
 		Ready: func() error { return nil },
 	})
 	must(h.t, err)
-	console, err := webui.New(webui.Config{
-		Authority: h.rules, Live: h.decider, Control: desk, Policy: h.running.Policy, LoginIdle: h.running.LoginIdle, Now: h.now,
-		NewKey: rand.Text, Log: quiet(), Host: "tokens-01", Program: "manager",
+	// Its pages take a while to read: most nodes are asked for none.
+	console := sync.OnceValue(func() http.Handler {
+		pages, err := webui.New(webui.Config{
+			Authority: h.rules, Live: h.decider, Control: desk, Policy: h.running.Policy, LoginIdle: h.running.LoginIdle, Now: h.now,
+			NewKey: rand.Text, Log: quiet(), Host: "tokens-01", Program: "manager",
+		})
+		must(h.t, err)
+		return pages
 	})
-	must(h.t, err)
 	mux := http.NewServeMux()
 	for _, pattern := range api.Patterns() {
 		mux.Handle(pattern, api)
 	}
-	mux.Handle("/", console)
+	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) { console().ServeHTTP(w, r) })
 	h.node = h.wrap(mux, map[string]edge.Door{"/auth/verify": verify})
 }
 
@@ -243,6 +248,7 @@ func (h *house) openGuard() {
 func (h *house) hireAskers() {
 	h.t.Helper()
 	h.askers.Store(&askers{
+		admin:  h.issue(authority.TokenRequest{ClientID: "root-gate", Role: "admin"}),
 		all:    h.issue(authority.TokenRequest{ClientID: "main-gate", Role: "verifier"}),
 		own:    h.issue(authority.TokenRequest{ClientID: "gate", Role: "verifier", Audience: []string{ownAudience}}),
 		second: h.issue(authority.TokenRequest{ClientID: "batch-gate", Role: "verifier", Audience: []string{secondAudience}}),
@@ -273,6 +279,8 @@ func (h *house) signIn() authority.SignedIn {
 // service would.
 func (h *house) reset() {
 	h.t.Helper()
+	h.resetting.Store(true)
+	defer h.resetting.Store(false)
 	_, err := h.rules.ResetKeys(h.t.Context(), operator(), "")
 	must(h.t, err)
 	h.hireAskers()
