@@ -21,7 +21,7 @@ func (c *cli) guardCommand() *cobra.Command {
 		Long: "It is serve with a guard: a reverse proxy that lets nobody through to the API without a token, and tells the API\n" +
 			"who calls. The console and Mintmark's own API stay at server.listen. What paths demand is in guard.rules,\n" +
 			"what needs no token in guard.public_paths.",
-		Example: c.example("manager guard --upstream http://127.0.0.1:9000 --listen 127.0.0.1:8080"),
+		Example: c.example("manager guard --upstream http://127.0.0.1:9000", "manager guard --upstream http://127.0.0.1:9000 --listen 0.0.0.0:8080"),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if upstream == "" {
 				return fail(exitUsage, "usage", "which API? Name it with --upstream URL")
