@@ -48,6 +48,9 @@ func (s *server) open(ctx context.Context, settings config.Settings, console htt
 		if err != nil {
 			return err
 		}
+		if property != config.ExtAuthzListen { // gRPC sets hardly any deadline, and wants the connection itself
+			l = edge.Unhurried(l, time.Now)
+		}
 		if pair != nil && len(protocols) > 0 {
 			l = tls.NewListener(l, &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: pair.get, NextProtos: protocols})
 		}

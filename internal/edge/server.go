@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -25,7 +26,8 @@ func Server(h http.Handler, log *slog.Logger, now func() time.Time) *http.Server
 // seconds for each.
 type unasked struct {
 	now   func() time.Time
-	conns sync.Map // net.Conn → nil; a connection at work is looked up without a lock
+	many  atomic.Int64
+	conns sync.Map // net.Conn → nil
 }
 
 // lastMoment is for a request that is on its way when the server stops.
@@ -40,9 +42,15 @@ func (u *unasked) watch(s *http.Server) {
 func (u *unasked) note(c net.Conn, state http.ConnState) {
 	switch state {
 	case http.StateNew:
+		u.many.Add(1)
 		u.conns.Store(c, nil)
 	case http.StateActive, http.StateHijacked, http.StateClosed:
-		u.conns.Delete(c)
+		if u.many.Load() == 0 {
+			return // as it is at almost every request
+		}
+		if _, there := u.conns.LoadAndDelete(c); there {
+			u.many.Add(-1)
+		}
 	case http.StateIdle: // it was asked before
 	}
 }
