@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"slices"
 	"strings"
@@ -71,11 +72,21 @@ func contests(o opened) []contest {
 			{target: at("doors", ask)},
 			{name: "a bare handler that parses the same form, of the same bytes", target: at("introspection floor", ask), rate: 0.90},
 		}},
+		{"ext_authz", []side{
+			{target: spoken(at("check", check), speakGRPC)},
+			{name: "a bare grpc-go server of the same answer", target: spoken(at("check floor", check), speakGRPC), rate: 0.90, p99: 1.3},
+		}},
 		{"guard", []side{
 			{target: at("guard", call)},
 			{name: "httputil.ReverseProxy alone", target: at("proxy", call), rate: 0.90},
 		}},
 	}
+}
+
+// spoken is a target in another language.
+func spoken(t target, speak func(net.Conn) client) target {
+	t.speak = speak
+	return t
 }
 
 // measure gives each side its turns; who is first changes with every round.

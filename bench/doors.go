@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/url"
 	"os"
@@ -75,11 +76,11 @@ func (h *house) openDoors(ctx context.Context, upstream string, told *opened) er
 	if err != nil {
 		return err
 	}
-	for name, server := range map[string]*http.Server{
-		"204": bare(http.HandlerFunc(noContent)), "doors": edge.Server(h.behindEdge(http.NotFoundHandler()), h.log, time.Now),
-		"guard": edge.Server(guard, h.log, time.Now), "proxy": bare(reverseProxy(to)),
+	for name, serve := range map[string]func(net.Listener) error{
+		"204": bare(http.HandlerFunc(noContent)), "doors": h.bounded(edge.Server(h.behindEdge(http.NotFoundHandler()), h.log, time.Now)),
+		"guard": h.bounded(guard), "proxy": bare(reverseProxy(to)),
 	} {
-		if told.Addresses[name], err = listen(ctx, server); err != nil {
+		if told.Addresses[name], err = listen(ctx, serve); err != nil {
 			return err
 		}
 	}
@@ -91,7 +92,7 @@ func (h *house) openDoors(ctx context.Context, upstream string, told *opened) er
 		{"forward-auth floor", forwardAuth(told.Tokens[0]), false},
 		{"introspection floor", introspection(told.Tokens[0], told.Verifier), true},
 	} {
-		answer, err := replayOf(told.Addresses["doors"], floor.request, floor.form)
+		answer, err := replayOf(ctx, told.Addresses["doors"], floor.request, floor.form)
 		if err != nil {
 			return fmt.Errorf("%s: %w", floor.name, err)
 		}
@@ -99,7 +100,12 @@ func (h *house) openDoors(ctx context.Context, upstream string, told *opened) er
 			return err
 		}
 	}
-	return nil
+	return h.openChecks(ctx, told)
+}
+
+// bounded serves as the program's listeners do.
+func (h *house) bounded(s *http.Server) func(net.Listener) error {
+	return func(l net.Listener) error { return s.Serve(edge.Unhurried(l, time.Now)) }
 }
 
 // forwardAuth is what a gateway asks.

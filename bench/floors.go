@@ -2,9 +2,9 @@ package main
 
 import (
 	"bufio"
-	"bytes"
 	"context"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"net/http/httputil"
@@ -18,7 +18,8 @@ import (
 func noContent(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) }
 
 // replay answers what another handler has answered once, byte for byte but for
-// the date: the floor of a door is one that knows its answer beforehand.
+// the date: the floor of a door is one that knows its answer beforehand, and says
+// it as handlers do.
 type replay struct {
 	status int
 	fields []field
@@ -26,14 +27,11 @@ type replay struct {
 	form   bool // read the form first, as whoever needs it must
 }
 
-type field struct {
-	name   string
-	values []string
-}
+type field struct{ name, value string }
 
 // replayOf asks a server once, over a connection, and keeps the answer.
-func replayOf(address string, request []byte, form bool) (*replay, error) {
-	conn, err := net.Dial("tcp", address)
+func replayOf(ctx context.Context, address string, request []byte, form bool) (*replay, error) {
+	conn, err := new(net.Dialer).DialContext(ctx, "tcp", address)
 	if err != nil {
 		return nil, err
 	}
@@ -47,22 +45,21 @@ func replayOf(address string, request []byte, form bool) (*replay, error) {
 	}
 	defer response.Body.Close()
 	r := &replay{status: response.StatusCode, form: form}
-	var body bytes.Buffer
-	if _, err := body.ReadFrom(response.Body); err != nil {
+	if r.body, err = io.ReadAll(response.Body); err != nil {
 		return nil, err
 	}
-	r.body = body.Bytes()
 	if r.status >= 300 {
 		return nil, fmt.Errorf("%s answers %d: %s", address, r.status, r.body)
 	}
 	for name, values := range response.Header {
 		if name != "Date" && name != "Content-Length" {
-			r.fields = append(r.fields, field{name, values})
+			r.fields = append(r.fields, field{name, values[0]})
 		}
 	}
 	return r, nil
 }
 
+// ServeHTTP implements [http.Handler].
 func (r *replay) ServeHTTP(w http.ResponseWriter, asked *http.Request) {
 	if r.form && asked.PostFormValue("token") == "" {
 		w.WriteHeader(http.StatusBadRequest)
@@ -70,25 +67,26 @@ func (r *replay) ServeHTTP(w http.ResponseWriter, asked *http.Request) {
 	}
 	h := w.Header()
 	for _, f := range r.fields {
-		h[f.name] = f.values
+		h.Set(f.name, f.value)
 	}
 	w.WriteHeader(r.status)
 	_, _ = w.Write(r.body) // whoever left does not read it
 }
 
-// listen serves a bare handler on a port of loopback and answers its address.
-func listen(ctx context.Context, server *http.Server) (string, error) {
-	var lc net.ListenConfig
-	l, err := lc.Listen(ctx, "tcp", "127.0.0.1:0")
+// listen opens a port of loopback, has a server answer there until the process
+// ends, and tells where.
+func listen(ctx context.Context, serve func(net.Listener) error) (string, error) {
+	l, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
 	if err != nil {
 		return "", err
 	}
-	go func() { _ = server.Serve(l) }() // it ends with the process
+	go func() { _ = serve(l) }()
 	return l.Addr().String(), nil
 }
 
-func bare(h http.Handler) *http.Server {
-	return &http.Server{Handler: h} //nolint:gosec // a floor has no bounds to pay for
+// bare serves a handler and bounds nothing.
+func bare(h http.Handler) func(net.Listener) error {
+	return (&http.Server{Handler: h}).Serve //nolint:gosec // a floor has no bounds to pay for
 }
 
 // reverseProxy is the standard library's, with connections enough and a pool of
@@ -115,8 +113,8 @@ func (b *buffers) Put(buffer []byte) { b.Pool.Put(&buffer) }
 func serveUpstream(ctx context.Context) error {
 	body := []byte(`{"items":["` + strings.Repeat("x", 200) + `"]}`)
 	address, err := listen(ctx, bare(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		w.Header()["Content-Type"] = []string{"application/json"}
-		_, _ = w.Write(body)
+		w.Header().Set("Content-Type", "application/json")
+		_, _ = w.Write(body) // whoever left does not read it
 	})))
 	if err != nil {
 		return err

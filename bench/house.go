@@ -3,6 +3,8 @@ package main
 import (
 	"crypto/rand"
 	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
 	"fmt"
 	"log/slog"
 	weak "math/rand/v2"
@@ -77,13 +79,15 @@ func noRecord(authority.TokenID) (authority.Token, error) {
 
 func (h *house) audience() []string { return h.running.Settings().Audience }
 
+func (h *house) proxies() []netip.Prefix { return h.running.Settings().Proxies }
+
 // door is the live set as one door asks it.
 func (h *house) door(name string) edge.Decider { return h.metrics.Door(name, h.limits.Around(h.live)) }
 
 // behindEdge is a handler as a listener of ours serves it.
 func (h *house) behindEdge(next http.Handler) http.Handler {
 	return edge.Wrap(edge.Config{
-		Log: h.log, Now: time.Now, NewID: newID, TrustedProxies: func() []netip.Prefix { return h.running.Settings().Proxies },
+		Log: h.log, Now: time.Now, NewID: newID, TrustedProxies: h.proxies,
 		Doors: map[string]edge.Door{
 			"/auth/verify":       gateway.Verify{Live: h.door("forward_auth"), Audience: h.audience},
 			"/oauth2/introspect": gateway.Introspect{Live: h.door("introspection"), Audience: h.audience},
@@ -92,16 +96,24 @@ func (h *house) behindEdge(next http.Handler) http.Handler {
 }
 
 // guard is the guard before an API, without rules of its own.
-func (h *house) guard(upstream *url.URL) (http.Handler, error) {
+func (h *house) guard(upstream *url.URL) (*http.Server, error) {
 	g, err := gateway.NewGuard(gateway.GuardConfig{
 		Live: h.door("guard"), Upstream: upstream, Rules: func() pathrule.Rules { return nil }, KeepAuthorization: func() bool { return false },
 		Patience: time.Minute, Log: h.log, Now: time.Now,
 	})
-	return h.behindEdge(g), err
+	s := edge.Server(h.behindEdge(g), h.log, time.Now)
+	s.ReadTimeout, s.WriteTimeout = 0, 0
+	return s, err
 }
 
 // newID is a request id in the form of the program's.
-func newID() string { return fmt.Sprintf("%016x", weak.Uint64()) }
+func newID() string {
+	var raw [8]byte
+	var text [16]byte
+	binary.LittleEndian.PutUint64(raw[:], weak.Uint64()) //nolint:gosec // it is the runtime's ChaCha8, which the system seeds
+	hex.Encode(text[:], raw[:])
+	return string(text[:])
+}
 
 // fill puts live tokens into the set, and answers the texts of the first ones
 // and that of a token which may introspect.
