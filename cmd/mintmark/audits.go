@@ -25,16 +25,22 @@ func (c *cli) auditCommand() *cobra.Command {
 				if err != nil {
 					return err
 				}
+				narrow := c.narrow()
+				target := func(e api.Event) string { return orDash(e.Label) }
+				if narrow {
+					target = func(e api.Event) string { return orDash(strings.TrimSpace(e.Label + " " + shortTarget(e.Target))) }
+				}
 				return printList(c, "EventList", page.Items, []column[api.Event]{
 					{name: "TIME", of: func(e api.Event) string { return e.At.UTC().Format(time.RFC3339) }},
 					{name: "ACTOR", of: func(e api.Event) string { return orDash(e.Actor.Name) }},
 					{name: "ACTION", of: func(e api.Event) string { return e.Action }},
-					{name: "TARGET", of: func(e api.Event) string { return orDash(strings.TrimSpace(e.Label + " " + shortTarget(e.Target))) }},
+					{name: "TARGET", of: target},
+					{name: "TARGET ID", of: func(e api.Event) string { return orDash(e.Target) }, more: narrow},
 					{name: "FROM", of: func(e api.Event) string { return orDash(e.From) }},
 					{name: "OUTCOME", of: func(e api.Event) string { return e.Outcome }},
 					{name: "NUMBER", of: func(e api.Event) string { return strconv.FormatUint(e.Seq, 10) }, more: true},
 					{name: "REQUEST", of: func(e api.Event) string { return orDash(e.RequestID) }, more: true},
-				}, map[string]any{"next_before": page.NextBefore, "total": page.Total})
+				}, map[string]any{"next_cursor": page.NextCursor, "next_before": page.NextBefore, "total": page.Total})
 			})
 		},
 	}

@@ -87,7 +87,7 @@ func (c *cli) start(ctx context.Context, dir home.Dir, withPassword bool) error 
 	if !s.Store.Persistent {
 		c.warnMemory(string(dir))
 	}
-	return c.one("Status", s, nil)
+	return c.one("Status", standing{"running", s}, nil)
 }
 
 // signInHelp says how to sign in for the first time. A code goes to a terminal

@@ -25,9 +25,32 @@ func (c *cli) statusCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return c.one("Status", s, c.statusLines(s))
+			return c.one("Status", standing{"running", s}, c.statusLines(s))
 		},
 	}
+}
+
+// standing is the status of a server together with the word for it.
+type standing struct {
+	State string `json:"state"`
+	api.Status
+}
+
+// absent prints that a home's server is stopped or dead: an answer like any
+// other. What people do about it goes to the error output.
+func (c *cli) absent(dir home.Dir, f *failure) error {
+	state, fact, more := strings.Cut(f.message, ": ")
+	line := []string{state}
+	if more {
+		line = append(line, fact)
+	}
+	if err := c.one("Status", map[string]any{"state": state, "pid": 0, "home": string(dir)}, [][]string{line}); err != nil {
+		return err
+	}
+	if !c.asJSON() {
+		f.message, f.asked = f.hint, true
+	}
+	return f
 }
 
 // status answers an error with the LSB code unless the server runs and tells.
@@ -72,9 +95,9 @@ func (c *cli) processState(dir home.Dir) error {
 		}
 		return nil
 	case home.Dead:
-		return fail(exitFailed, "server.dead", "dead: the server ended without being stopped; its pid file is still there").advise(start)
+		return c.absent(dir, fail(exitFailed, "server.dead", "dead: the server ended without being stopped; its pid file is still there").advise(start))
 	case home.Stopped:
-		return fail(exitNotRunning, "server.not_running", "stopped").advise(start)
+		return c.absent(dir, fail(exitNotRunning, "server.not_running", "stopped").advise(start))
 	case home.Unclear:
 	}
 	return fail(exitNotAllowed, "status.unknown", "unknown: a process holds the installation directory, and it is not known which")

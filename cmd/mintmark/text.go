@@ -110,6 +110,10 @@ func (c *cli) exact(on io.Writer) bool {
 	return c.flags.utc || c.flags.output == "tsv" || !terminal(on)
 }
 
+// narrow reports whether the result goes to a person's terminal, where a row has
+// to fit; anything else gets every value whole and in a column of its own.
+func (c *cli) narrow() bool { return c.flags.output != "tsv" && terminal(c.out) }
+
 // until prints a time to come in the conversation.
 func (c *cli) until(t time.Time) string {
 	if !terminal(c.err) {

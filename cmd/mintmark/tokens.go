@@ -129,15 +129,19 @@ func (c *cli) printTokens(ctx context.Context, l *link, q api.TokenQuery, all bo
 }
 
 func (c *cli) tokenColumns() []column[api.Token] {
+	narrow := c.narrow()
+	id, used := func(t api.Token) string { return t.ID }, func(t api.Token) string { return c.when(t.LastUsedAt, "never") }
+	if narrow {
+		id, used = func(t api.Token) string { return shortID(t.ID) }, c.lastUse
+	}
 	return []column[api.Token]{
 		{name: "CLIENT ID", of: func(t api.Token) string { return t.ClientID }},
-		{name: "ID", of: func(t api.Token) string { return shortID(t.ID) }},
+		{name: "ID", of: id},
 		{name: "KEY", of: func(t api.Token) string { return bitting.Blocks(t.ID) }},
 		{name: "ROLE", of: func(t api.Token) string { return roleWord(t.Role) }},
 		{name: "TAGS", of: func(t api.Token) string { return orDash(strings.Join(t.Tags, ",")) }},
-		{name: "LAST USED", of: func(t api.Token) string {
-			return strings.TrimSpace(c.when(t.LastUsedAt, "never") + "  " + t.LastUsedFrom)
-		}},
+		{name: "LAST USED", of: used},
+		{name: "LAST USED FROM", of: func(t api.Token) string { return orDash(t.LastUsedFrom) }, more: narrow},
 		{name: "EXPIRES", of: func(t api.Token) string { return c.when(t.ExpiresAt, "never") }},
 		{name: "STATE", of: c.stateWord},
 		{name: "FULL ID", of: func(t api.Token) string { return t.ID }, more: true},
@@ -147,6 +151,11 @@ func (c *cli) tokenColumns() []column[api.Token] {
 		{name: "CREATED BY", of: func(t api.Token) string { return t.CreatedBy }, more: true},
 		{name: "KID", of: func(t api.Token) string { return t.KeyID }, more: true},
 	}
+}
+
+// lastUse is when and from where, for people.
+func (c *cli) lastUse(t api.Token) string {
+	return strings.TrimSpace(c.when(t.LastUsedAt, "never") + "  " + t.LastUsedFrom)
 }
 
 // stateWord leaves what is normal unmarked at a terminal; programs get the
@@ -172,9 +181,10 @@ func (c *cli) showToken(ctx context.Context, l *link, name string) error {
 		}
 	}
 	return c.one("Token", t, [][]string{
-		{"id", t.ID + "  " + bitting.Blocks(t.ID)},
+		{"id", t.ID},
+		{"key", bitting.Blocks(t.ID)},
 		{"client id", t.ClientID},
-		{"role", t.Role},
+		{"role", roleWord(t.Role)},
 		{"tags", orDash(strings.Join(t.Tags, ","))},
 		{"state", t.State},
 		{"audience", strings.Join(t.Audience, ",")},
@@ -184,7 +194,8 @@ func (c *cli) showToken(ctx context.Context, l *link, name string) error {
 		{"allowed addresses", orDash(strings.Join(t.AllowedAddresses, ","))},
 		{"created", c.when(&t.CreatedAt, "–") + " by " + t.CreatedBy},
 		{"expires", c.when(t.ExpiresAt, "never")},
-		{"last used", strings.TrimSpace(c.when(t.LastUsedAt, "never") + "  " + t.LastUsedFrom)},
+		{"last used", c.when(t.LastUsedAt, "never")},
+		{"last used from", orDash(t.LastUsedFrom)},
 		{"kid", t.KeyID},
 	})
 }
