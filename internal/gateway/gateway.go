@@ -13,7 +13,6 @@ package gateway
 import (
 	"encoding/json"
 	"net/http"
-	"strings"
 
 	"mintmark/internal/authority"
 	"mintmark/internal/edge"
@@ -72,7 +71,7 @@ func (v Verify) Answer(w http.ResponseWriter, r *http.Request, in edge.Inbound) 
 	// client's own copy through. The names are in their canonical form, and one
 	// array holds what they are: a door is asked often.
 	h, who := w.Header(), &verdict.Identity
-	values := [...]string{"no-store", "nosniff", who.ClientID, string(who.Role), strings.Join(who.Tags, ","), who.ID}
+	values := [...]string{"no-store", "nosniff", who.ClientID, string(who.Role), who.TagList, who.ID}
 	h["Cache-Control"], h["X-Content-Type-Options"] = values[0:1:1], values[1:2:2]
 	h["X-Auth-Client-Id"], h["X-Auth-Role"] = values[2:3:3], values[3:4:4]
 	h["X-Auth-Tags"], h["X-Auth-Token-Id"] = values[4:5:5], values[5:6:6]

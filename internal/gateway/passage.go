@@ -43,7 +43,7 @@ func (p *passage) rewrite(r *httputil.ProxyRequest) {
 	}
 	if p.who.ID != "" {
 		h["X-Auth-Client-Id"], h["X-Auth-Role"] = []string{p.who.ClientID}, []string{string(p.who.Role)}
-		h["X-Auth-Tags"], h["X-Auth-Token-Id"] = []string{strings.Join(p.who.Tags, ",")}, []string{p.who.ID}
+		h["X-Auth-Tags"], h["X-Auth-Token-Id"] = []string{p.who.TagList}, []string{p.who.ID}
 	}
 	h["X-Request-Id"] = []string{p.in.RequestID}
 	p.forwarded(r)

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net/netip"
 	"slices"
+	"strings"
 	"time"
 
 	"mintmark/internal/authority"
@@ -140,8 +141,11 @@ func (s *Set) examine(m *moment, q *question, v *Verdict) used {
 func (m *moment) read(slot uint32, c *jws.Claims, now int64) (*verified, Reason) {
 	r := m.records.at(slot)
 	before := life(r.life.Load())
-	terms, same := terms(r.terms.Load()), r.check.Load() == m.records.check(c)
-	v := &verified{records: m.records, slot: slot, life: before, ends: terms.ends(), begins: begins(c)}
+	same := r.check.Load() == m.records.check(c)
+	v := &verified{records: m.records, slot: slot, life: before, ends: int64(r.end.Load()), begins: begins(c)}
+	if v.ends == int64(late) {
+		v.ends, _ = c.Expires.Seconds()
+	}
 	if life(r.life.Load())&writtenMask != before&writtenMask {
 		return nil, Undecided
 	}
@@ -150,7 +154,7 @@ func (m *moment) read(slot uint32, c *jws.Claims, now int64) (*verified, Reason)
 		return nil, reason
 	case !same:
 		return nil, Mismatch
-	case c.Issuer == "" || c.Issuer != m.records.issuers.value(terms.issuer()):
+	case c.Issuer == "" || c.Issuer != m.records.issuers.value(before.issuer()):
 		return nil, WrongIssuer
 	}
 	v.identity = identityOf(c)
@@ -165,7 +169,7 @@ func begins(c *jws.Claims) int64 {
 }
 
 func identityOf(c *jws.Claims) Identity {
-	i := Identity{ID: c.ID, ClientID: c.ClientID, Role: authority.Role(c.Role), Tags: c.Tags, Issuer: c.Issuer, Audience: c.Audience}
+	i := Identity{ID: c.ID, ClientID: c.ClientID, Role: authority.Role(c.Role), Tags: c.Tags, TagList: strings.Join(c.Tags, ","), Issuer: c.Issuer, Audience: c.Audience}
 	i.IssuedAt, _ = c.IssuedAt.Time()
 	if end, ok := c.Expires.Time(); ok {
 		i.ExpiresAt = end
@@ -178,7 +182,7 @@ func (v *verified) standing(m *moment, now int64) Reason {
 	switch {
 	case v.life&gone != 0:
 		return Deleted
-	case v.life.generation() != m.generation&(1<<32-1):
+	case !v.life.inGeneration(m.generation):
 		return Revoked
 	case v.ends != 0 && now >= v.ends:
 		if v.life&replaced != 0 {

@@ -8,31 +8,25 @@ import (
 	"mintmark/internal/jws"
 )
 
-// A record is what a verdict needs of one token, in 64 bytes without a pointer:
+// A record is what a verdict needs of one token, in 56 bytes without a pointer:
 // the signed claims carry the rest. What is written while it can be found is
 // written as records says.
 type record struct {
-	name  [2]atomic.Uint64 // keyed hash of the token's id
-	check atomic.Uint64    // keyed hash of what the token claims beside its issuer
-	terms atomic.Uint64    // see terms
 	life  atomic.Uint64    // see life
+	check atomic.Uint64    // keyed hash of what the token claims beside its issuer
+	name  [3]atomic.Uint32 // see name
+	end   atomic.Uint32    // Unix seconds; 0: never; late: what the token says
 	uses  [2]use           // under the two keys that were made current last; see key.place
 }
+
+// late is the end of tokens that outlast 32 bits, in 2106.
+const late = ^uint32(0)
 
 // use is the accepted use of a token under one key.
 type use struct {
 	first, last atomic.Uint32 // Unix seconds; 0: never
 	how         atomic.Uint32 // see how
 }
-
-// terms is a token's end in Unix seconds, 0 for never, and the number of its
-// issuer, in one word.
-type terms uint64
-
-const endBits = 40 // until the year 36812
-
-func (t terms) ends() int64    { return int64(t & (1<<endBits - 1)) } // 40 bits
-func (t terms) issuer() uint32 { return uint32(t >> endBits) }        // 24 bits
 
 // how is the number of the address that a token was last used from and, above it,
 // that of the key.
@@ -47,19 +41,49 @@ func (h how) key() uint32     { return uint32(h) >> addressBits }
 
 // life is the part of a record that changes, in one word: whether the token is
 // deleted, whether its addresses are limited, whether its end is that of the
-// overlap with its successor, how often the rest of the record
-// was written, and the generation that the token was issued in.
+// overlap with its successor, how often the rest of the record was written, the
+// number of the token's issuer, and the generation that it was issued in.
 type life uint64
 
 const (
-	gone        life = 1 << 63
-	restricted  life = 1 << 62
-	replaced    life = 1 << 61
-	writtenUnit life = 1 << 32
+	gone       life = 1 << 63
+	restricted life = 1 << 62
+	replaced   life = 1 << 61
+
+	generationBits = 24 // a reset a minute for thirty years is less
+	issuerBits     = 10
+
+	writtenUnit life = 1 << (generationBits + issuerBits)
 	writtenMask life = replaced - writtenUnit
 )
 
-func (l life) generation() uint64 { return uint64(l) & (1<<32 - 1) }
+// inGeneration reports whether the token was issued in it.
+func (l life) inGeneration(g uint64) bool { return (uint64(l)^g)&(1<<generationBits-1) == 0 }
+
+func (l life) issuer() uint32 { return uint32(l>>generationBits) & (1<<issuerBits - 1) }
+
+// name is a token's id as the records know it: 96 bits under keys of this
+// process. Of ten million ids two have one name once in 10^15 processes.
+type name struct {
+	place uint64 // in the index
+	rest  uint32
+}
+
+// is reports whether the record is that of a name.
+func (r *record) is(n name) bool {
+	return r.name[0].Load() == uint32(n.place) && r.name[1].Load() == uint32(n.place>>32) && r.name[2].Load() == n.rest
+}
+
+func (r *record) call(n name) {
+	r.name[0].Store(uint32(n.place))
+	r.name[1].Store(uint32(n.place >> 32))
+	r.name[2].Store(n.rest)
+}
+
+// place is that of the record's name.
+func (r *record) place() uint64 {
+	return uint64(r.name[1].Load())<<32 | uint64(r.name[0].Load())
+}
 
 const chunkSize = 1 << 12
 
@@ -96,7 +120,7 @@ func newRecords(expected int) *records {
 	}
 	t := &records{
 		seeds:   [3]maphash.Seed{maphash.MakeSeed(), maphash.MakeSeed(), maphash.MakeSeed()},
-		issuers: newNumbers[string](1<<(64-endBits) - 1),
+		issuers: newNumbers[string](1<<issuerBits - 1),
 	}
 	index := make([]atomic.Uint32, size)
 	t.index.Store(&index)
@@ -104,9 +128,8 @@ func newRecords(expected int) *records {
 	return t
 }
 
-// name is the id as the records know it: 128 bits under keys of this process.
-func (t *records) name(id string) [2]uint64 {
-	return [2]uint64{maphash.String(t.seeds[0], id), maphash.String(t.seeds[1], id)}
+func (t *records) name(id string) name {
+	return name{maphash.String(t.seeds[0], id), uint32(maphash.String(t.seeds[1], id))}
 }
 
 // check sums up what a token says of whom it is for: its claims are its record's
@@ -142,16 +165,16 @@ func (t *records) at(slot uint32) *record {
 }
 
 // find answers the slot of a name.
-func (t *records) find(name [2]uint64) (slot uint32, ok bool) {
+func (t *records) find(n name) (slot uint32, ok bool) {
 	index := *t.index.Load()
 	mask := uint64(len(index) - 1)
-	for i := name[0] & mask; ; i = (i + 1) & mask {
+	for i := n.place & mask; ; i = (i + 1) & mask {
 		switch entry := index[i].Load(); entry {
 		case 0:
 			return 0, false
 		case removed:
 		default:
-			if r := t.at(entry - 1); r.name[0].Load() == name[0] && r.name[1].Load() == name[1] {
+			if t.at(entry - 1).is(n) {
 				return entry - 1, true
 			}
 		}
@@ -162,40 +185,43 @@ func (t *records) find(name [2]uint64) (slot uint32, ok bool) {
 // which is not in the record has changed. Only the writer calls it.
 func (t *records) put(token *authority.Token, anew bool) uint32 {
 	claims := claimsOf(token)
-	name, sum := t.name(claims.ID), t.check(&claims)
-	end, _ := token.End()
-	ends, _ := jws.At(end).Seconds()
-	said := uint64(t.issuers.of(claims.Issuer))<<endBits | uint64(ends) // not before 1970
-	slot, known := t.find(name)
+	n, sum, end := t.name(claims.ID), t.check(&claims), endOf(token)
+	slot, known := t.find(n)
 	if !known {
 		slot = t.take()
 	}
 	r := t.at(slot)
-	l := life(r.life.Load())
+	l, next := life(r.life.Load()), t.lifeOf(token)
 	switch {
-	case !known || anew || r.check.Load() != sum:
+	case !known || anew || r.check.Load() != sum || l.issuer() != next.issuer():
 		l += writtenUnit
 		r.life.Store(uint64(gone | l&writtenMask)) // whoever reads it now reads a token that is gone
-		r.name[0].Store(name[0])
-		r.name[1].Store(name[1])
+		r.call(n)
 		r.check.Store(sum)
-		r.terms.Store(said)
-	case r.terms.Load() != said: // one word: either is right, so the token is not refused meanwhile
+		r.end.Store(end)
+	case r.end.Load() != end: // one word: either is right, so the token is not refused meanwhile
 		l += writtenUnit
-		r.terms.Store(said)
+		r.end.Store(end)
 	}
 	if !known {
 		r.unused()
 	}
-	r.life.Store(uint64(l&writtenMask | lifeOf(token)))
+	r.life.Store(uint64(l&writtenMask | next))
 	if !known {
-		t.enter(name, slot)
+		t.enter(n, slot)
 	}
 	return slot
 }
 
-func lifeOf(token *authority.Token) life {
-	l := life(uint32(token.Generation)) // a reset a second for a century is less
+// endOf is when the token ends, as a record has it.
+func endOf(token *authority.Token) uint32 {
+	end, _ := token.End()
+	seconds, _ := jws.At(end).Seconds()
+	return uint32(min(uint64(seconds), uint64(late))) // not before 1970
+}
+
+func (t *records) lifeOf(token *authority.Token) life {
+	l := life(token.Generation&(1<<generationBits-1)) | life(t.issuers.of(token.Issuer))<<generationBits
 	if !token.DeletedAt.IsZero() {
 		l |= gone
 	}
@@ -218,7 +244,7 @@ func (t *records) remove(id string) (slot uint32, ok bool) {
 	r.life.Store(r.life.Load() | uint64(gone))
 	index := *t.index.Load()
 	mask := uint64(len(index) - 1)
-	i := r.name[0].Load() & mask
+	i := r.place() & mask
 	for index[i].Load() != slot+1 {
 		i = (i + 1) & mask
 	}
@@ -244,12 +270,12 @@ func (t *records) take() uint32 {
 }
 
 // enter makes a slot findable, in a larger index when this one is full.
-func (t *records) enter(name [2]uint64, slot uint32) {
+func (t *records) enter(n name, slot uint32) {
 	index := *t.index.Load()
 	if t.count++; t.count > len(index)*loadLimit/4 {
 		index = t.rebuilt(index)
 	}
-	place(index, name[0], slot)
+	place(index, n.place, slot)
 	t.index.Store(&index)
 }
 
@@ -263,7 +289,7 @@ func (t *records) rebuilt(old []atomic.Uint32) []atomic.Uint32 {
 	index := make([]atomic.Uint32, size)
 	for i := range old {
 		if entry := old[i].Load(); entry != 0 && entry != removed {
-			place(index, t.at(entry - 1).name[0].Load(), entry-1)
+			place(index, t.at(entry-1).place(), entry-1)
 		}
 	}
 	t.count = live

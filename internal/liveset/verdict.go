@@ -135,6 +135,7 @@ type Identity struct {
 	ClientID        string // the client ID, or the administrator's name
 	Role            authority.Role
 	Tags            []string
+	TagList         string // the tags, joined by commas
 	Issuer          string
 	Audience        []string
 	IssuedAt        time.Time

@@ -37,7 +37,7 @@ type allowance struct {
 func allow(v *liveset.Verdict, spoofed []string) *authv3.CheckResponse {
 	who := &v.Identity
 	a := new(allowance)
-	values := [...]string{who.ClientID, string(who.Role), strings.Join(who.Tags, ","), who.ID}
+	values := [...]string{who.ClientID, string(who.Role), who.TagList, who.ID}
 	for i, name := range identityNames() {
 		a.headers[i].Key, a.headers[i].Value = name, values[i]
 		a.options[i].Header, a.options[i].KeepEmptyValue = &a.headers[i], true
