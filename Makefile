@@ -58,6 +58,7 @@ fuzz: ## every fuzz target, FUZZTIME (60s) each
 
 soak: ## the tests that take long on purpose
 	MINTMARK_SOAK=1 $(GO) test -count=1 -v -run Soak -timeout 60m ./...
+	MINTMARK_SOAK=1 $(GO) test -race -count=1 -v -run SoakOfEveryDoor -timeout 60m ./internal/conformance
 	cd e2e && MINTMARK_SOAK=1 $(GO) test -count=1 -v -run Soak -timeout 60m ./...
 
 bench:

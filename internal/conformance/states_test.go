@@ -187,9 +187,11 @@ func signedIn(h *house) question {
 	return question{token: in.Text.Unsafe(), id: string(in.ID), cookie: in.Text.Unsafe()}
 }
 
+func loginDemand() liveset.Demand { return liveset.Demand{Purpose: liveset.ForLogin} }
+
 func logins() []state {
 	caller := func(h *house, q *question) authority.Caller {
-		return h.live.Decide(q.token, liveset.Demand{Purpose: liveset.ForLogin}).Identity.Caller(authority.Origin{From: client})
+		return h.live.Decide(q.token, loginDemand()).Identity.Caller(authority.Origin{From: client})
 	}
 	ended := map[string]string{"console": invalid}
 	return []state{
