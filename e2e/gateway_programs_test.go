@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -30,6 +31,7 @@ type gateway struct {
 	// passesTrailers: the program passes the fields after a chunked body on, and
 	// docs/gateways.md says so.
 	passesTrailers bool
+	limited        int // what a client is told when a limit is reached; 0: 403, as the door says
 }
 
 // The addresses that every shipped configuration names; docs/gateways.md tells
@@ -54,6 +56,7 @@ func gateways() []gateway {
 					"daemon off;\npid %s/pid;\nerror_log stderr;\nevents {}\nhttp {\n\taccess_log %s/access.log;\n%s\tinclude %s/mintmark.conf;\n}\n", dir, dir, temporary, dir)}
 			},
 			command: func(dir string) []string { return []string{"-e", "stderr", "-p", dir, "-c", dir + "/nginx.conf"} },
+			limited: http.StatusTooManyRequests,
 		},
 		{
 			name: "caddy", debian: []string{"caddy"}, programs: []string{"caddy"}, version: []string{"version"},

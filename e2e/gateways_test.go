@@ -30,6 +30,7 @@ func TestGatewaysAdmitOnlyWhatTheDoorAllows(t *testing.T) {
 				{"an address counts where the client has it", s.addresses},
 				{"what the API answers passes unchanged", s.answers},
 				{"bodies, HEAD and WebSockets pass for a good token alone", s.transport},
+				{"a token beyond its limit is refused", func(t *testing.T, r running) { s.limits(t, r, max(g.limited, http.StatusForbidden)) }},
 				{"without a verdict nothing passes", s.outages},
 				{"an expired token is refused", func(t *testing.T, r running) { s.expiry(t, r, short) }},
 			} {

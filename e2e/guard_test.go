@@ -71,6 +71,7 @@ func TestTheGuardAdmitsOnlyWhatTheDoorAllows(t *testing.T) {
 		{"an address counts where the client has it", s.addresses},
 		{"what the API answers passes unchanged", s.answers},
 		{"bodies, HEAD and WebSockets pass for a good token alone", s.transport},
+		{"a token beyond its limit is refused", func(t *testing.T, r running) { s.limits(t, r, http.StatusTooManyRequests) }},
 		{"an expired token is refused", func(t *testing.T, r running) { s.expiry(t, r, short) }},
 	} {
 		t.Run(c.name, func(t *testing.T) { c.tell(t, r) })
