@@ -33,8 +33,8 @@ func (c *cli) keyCommand() *cobra.Command {
 			})
 		},
 	}
-	return c.group("key", "Show and reset the signing secret", c.example("manager key list", "manager key reset --reason \"a laptop was lost\""),
-		list, c.resetCommand("key", "reset"))
+	return c.group("key", "Show, rotate and reset the signing secret", c.example("manager key rotate --overlap 14d", "manager key evidence"),
+		append(c.rotationCommands(), list, c.resetCommand("key", "reset"))...)
 }
 
 func (c *cli) supportCommand() *cobra.Command {

@@ -20,7 +20,7 @@ func (c *cli) tokenCommand() *cobra.Command {
 		c.example("manager token create --client-id dfsadmin --role admin", "manager token list"),
 		c.createToken(), c.listTokens(),
 		c.tokenCall("show TOKEN", "Show one token's record", "", c.showToken),
-		c.copyToken(), c.deleteToken(),
+		c.copyToken(), c.replaceToken(), c.deleteToken(),
 		c.tokenCall("restore TOKEN", "Undo a delete while that is possible", "deleted", c.restoreToken),
 		c.inspectToken(),
 	)

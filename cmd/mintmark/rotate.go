@@ -1,0 +1,319 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"mintmark/api"
+	"mintmark/internal/bitting"
+	"mintmark/internal/config"
+)
+
+// rotationCommands are those of a rotation with an overlap.
+func (c *cli) rotationCommands() []*cobra.Command {
+	return []*cobra.Command{c.rotateCommand(), c.evidenceCommand(), c.extendCommand(), c.trialCommand(), c.retireCommand()}
+}
+
+func (c *cli) rotateCommand() *cobra.Command {
+	var in api.RotateKeys
+	cmd := &cobra.Command{
+		Use: "rotate", Short: "Sign with a new secret and accept the old one for an overlap", Args: exactly(0, 0),
+		Long:    "Nobody is refused: tokens signed by the old secret are accepted until the overlap ends. With --overlap nothing is asked.\nTo end everything at once, because the secret leaked, there is key reset.",
+		Example: c.example("manager key rotate --overlap 14d --reason scheduled", "manager key evidence"),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return c.with(cmd.Context(), func(ctx context.Context, l *link) error { return c.rotate(ctx, l, in) })
+		},
+	}
+	cmd.Flags().StringVar(&in.Overlap, "overlap", "", "how long the old secret is accepted, such as 14d; the default is keys.overlap.default")
+	cmd.Flags().StringVar(&in.Reason, "reason", "", "why, for the audit log")
+	offer(cmd, "overlap", "24h", "14d", "30d")
+	return cmd
+}
+
+func (c *cli) rotate(ctx context.Context, l *link, in api.RotateKeys) error {
+	if in.Overlap == "" {
+		if err := c.agree(ctx, "rotating the signing secret", "Rotate the signing secret with the usual overlap?"); err != nil {
+			return err
+		}
+	}
+	done, err := l.RotateKeys(ctx, in)
+	if err != nil {
+		return err
+	}
+	c.say("New secret %s %s signs from now. %s verifies until %s.", done.Current.Name, bitting.Blocks(done.Current.ID), done.Previous.Name, c.untilOf(done.Previous))
+	c.say("Watch them move: %s key evidence", c.program)
+	if done.Warning != "" {
+		c.warn("%s", done.Warning)
+	}
+	if c.asJSON() {
+		err = c.one("KeysRotated", done, nil)
+	}
+	return errors.Join(err, c.afterChange(ctx, l))
+}
+
+func (c *cli) untilOf(k api.Key) string {
+	if k.Until == nil {
+		return "it is retired"
+	}
+	return c.until(*k.Until)
+}
+
+// previous answers the key that is meant: the named one, or the one that is
+// being rotated away.
+func previous(ctx context.Context, l *link, args []string) (api.Key, error) {
+	keys, err := l.Keys(ctx)
+	if err != nil {
+		return api.Key{}, err
+	}
+	for _, k := range keys.Items {
+		if len(args) == 0 && k.State == "previous" || len(args) == 1 && (k.ID == args[0] || k.Name == args[0]) {
+			return k, nil
+		}
+	}
+	if len(args) == 0 {
+		return api.Key{}, fail(exitNotFound, "key.no_previous", "no rotation is under way: there is no previous secret")
+	}
+	return api.Key{}, fail(exitNotFound, "key.not_found", "there is no key of that name or kid")
+}
+
+// keyCall is a command on the previous key, which need not be named.
+func (c *cli) keyCall(use, short, example string, fn func(context.Context, *link, api.Key) error) *cobra.Command {
+	return &cobra.Command{
+		Use: use + " [KEY]", Short: short, Args: exactly(0, 1), Example: c.example("manager key "+use, example),
+		Long: "KEY is a name (key_2026b) or a kid; without it the previous key is meant. After -- a kid may begin with a hyphen.",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return c.with(cmd.Context(), func(ctx context.Context, l *link) error {
+				k, err := previous(ctx, l, args)
+				if err != nil {
+					return err
+				}
+				return fn(ctx, l, k)
+			})
+		},
+	}
+}
+
+func (c *cli) evidenceCommand() *cobra.Command {
+	var q api.EvidenceQuery
+	var failIfUsed string
+	cmd := c.keyCall("evidence", "Say who still uses the previous secret", "manager key evidence --fail-if-used 24h -q",
+		func(ctx context.Context, l *link, k api.Key) error {
+			within := time.Duration(0)
+			if failIfUsed != "" {
+				var err error
+				if within, err = config.ParseDuration(failIfUsed); err != nil {
+					return fail(exitInvalid, "duration.form", "--fail-if-used: %s", err)
+				}
+			}
+			e, err := l.Evidence(ctx, k.Name, q)
+			if err != nil {
+				return err
+			}
+			if err := c.printEvidence(e); err != nil {
+				return err
+			}
+			if within > 0 && e.LastUsedAt != nil && e.AsOf.Sub(*e.LastUsedAt) < within {
+				return errAttention
+			}
+			return nil
+		})
+	cmd.Flags().StringVar(&q.State, "state", "", "not_moved, mixed, silent or moved")
+	cmd.Flags().IntVar(&q.Limit, "limit", 0, "how many tokens are named at the most")
+	cmd.Flags().StringVar(&failIfUsed, "fail-if-used", "", "exit with 10 when the previous secret was used within this time, such as 24h")
+	offer(cmd, "state", "not_moved", "mixed", "silent", "moved")
+	offer(cmd, "fail-if-used", "24h", "7d")
+	return cmd
+}
+
+func (c *cli) printEvidence(e api.Evidence) error {
+	if c.asJSON() {
+		return c.one("Evidence", e, nil)
+	}
+	all := e.NotMoved + e.Mixed + e.Silent + e.Moved
+	c.say("%d of %s still come under %s (as of %s; uses are counted since %s).", e.NotMoved+e.Mixed, plural(all, "token"), e.Key.Name,
+		e.AsOf.UTC().Format("15:04:05 UTC"), c.until(e.CountedSince))
+	err := printList(c, "Evidence", e.Items, []column[api.TokenEvidence]{
+		{name: "CLIENT ID", of: func(t api.TokenEvidence) string { return t.Token.ClientID }},
+		{name: "ID", of: func(t api.TokenEvidence) string { return shortID(t.Token.ID) }},
+		{name: "STATE", of: func(t api.TokenEvidence) string { return stateWord(t.State) }},
+		{name: "LAST UNDER PREVIOUS", of: func(t api.TokenEvidence) string { return c.keyUse(t.Under) }},
+		{name: "LAST UNDER CURRENT", of: func(t api.TokenEvidence) string { return c.keyUse(t.Current) }},
+		{name: "CONTACT", of: func(t api.TokenEvidence) string { return orDash(t.Token.Contact) }},
+	}, nil)
+	if err != nil {
+		return err
+	}
+	if e.Silent > 0 {
+		c.say("Silent is not proof: monthly jobs look like this. Try it: %s key trial-stop --for 15m", c.program)
+	}
+	c.say("Verifiers that work offline by the key set are not seen here.")
+	return nil
+}
+
+func stateWord(state string) string {
+	if state == "not_moved" {
+		return "not moved"
+	}
+	return state
+}
+
+func (c *cli) keyUse(u *api.KeyUse) string {
+	if u == nil {
+		return "–"
+	}
+	return c.when(&u.Last, "–") + "  " + u.From
+}
+
+func (c *cli) extendCommand() *cobra.Command {
+	var in api.ExtendKey
+	cmd := c.keyCall("extend", "Let the overlap end later", "manager key extend --by 7d", func(ctx context.Context, l *link, k api.Key) error {
+		if (in.By == "") == (in.Until == "") {
+			return fail(exitUsage, "usage", "give --by, such as 7d, or --until, a time")
+		}
+		k, err := l.ExtendKey(ctx, k.Name, in)
+		if err != nil {
+			return err
+		}
+		c.say("%s verifies until %s.", k.Name, c.untilOf(k))
+		return c.keyRecord(k)
+	})
+	cmd.Flags().StringVar(&in.By, "by", "", "how much later, such as 7d")
+	cmd.Flags().StringVar(&in.Until, "until", "", "until when (RFC 3339)")
+	return cmd
+}
+
+// keyRecord prints the key, for programs.
+func (c *cli) keyRecord(k api.Key) error {
+	if !c.asJSON() {
+		return nil
+	}
+	return c.one("Key", k, nil)
+}
+
+func (c *cli) trialCommand() *cobra.Command {
+	var in api.TrialStop
+	var end bool
+	cmd := c.keyCall("trial-stop", "Refuse the previous secret for a while, to see who is left", "manager key trial-stop --end",
+		func(ctx context.Context, l *link, k api.Key) error {
+			if end {
+				k, err := l.EndTrial(ctx, k.Name)
+				if err != nil {
+					return err
+				}
+				c.say("%s is accepted again.", k.Name)
+				return c.keyRecord(k)
+			}
+			if err := c.confirmWithout(ctx, l, k, "Stop accepting "+k.Name+" for a while?"); err != nil {
+				return err
+			}
+			k, err := l.TrialStop(ctx, k.Name, in)
+			if err != nil {
+				return err
+			}
+			if k.TrialUntil != nil {
+				c.say("%s is refused until %s and then accepted again by itself. At once: %s key trial-stop --end", k.Name, c.until(*k.TrialUntil), c.program)
+			}
+			return c.keyRecord(k)
+		})
+	cmd.Flags().StringVar(&in.Duration, "for", "", "how long; 15m without it")
+	cmd.Flags().BoolVar(&end, "end", false, "accept it again now")
+	offer(cmd, "for", "15m", "1h")
+	return cmd
+}
+
+func (c *cli) retireCommand() *cobra.Command {
+	return c.keyCall("retire", "Stop accepting the previous secret for good", "manager key retire --confirm key_2026a",
+		func(ctx context.Context, l *link, k api.Key) error {
+			if k.State == "retired" {
+				c.say("%s is retired already.", k.Name)
+				return c.keyRecord(k)
+			}
+			if err := c.confirmWithout(ctx, l, k, "Stop accepting "+k.Name+" for good?"); err != nil {
+				return err
+			}
+			k, err := l.RetireKey(ctx, k.Name)
+			if err != nil {
+				return err
+			}
+			c.say("%s is retired: what it signed is refused from now on.", k.Name)
+			return errors.Join(c.keyRecord(k), c.afterChange(ctx, l))
+		})
+}
+
+// confirmWithout asks in proportion to the evidence: for the key's name when
+// somebody still came under it within a day, else for a yes. --confirm takes the
+// kid too.
+func (c *cli) confirmWithout(ctx context.Context, l *link, k api.Key, question string) error {
+	if k.State != "previous" {
+		return nil // refused by the server, which says why
+	}
+	e, err := l.Evidence(ctx, k.Name, api.EvidenceQuery{Limit: 10})
+	if err != nil {
+		return err
+	}
+	if c.flags.confirm == k.ID {
+		c.flags.confirm = k.Name
+	}
+	if e.LastUsedAt == nil || e.AsOf.Sub(*e.LastUsedAt) >= 24*time.Hour {
+		if c.flags.confirm != "" {
+			return c.typed(ctx, k.Name, "", "to continue")
+		}
+		return c.agree(ctx, "refusing "+k.Name, question)
+	}
+	c.say("%s was used %s ago; of its tokens %d have not moved, %d only in part. They will be refused.", k.Name, long(e.AsOf.Sub(*e.LastUsedAt)), e.NotMoved, e.Mixed)
+	return c.typed(ctx, k.Name, k.Name+" is in use", "to continue")
+}
+
+// replaceToken gives a token a successor.
+func (c *cli) replaceToken() *cobra.Command {
+	var in api.ReplaceToken
+	var outFile string
+	var undo bool
+	cmd := c.tokenCall("replace TOKEN", "Make a successor that inherits everything; the old token works on for an overlap", "", func(ctx context.Context, l *link, name string) error {
+		t, err := l.FindToken(ctx, name, false)
+		if err != nil {
+			return err
+		}
+		if undo {
+			if t, err = l.UndoReplace(ctx, t.ID); err != nil {
+				return err
+			}
+			c.say("%s of %s works on; its successor is deleted.", shortID(t.ID), t.ClientID)
+			return errors.Join(c.record(t), c.afterChange(ctx, l))
+		}
+		return c.replace(ctx, l, t, in, outFile)
+	})
+	cmd.Flags().StringVar(&in.Overlap, "overlap", "", "how long the old token works on, such as 1h or 7d; 0s ends it at once; a day without it")
+	cmd.Flags().StringVar(&outFile, "out-file", "", "write the new token to a new file (0600) instead of printing it")
+	cmd.Flags().BoolVar(&undo, "undo", false, "take a replacement back while its overlap lasts")
+	offer(cmd, "overlap", "0s", "1h", "24h", "7d")
+	return cmd
+}
+
+func (c *cli) replace(ctx context.Context, l *link, old api.Token, in api.ReplaceToken, outFile string) error {
+	if in.Overlap == "0s" {
+		if err := c.confirmDelete(ctx, old); err != nil {
+			return err
+		}
+	}
+	h, err := c.hand(outFile)
+	if err != nil {
+		return err
+	}
+	issued, err := l.ReplaceToken(ctx, old.ID, in)
+	if err != nil {
+		return h.drop(err)
+	}
+	c.say("Created %s  %s  %s", shortID(issued.ID), bitting.Blocks(issued.ID), c.summary(issued.Token))
+	if after, err := l.Token(ctx, old.ID); err == nil && after.EndsAt != nil {
+		c.say("%s works until %s. Take it back: %s", shortID(old.ID), c.until(*after.EndsAt), fmt.Sprintf("%s token replace --undo %s", c.program, shortID(old.ID)))
+	}
+	if err := h.over(issued); err != nil {
+		return err
+	}
+	return c.afterChange(ctx, l)
+}
