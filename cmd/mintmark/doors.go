@@ -11,7 +11,7 @@ type doors struct {
 }
 
 func (k *core) openDoors() {
-	audience := func() []string { return k.running.Settings().Audience }
+	audience := k.running.Audience
 	k.doors = doors{
 		verify:     gateway.Verify{Live: k.door("forward_auth"), Audience: audience},
 		introspect: gateway.Introspect{Live: k.door("introspection"), Audience: audience},

@@ -63,8 +63,8 @@ func (s *server) guard(g config.Gateways) (service, error) {
 func (s *server) extAuthz() (service, error) {
 	return extauthz.New(extauthz.Config{
 		Live: s.door("ext_authz"), TrustedProxies: s.proxies, Ready: s.live.Ready, Log: s.log,
-		Audience: func() []string { return s.running.Settings().Audience },
+		Audience: s.running.Audience,
 	})
 }
 
-func (k *core) proxies() []netip.Prefix { return k.running.Settings().Proxies }
+func (k *core) proxies() []netip.Prefix { return k.running.Proxies() }

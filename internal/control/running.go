@@ -1,6 +1,7 @@
 package control
 
 import (
+	"net/netip"
 	"sync/atomic"
 	"time"
 
@@ -49,7 +50,15 @@ func (r *Running) Policy() authority.Policy {
 // LoginIdle is how long a login lasts without use.
 func (r *Running) LoginIdle() time.Duration { return r.Settings().LoginIdle }
 
-// Limits are the rates of each token and each source; every verdict asks.
+// Every verdict asks for the next three: they copy nothing that is large.
+
+// Audience is the server's own audience.
+func (r *Running) Audience() []string { return r.now.Load().settings.Audience }
+
+// Proxies are the peers that may say who the client is.
+func (r *Running) Proxies() []netip.Prefix { return r.now.Load().settings.Proxies }
+
+// Limits are the rates of each token and each source.
 func (r *Running) Limits() (token, source config.Rate) {
 	s := &r.now.Load().settings
 	return s.LimitToken, s.LimitSource
