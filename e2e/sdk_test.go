@@ -47,14 +47,18 @@ func (s *service) wants(token string, status int, who string) {
 	}
 }
 
-// issuerOf is what the authority publishes of itself, and is its audience too
+// issuerAt is what the authority publishes of itself, and is its audience too
 // until somebody sets another.
-func (h home) issuerOf(t *testing.T) string {
+func (h home) issuerAt(t *testing.T, client *http.Client) string {
 	t.Helper()
 	var metadata struct {
 		Issuer string `json:"issuer"`
 	}
-	got := call(t, request{url: h.url + "/.well-known/oauth-authorization-server"})
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, h.url+"/.well-known/oauth-authorization-server", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := exchange(t, client, r)
 	if err := json.Unmarshal([]byte(got.body), &metadata); err != nil || metadata.Issuer == "" {
 		t.Fatalf("the metadata is %s: %v", got.body, err)
 	}
@@ -76,7 +80,7 @@ func TestAServiceVerifiesOfflineByThePublishedKeys(t *testing.T) {
 			h.manager(t, "config", "apply")
 			h.manager(t, "support", "reset-jwt-key", "--confirm", host) // the algorithm is that of the next key
 			var later atomic.Int64
-			issuer := h.issuerOf(t)
+			issuer := h.issuerAt(t, &http.Client{Timeout: wireTimeout})
 			config := verify.OfflineConfig{
 				Issuer: issuer, Audience: []string{issuer}, KeySetURL: h.url + "/.well-known/jwks.json",
 				Now: func() time.Time { return time.Now().Add(time.Duration(later.Load())) },
@@ -120,4 +124,54 @@ func TestAServiceVerifiesOfflineByThePublishedKeys(t *testing.T) {
 			s.wants(fresh, http.StatusServiceUnavailable, "")
 		})
 	}
+}
+
+// A service asks the authority, over TLS, and refuses what has ended on the next
+// request; what it remembers it forgets in time, and an outage lets nobody in.
+func TestAServiceAsksTheAuthority(t *testing.T) {
+	h, client := overTLS(t)
+	var later atomic.Int64
+	askedBy := func(token string, remember time.Duration) verify.Verifier {
+		t.Helper()
+		v, err := verify.NewOnline(verify.OnlineConfig{
+			URL: h.url + "/oauth2/introspect", Token: func() string { return token }, Audience: []string{h.issuerAt(t, client)}, Remember: remember, Client: client,
+			Now: func() time.Time { return time.Now().Add(time.Duration(later.Load())) },
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return v
+	}
+	verifier := h.token(t, "gate", "verifier")
+	user, admin, plain := h.token(t, "sdk", "user", "--tag", "team:a"), h.token(t, "root", "admin"), h.token(t, "plain", "user")
+	s := newService(t, askedBy(verifier, 0), verify.Demand{Tags: []string{"team:a"}})
+	remembers := newService(t, askedBy(verifier, time.Minute), verify.Demand{})
+	s.wants(user, http.StatusOK, "sdk/user/team:a")
+	s.wants(admin, http.StatusOK, "root/admin/")
+	s.wants(plain, http.StatusForbidden, "")
+	s.wants(verifier, http.StatusUnauthorized, "") // it opens no door
+	s.wants(user[:len(user)-1], http.StatusUnauthorized, "")
+	s.wants("nothing", http.StatusUnauthorized, "")
+	remembers.wants(user, http.StatusOK, "sdk/user/team:a")
+
+	h.manager(t, "token", "delete", "sdk", "--confirm", "sdk")
+	s.wants(user, http.StatusUnauthorized, "")
+	remembers.wants(user, http.StatusOK, "sdk/user/team:a")
+	later.Store(int64(time.Minute))
+	remembers.wants(user, http.StatusUnauthorized, "")
+	h.manager(t, "token", "restore", "sdk")
+	remembers.wants(user, http.StatusOK, "sdk/user/team:a")
+
+	for name, token := range map[string]string{"a User's": plain, "no token": "x", "one for others": h.token(t, "elsewhere", "verifier", "--audience", "https://elsewhere.example")} {
+		status := http.StatusServiceUnavailable // whoever may not ask is told nothing
+		if name == "one for others" {
+			status = http.StatusUnauthorized
+		}
+		newService(t, askedBy(token, 0), verify.Demand{}).wants(plain, status, "")
+	}
+	h.manager(t, "stop")
+	s.wants(user, http.StatusServiceUnavailable, "")
+	remembers.wants(user, http.StatusOK, "sdk/user/team:a")
+	later.Store(int64(2 * time.Minute))
+	remembers.wants(user, http.StatusServiceUnavailable, "")
 }
