@@ -10,17 +10,19 @@ import (
 type CaughtUp struct {
 	Changes int       // made to the records
 	Missing []TokenID // created later and not among the records, ascending by when; those deleted since are left out
+	Unproven bool     // the log does not reach back to the records: what has ended since is not known
 }
 
 // Any reports whether there is anything to tell.
-func (c CaughtUp) Any() bool { return c.Changes > 0 || len(c.Missing) > 0 }
+func (c CaughtUp) Any() bool { return c.Changes > 0 || len(c.Missing) > 0 || c.Unproven }
 
 // Event is the entry of the audit log about it.
 func (c CaughtUp) Event(at time.Time, location string) Event {
-	return Event{
-		At: at, Actor: itself().actor, Action: "tokens.caught_up", Target: location, Label: location, Outcome: OutcomeOK,
-		Detail: map[string]string{"changes": strconv.Itoa(c.Changes), "missing": strconv.Itoa(len(c.Missing))},
+	detail := map[string]string{"changes": strconv.Itoa(c.Changes), "missing": strconv.Itoa(len(c.Missing))}
+	if c.Unproven {
+		detail["unproven"] = "true"
 	}
+	return Event{At: at, Actor: itself().actor, Action: "tokens.caught_up", Target: location, Label: location, Outcome: OutcomeOK, Detail: detail}
 }
 
 // CatchUp does to records what events that came after them, oldest first, say

@@ -92,9 +92,14 @@ func TestAStoreThatIsRefusedChangesNothingAndSaysWhy(t *testing.T) {
 			return p
 		}, "in use"},
 		"one id in both": {func(t *testing.T, d *desk) string {
-			text, err := os.ReadFile(d.path("tokens.json"))
+			here, err := d.authority.FindToken(t.Context(), operator(), "ci", false)
 			must(t, err)
-			return d.file(t, "a.json", string(text))
+			other := newDesk(t, map[string]string{config.Store: "tokens.json"})
+			must(t, other.store.Update(t.Context(), func(tx authority.Tx) error {
+				return tx.Tokens().Insert(authority.Token{ID: here.ID, ClientID: "somebody else"})
+			}))
+			must(t, other.store.Close())
+			return d.copy(t, other.path("tokens.json"), "a.json")
 		}, "too"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -125,6 +130,69 @@ func TestAStoreThatIsRefusedChangesNothingAndSaysWhy(t *testing.T) {
 			}
 			d.restart(t)
 			same(t, "active after a restart", d.active(t), active)
+		})
+	}
+}
+
+// copy puts a copy of a file into the home.
+func (d *desk) copy(t *testing.T, from, name string) string {
+	t.Helper()
+	content, err := os.ReadFile(from)
+	must(t, err)
+	return d.file(t, name, string(content))
+}
+
+// A token that was deleted for good stays so, whichever file its record comes
+// back in and however the server got there.
+func TestNoFileBringsADeletedTokenBack(t *testing.T) {
+	t.Parallel()
+	for name, detour := range map[string]func(t *testing.T, d *desk, end func()){
+		"left for memory, and come back to after a restart": func(t *testing.T, d *desk, end func()) {
+			d.stage(t, config.Store, "memory")
+			d.apply(t)
+			end()
+			d.restart(t)
+			d.stage(t, config.Store, d.path("tokens.json"))
+			d.apply(t)
+		},
+		"left for another file and memory": func(t *testing.T, d *desk, end func()) {
+			d.stage(t, config.Store, d.file(t, "b.json", ""))
+			d.apply(t)
+			end()
+			d.stage(t, config.Store, "memory")
+			d.apply(t)
+			d.stage(t, config.Store, d.path("tokens.json"))
+			d.apply(t)
+		},
+		"a backup that is put back": func(t *testing.T, d *desk, end func()) {
+			d.copy(t, d.path("tokens.json"), "backup.json")
+			end()
+			must(t, d.store.Close())
+			d.copy(t, d.path("backup.json"), "tokens.json")
+			d.restart(t)
+		},
+		"a backup at another place": func(t *testing.T, d *desk, end func()) {
+			backup := d.copy(t, d.path("tokens.json"), "backup.json")
+			end()
+			d.stage(t, config.Store, backup)
+			d.apply(t)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			d := newDesk(t, map[string]string{config.Store: "tokens.json"})
+			dead, alive := d.issue(t, "dead"), d.issue(t, "alive")
+			detour(t, d, func() {
+				_, err := d.authority.RevokeToken(t.Context(), operator(), dead, true)
+				must(t, err)
+			})
+			for range 2 {
+				_, err := d.authority.RevealToken(t.Context(), operator(), dead)
+				wantCode(t, err, authority.Conflict, "token.deleted")
+				_, err = d.authority.RevealToken(t.Context(), operator(), alive)
+				must(t, err)
+				d.restart(t)
+			}
 		})
 	}
 }

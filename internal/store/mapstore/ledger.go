@@ -115,7 +115,7 @@ func (l *ledger) write(more []entry) error {
 }
 
 func (l *ledger) trail() trail {
-	t := trail{last: l.last.Seq, first: l.first, entries: l.entries}
+	t := trail{last: l.last, first: l.first, entries: l.entries}
 	if l.log == nil && len(t.entries) > maxInMemory {
 		t.entries = t.entries[len(t.entries)-maxInMemory:]
 	}
@@ -133,8 +133,8 @@ func (l *ledger) trail() trail {
 func (l *ledger) tail() ([]place, error) {
 	var places []place
 	var after authority.Event
-	follows := func(e authority.Event, before place) error {
-		if want := e.ChainAfter(before.Seq, before.Hash); want.Seq != e.Seq || want.Hash != e.Hash {
+	linked := func(e authority.Event, before place) error {
+		if !follows(e, before) {
 			return fmt.Errorf("event %d does not follow event %d", e.Seq, before.Seq)
 		}
 		return nil
@@ -145,10 +145,10 @@ func (l *ledger) tail() ([]place, error) {
 		case err != nil:
 			return nil, err
 		case len(places) > 0:
-			err = follows(after, at)
+			err = linked(after, at)
 		}
 		if err == nil && e.Seq == 1 {
-			err = follows(e, place{})
+			err = linked(e, place{})
 		}
 		if err != nil {
 			return nil, err
@@ -163,10 +163,11 @@ func (l *ledger) tail() ([]place, error) {
 
 // adopt takes the pending events of files that were opened. Those that are in
 // the log are dropped, those that belong behind it follow, and those of another
-// log, which a file that was moved here brings along, are numbered anew.
-func (l *ledger) adopt(pending []authority.Event) ([]entry, error) {
+// log, which a file that was moved here brings along, are numbered anew. More
+// events follow.
+func (l *ledger) adopt(pending []authority.Event, more ...authority.Event) ([]entry, error) {
 	if len(pending) == 0 {
-		return nil, nil
+		return l.chain(more)
 	}
 	slices.SortStableFunc(pending, func(a, b authority.Event) int { return cmp.Compare(a.Seq, b.Seq) })
 	known := make(map[place]bool)
@@ -186,7 +187,7 @@ func (l *ledger) adopt(pending []authority.Event) ([]entry, error) {
 			fresh = append(fresh, e)
 		}
 	}
-	return l.chain(fresh)
+	return l.chain(append(fresh, more...))
 }
 
 // resume goes on in an empty log behind head, whose file may hold the events up

@@ -71,7 +71,7 @@ func blank(text []byte) bool {
 // home, the caller holds the home's lock until Close has returned.
 func Open(cfg Config) (*Store, error) {
 	if cfg.Home == "" && cfg.Tokens != "" {
-		return nil, errors.New("a token file needs a home: keys, administrators and the audit log must last as long as the tokens")
+		return nil, errNoHome
 	}
 	s := &Store{files: cfg.Files, now: cfg.Now, home: cfg.Home}
 	if s.now == nil {
@@ -107,29 +107,35 @@ func (s *Store) load(cfg Config) error {
 	if err := s.loadLog(last.head); err != nil {
 		return err
 	}
-	own, moved, fresh := last.pending, []authority.Event(nil), false
-	if cfg.Tokens != "" {
-		t, err := s.takeTokens(cfg.Tokens)
-		if err != nil {
-			return err
+	if cfg.Tokens == "" {
+		_, err := s.settleLog(last, last.pending, nil)
+		if err == nil {
+			_ = s.ledger.move() // what stays is in a file, and in ledger.problem
 		}
-		s.held, s.tokens, s.opened = t.held, t.file, t.opened
-		s.newest.tokens, s.newest.receipts = t.content.state.tokens, t.content.state.receipts
-		if fresh = t.unknown; fresh { // it tells nothing of this home's log
-			moved = t.content.pending
-		} else {
-			own = slices.Concat(own, t.content.pending)
-			if head := t.content.header.Head; head.Seq > last.head.Seq {
-				last = written{t.file.path, head, t.content.pending}
-			}
-		}
-	}
-	if err := s.settleLog(last, own, moved); err != nil {
 		return err
 	}
-	_ = s.ledger.move() // what stays is in a file, and in ledger.problem
-	if fresh {
-		return s.remember(s.tokens.path)
+	t, err := s.takeTokens(cfg.Tokens)
+	if err != nil {
+		return err
+	}
+	s.held, s.tokens = t.held, t.file
+	own, moved := last.pending, t.content.pending
+	if !t.unknown { // else it tells nothing of this home's log
+		own, moved = slices.Concat(own, moved), nil
+		if head := t.content.header.Head; head.Seq > last.head.Seq {
+			last = written{t.file.path, head, t.content.pending}
+		}
+	}
+	renewed, err := s.settleLog(last, own, moved)
+	if err != nil {
+		return err
+	}
+	if err := s.takeOver(t, renewed); err != nil {
+		return err
+	}
+	_ = s.ledger.move()
+	if t.unknown {
+		return s.remember(t.file.path)
 	}
 	return nil
 }
@@ -143,28 +149,28 @@ type written struct {
 
 // settleLog brings together the audit log, the pending events of this home's
 // own files and of one that was moved here, and what the file that was written
-// last knows of the log.
-func (s *Store) settleLog(last written, own, moved []authority.Event) error {
+// last knows of the log. It reports whether somebody has begun an empty log.
+func (s *Store) settleLog(last written, own, moved []authority.Event) (renewed bool, err error) {
 	if s.ledger.last == (place{}) && last.head.Seq > 0 {
 		// Nobody who empties the log leaves a torn line in it; only the very first may
 		// have been torn.
 		if torn := s.ledger.log.Torn(); torn > 0 && (len(last.pending) == 0 || last.pending[0].Seq != 1) {
-			return s.badLog(fmt.Errorf("it has no whole line, but %s was written after event %d", last.path, last.head.Seq))
+			return false, s.badLog(fmt.Errorf("it has no whole line, but %s was written after event %d", last.path, last.head.Seq))
 		}
 		if err := s.ledger.resume(last.head, last.pending); err != nil {
-			return err
+			return false, err
 		}
-		own = nil // older ones were in the log that is gone
+		own, renewed = nil, true // older ones were in the log that is gone
 	}
 	entries, err := s.ledger.adopt(slices.Concat(own, moved))
 	if err != nil {
-		return s.badLog(err)
+		return false, s.badLog(err)
 	}
 	s.ledger.add(entries)
 	if s.ledger.last.Seq < last.head.Seq {
-		return s.badLog(fmt.Errorf("it ends at event %d, but %s was written after event %d", s.ledger.last.Seq, last.path, last.head.Seq))
+		return false, s.badLog(fmt.Errorf("it ends at event %d, but %s was written after event %d", s.ledger.last.Seq, last.path, last.head.Seq))
 	}
-	return nil
+	return renewed, nil
 }
 
 func (s *Store) logPath() string { return filepath.Join(s.home, AuditFile) }
@@ -257,20 +263,19 @@ type taken struct {
 	content content
 	opened  Opened
 	unknown bool // this home never opened it before
+	blank   bool // it holds nothing and is to become a store
+	own     bool // this home's audit log leads on from it
+	caught  authority.CaughtUp
 }
 
 // takeTokens locks and reads a token file. An empty one that this home never
 // opened becomes a store here; nothing else is changed.
 func (s *Store) takeTokens(path string) (_ *taken, err error) {
-	real, err := realPath(path)
+	if _, err := s.readTokens(path); err != nil {
+		return nil, err // before a lock is made beside it
+	}
+	held, err := s.files.Lock(path + ".lock")
 	if err != nil {
-		return nil, err
-	}
-	t := &taken{unknown: !slices.Contains(s.state.opened, real)}
-	if err := s.files.CheckFile(path); err != nil {
-		return nil, t.missing(path, err)
-	}
-	if t.held, err = s.files.Lock(path + ".lock"); err != nil {
 		if locked, ok := errors.AsType[*durable.LockedError](err); ok {
 			return nil, fmt.Errorf("the token file %s is in use by another server; stop that one or name another file: %w", path, locked)
 		}
@@ -278,19 +283,42 @@ func (s *Store) takeTokens(path string) (_ *taken, err error) {
 	}
 	defer func() {
 		if err != nil {
-			err = errors.Join(err, t.held.Close())
+			err = errors.Join(err, held.Close())
 		}
 	}()
 	if err := s.files.RemoveStaleTemps(path); err != nil {
 		return nil, err
 	}
+	t, err := s.readTokens(path)
+	if err != nil {
+		return nil, err
+	}
+	t.held = held
+	if t.blank {
+		return t, s.begin(t)
+	}
+	return t, nil
+}
+
+// readTokens reads a token file, or tells why it cannot be one. It changes
+// nothing.
+func (s *Store) readTokens(path string) (*taken, error) {
+	real, err := realPath(path)
+	if err != nil {
+		return nil, err
+	}
+	t := &taken{unknown: !slices.Contains(s.state.opened, real)}
 	text, err := s.files.Read(path, maxFile)
 	if err != nil {
 		return nil, t.missing(path, err)
 	}
 	t.file = &file{path: path, format: tokensFormat, mark: mark(text)}
-	if blank(text) {
-		return t, s.begin(t)
+	if t.blank = blank(text); t.blank {
+		if !t.unknown {
+			return nil, fmt.Errorf("the token file %s is empty, but it held a store before: its tokens are lost and nothing was started; "+
+				"restore it from a backup, or name a new file", path)
+		}
+		return t, nil
 	}
 	if t.content, err = parse(tokensFormat, text); err != nil {
 		return nil, refusal(path, "token file", err)
@@ -302,18 +330,14 @@ func (s *Store) takeTokens(path string) (_ *taken, err error) {
 
 // begin makes an empty file a store.
 func (s *Store) begin(t *taken) error {
-	if !t.unknown {
-		return fmt.Errorf("the token file %s is empty, but it held a store before: its tokens are lost and nothing was started; "+
-			"restore it from a backup, or name a new file", t.file.path)
-	}
-	text, err := s.writer.compose(t.file, &state{}, place{}, nil)
+	text, err := s.writer.compose(t.file, &state{}, s.ledger.last, nil)
 	if err == nil {
 		err = t.file.save(s.files, text)
 	}
 	if err != nil {
 		return fmt.Errorf("begin a token file: %w", err)
 	}
-	t.opened.New = true
+	t.opened.New, t.content.header.Head = true, s.ledger.last
 	return nil
 }
 

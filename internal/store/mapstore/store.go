@@ -24,6 +24,8 @@ type Config struct {
 type Opened struct {
 	New    bool // the token file was empty and is a new store now
 	Tokens int  // tokens in the file, also deleted ones
+	// CaughtUp is what had happened since the file was written, and was redone.
+	CaughtUp authority.CaughtUp
 }
 
 // Store implements authority.Store.
@@ -76,6 +78,25 @@ type state struct {
 	logins    sorted[authority.LoginID, authority.Login]
 	throttles sorted[string, authority.Throttle]
 	system    sorted[string, authority.System]
+}
+
+// generation is the one that tokens are valid in.
+func (s *state) generation() uint64 {
+	if w := s.system.get(authority.SystemKey); w != nil {
+		return w.value.Generation
+	}
+	return 0
+}
+
+// active counts the tokens that are valid.
+func (s *state) active(now time.Time) int {
+	n, generation := 0, s.generation()
+	for w := range s.tokens.all() {
+		if w.value.State(now, generation) == authority.StateActive {
+			n++
+		}
+	}
+	return n
 }
 
 // moment is one durable state and the audit log that belongs to it.

@@ -14,10 +14,11 @@ import (
 
 // trail is the audit log at one moment: the file up to a size, then entries.
 type trail struct {
-	log         io.ReaderAt // nil: entries only
-	size        int64
-	first, last uint64 // numbers of the oldest and the newest event; 0: none
-	entries     []entry
+	log     io.ReaderAt // nil: entries only
+	size    int64
+	first   uint64 // number of the oldest event; 0: there is none
+	last    place
+	entries []entry
 }
 
 // page answers one page, newest first. Without a filter it reads no more than
@@ -25,7 +26,7 @@ type trail struct {
 func (t trail) page(q authority.AuditQuery) (authority.AuditPage, error) {
 	var page authority.AuditPage
 	if t.first > 0 {
-		page.Total = t.last - t.first + 1
+		page.Total = t.last.Seq - t.first + 1
 	}
 	for e, err := range t.backwards(q.Before) {
 		if err != nil {
@@ -80,7 +81,7 @@ func (t trail) backwards(before uint64) iter.Seq2[authority.Event, error] {
 // offset answers where in the file the first event that is not below before
 // begins. Numbers ascend, so it need not read what lies between.
 func (t trail) offset(before uint64) (int64, error) {
-	if before == 0 || before > t.last {
+	if before == 0 || before > t.last.Seq {
 		return t.size, nil
 	}
 	var failed error
