@@ -374,7 +374,7 @@ func TestTheCommandsOfTheReadmeWork(t *testing.T) {
 	folder, addr := t.TempDir(), freeAddress(t)
 	h := home{dir: filepath.Join(folder, "mintmark-home"), url: "http://" + addr}
 	t.Cleanup(func() { h.stop(t) })
-	ran := 0
+	ran, paste := 0, "" // the line before a call takes a token in
 	for _, block := range blocks {
 		for line := range strings.Lines(block[1]) {
 			line = strings.ReplaceAll(strings.TrimSpace(line), standard, addr)
@@ -383,9 +383,14 @@ func TestTheCommandsOfTheReadmeWork(t *testing.T) {
 				continue
 			case strings.HasPrefix(line, "go run ./cmd/mintmark init "):
 				line = strings.Replace(line, "go run ./cmd/mintmark", "'"+program+"'", 1) + " --listen " + addr
+			case strings.HasPrefix(line, "read "):
+				paste = line + "\n"
+				continue
 			case strings.HasPrefix(line, "curl "): // the token that the reader has made in the console
-				shell(t, folder, "./mintmark-home/manager token create --client-id reader --role admin --out-file dfsadmin.token")
-				line = strings.Replace(line, "curl ", "curl -sSf ", 1)
+				token := h.token(t, "dfsadmin", "admin") + "\n"
+				typed(t, folder, paste+strings.Replace(line, "curl ", "curl -sSf ", 1), token)
+				ran++
+				continue
 			case !strings.HasPrefix(line, "./mintmark-home/manager "):
 				t.Errorf("nobody tries the line %q of the README", line)
 				continue

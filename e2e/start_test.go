@@ -52,13 +52,20 @@ func freshCopy(t *testing.T) string {
 // shell runs one line in a folder, as it was pasted.
 func shell(t *testing.T, dir, line string) string {
 	t.Helper()
+	return typed(t, dir, line, "")
+}
+
+// typed runs lines in a folder, and types an answer to what they read. They are
+// run as people run them: by bash, whose read can hide what is typed.
+func typed(t *testing.T, dir, lines, answer string) string {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 5*commandTimeout)
 	defer cancel()
-	command := exec.CommandContext(ctx, "sh", "-c", line)
-	command.Dir = dir
+	command := exec.CommandContext(ctx, "bash", "-c", lines)
+	command.Dir, command.Stdin = dir, strings.NewReader(answer)
 	out, err := command.CombinedOutput()
 	if err != nil {
-		t.Fatalf("%s: %v\n%s", line, err, out)
+		t.Fatalf("%s: %v\n%s", lines, err, out)
 	}
 	return string(out)
 }
@@ -105,13 +112,13 @@ func TestANewcomerIsServedByTheReadmeAlone(t *testing.T) {
 	if newcomer.paste() != token {
 		t.Error("the clipboard does not hold the token")
 	}
-	write(t, filepath.Join(dir, "dfsadmin.token"), token+"\n")
-	curl := strings.Replace(readmeCommand(t, "Start", "curl"), "http://"+standard, h.url, 1)
-	if answered := shell(t, dir, strings.Replace(curl, "curl ", "curl -sS ", 1)); !strings.Contains(answered, `"client_id":"dfsadmin"`) {
+	paste := readmeCommand(t, "Start", "read") + "\n"
+	curl := paste + strings.Replace(readmeCommand(t, "Start", "curl"), "http://"+standard, h.url, 1)
+	if answered := typed(t, dir, strings.Replace(curl, "curl ", "curl -sS ", 1), token+"\n"); !strings.Contains(answered, `"client_id":"dfsadmin"`) {
 		t.Errorf("curl was answered %s", answered)
 	}
 	deleteToken(newcomer, "dfsadmin")
-	refused := shell(t, dir, strings.Replace(curl, "curl ", "curl -sSi ", 1))
+	refused := typed(t, dir, strings.Replace(curl, "curl ", "curl -sSi ", 1), token+"\n")
 	if !strings.HasPrefix(refused, "HTTP/1.1 401 ") || !strings.Contains(refused, "\nWww-Authenticate: "+challengeInvalid+"\r\n") {
 		t.Errorf("curl was answered %s", refused)
 	}
