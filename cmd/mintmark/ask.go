@@ -132,6 +132,9 @@ func (c *cli) passwordFile(file string) (string, error) {
 			return "", fail(exitUsage, "password.file", "read the password: %s", err)
 		}
 		defer f.Close()
+		if info, err := f.Stat(); err == nil && info.Mode().IsRegular() && info.Mode().Perm()&0o077 != 0 {
+			c.warn("others can read the password in %s (%04o); close it with: chmod 600 %s", file, info.Mode().Perm(), file)
+		}
 		in = f
 	}
 	data, err := io.ReadAll(io.LimitReader(in, limit+1))

@@ -8,7 +8,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/http"
+	"net/netip"
 	"os"
 	"os/user"
 	"path/filepath"
@@ -145,7 +147,7 @@ func (k *core) openStores(files durable.Files, h how) (err error) {
 func (k *core) wire(book *config.Book, files durable.Files) (err error) {
 	k.live, err = liveset.New(liveset.Config{
 		Verifier: k.ring.Verifier, Now: k.clock.Now, LoginIdle: k.running.LoginIdle,
-		Audience:    func() []string { return k.running.Settings().Audience },
+		Audience:    k.running.Audience,
 		LoginIssuer: func() string { return k.running.Settings().Issuer },
 		Record: func(id authority.TokenID) (authority.Token, error) {
 			return authority.ReadToken(context.Background(), k.store, id)
@@ -163,7 +165,7 @@ func (k *core) wire(book *config.Book, files durable.Files) (err error) {
 		return err
 	}
 	k.control, err = control.New(control.Config{
-		Authority: k.authority, Book: book, Running: k.running, Refusals: k.live.Refusals, Now: k.clock.Now,
+		Authority: k.authority, Book: book, Running: k.running, Refusals: k.live.Refusals, Surroundings: k.surroundings, Now: k.clock.Now,
 		SwitchStore: func(ctx context.Context, path string, commit func() error) (int, int, error) {
 			carried, err := k.store.SwitchTokens(ctx, path, commit)
 			return carried.Existing, carried.Carried, err
@@ -175,7 +177,7 @@ func (k *core) wire(book *config.Book, files durable.Files) (err error) {
 		},
 		Program: control.Program{
 			Version: version(), PID: os.Getpid(), Home: string(k.dir), StartedAt: time.Now().UTC(),
-			URL: func() string { s := k.running.Settings(); return config.IssuerFor(s.Listen, s.Certificate != "") },
+			URL: k.url,
 		},
 	})
 	if err != nil {
@@ -222,6 +224,22 @@ func (k *core) load(ctx context.Context, h how) error {
 		return err
 	}
 	return k.store.Follow(ctx, k.live)
+}
+
+// url is where people reach this server from this machine.
+func (k *core) url() string {
+	s := k.running.Settings()
+	listen := s.Listen
+	if host, port, err := net.SplitHostPort(listen); err == nil && unspecified(host) {
+		listen = ":" + port
+	}
+	return config.IssuerFor(listen, s.Certificate != "")
+}
+
+// unspecified reports a host that means every address of the machine.
+func unspecified(host string) bool {
+	a, err := netip.ParseAddr(host)
+	return host == "" || err == nil && a.IsUnspecified()
 }
 
 // self is the process itself, as the audit log names it.
@@ -278,7 +296,9 @@ func operator() string {
 // checkStore says what would be found at a path, or why it is refused.
 func checkStore(files durable.Files, path string) (string, error) {
 	folder := filepath.Dir(path)
-	if err := files.CheckFolder(folder); err != nil {
+	if err := files.CheckFolder(folder); errors.Is(err, os.ErrNotExist) {
+		return "", fmt.Errorf("%s does not exist. Make it and the file with: install -d -m 700 %s && install -m 600 /dev/null %s", folder, folder, path)
+	} else if err != nil {
 		return "", err
 	}
 	file, err := os.Lstat(path)

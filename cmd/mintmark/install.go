@@ -4,7 +4,9 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
+	"net"
 	"os"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -30,10 +32,16 @@ func (c *cli) initCommand() *cobra.Command {
 		Example: c.example("manager init ./mintmark-home --start", "manager init /opt/mintmark --listen 0.0.0.0:8443 --store memory"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			dir, err := c.install(cmd.Context(), args[0], in)
+			if errors.Is(err, home.ErrExists) {
+				if dir, _ := home.Open(args[0]); dir != "" {
+					return fail(exitConflict, "home.exists", "%s", err).advise("start it with: " + dir.Manager() + " start")
+				}
+			}
 			if err != nil {
 				return err
 			}
 			c.say("Installed in %s.", dir)
+			c.warnIssuer(dir, in.listen)
 			if in.start {
 				return c.start(cmd.Context(), dir, in.passwordFile != "")
 			}
@@ -50,6 +58,17 @@ func (c *cli) initCommand() *cobra.Command {
 	f.StringVar(&in.passwordFile, "admin-password-file", "", "make the administrator admin with the password in this file (- is the input)")
 	f.BoolVar(&in.start, "start", false, "start the server and say where to go")
 	return cmd
+}
+
+// warnIssuer says that an address which stands for all of a machine's is none
+// that tokens can name.
+func (c *cli) warnIssuer(dir home.Dir, listen string) {
+	host, _, err := net.SplitHostPort(listen)
+	if err != nil || !unspecified(host) {
+		return
+	}
+	c.warn("tokens will name %s as their issuer, where no client can find this server\n"+
+		"         before the first token: %s config properties set %s https://NAME:PORT && %s config apply", config.IssuerFor(listen, false), dir.Manager(), config.Issuer, dir.Manager())
 }
 
 // install makes a home, whole or not at all.
@@ -106,8 +125,11 @@ func (c *cli) furnish(dir home.Dir, properties map[string]string) error {
 	if settings.Store != "" {
 		properties[config.Store] = settings.Store
 		if _, err := os.Lstat(settings.Store); errors.Is(err, os.ErrNotExist) {
-			if err := mapstore.CreateTokens(c.files, settings.Store); err != nil {
-				return err
+			if err := mapstore.CreateTokens(c.files, settings.Store); errors.Is(err, os.ErrNotExist) {
+				folder := filepath.Dir(settings.Store)
+				return fail(exitInvalid, "store.unusable", "%s does not exist", folder).advise("make it with: install -d -m 700 " + folder)
+			} else if err != nil {
+				return fail(exitInvalid, "store.unusable", "%s", err)
 			}
 		}
 	}

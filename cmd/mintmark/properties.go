@@ -205,7 +205,10 @@ func (c *cli) unsetProperty(ctx context.Context, l *link, args []string) error {
 	if err != nil {
 		return err
 	}
-	return errors.Join(c.staged(staged, ""), c.afterChange(ctx, l))
+	if err := c.staged(staged, ""); err != nil {
+		return err
+	}
+	return c.afterChange(ctx, l)
 }
 
 func (c *cli) staged(s api.Staged, remark string) error {
@@ -240,7 +243,7 @@ func (c *cli) diffCommand() *cobra.Command {
 	cmd := c.configCall("diff", "Show what is staged against what is applied", 0, 0, func(ctx context.Context, l *link, _ []string) error {
 		diff, err := l.ConfigDiff(ctx)
 		if err != nil {
-			return err
+			return errors.Join(c.faulty(ctx, l, err), err)
 		}
 		if err := c.differences(diff.Items); err != nil {
 			return err
@@ -253,6 +256,28 @@ func (c *cli) diffCommand() *cobra.Command {
 	cmd.Example = c.example("manager config diff", "manager config diff --exit-code -q")
 	cmd.Flags().BoolVar(&exitCode, "exit-code", false, "exit with 10 when something is staged")
 	return cmd
+}
+
+// faulty shows what is staged although something about it is wrong.
+func (c *cli) faulty(ctx context.Context, l *link, wrong error) error {
+	if classify(wrong).exit != exitInvalid {
+		return nil
+	}
+	conf, err := l.Config(ctx)
+	if err != nil {
+		return err
+	}
+	var items []api.Difference
+	for _, p := range conf.Properties {
+		d := api.Difference{Property: p.Name, Before: p.Applied, Live: p.Live}
+		if p.Staged != nil {
+			d.After = *p.Staged
+		}
+		if p.Unsets || p.Staged != nil {
+			items = append(items, d)
+		}
+	}
+	return c.differences(items)
 }
 
 func (c *cli) differences(items []api.Difference) error {
@@ -349,6 +374,11 @@ func (c *cli) apply(ctx context.Context, l *link, revision uint64) error {
 		c.tell("Applied revision %d. After a restart: %s.", applied.Revision, strings.Join(applied.RestartNeeded, ", "))
 	default:
 		c.tell("Applied revision %d. It is in effect.", applied.Revision)
+	}
+	for _, d := range applied.Differences {
+		if d.Property == config.Algorithm {
+			c.say("The key that signs keeps its algorithm. The next key has the new one, and signs from the next rotation on.")
+		}
 	}
 	return nil
 }

@@ -199,11 +199,6 @@ func (s *server) openSetup(ctx context.Context) error {
 	return nil
 }
 
-func (s *server) url() string {
-	settings := s.running.Settings()
-	return config.IssuerFor(settings.Listen, settings.Certificate != "")
-}
-
 func (s *server) forgetCode() {
 	if s.code == "" {
 		return
@@ -221,6 +216,9 @@ func (s *server) maintain(ctx context.Context) {
 	defer hourly.Stop()
 	defer minutely.Stop()
 	defer often.Stop()
+	if s.code == "" {
+		often.Stop() // there is no file to take away
+	}
 	s.endOverlaps(ctx, 0)
 	for {
 		select {

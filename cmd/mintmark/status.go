@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"os"
@@ -201,7 +202,7 @@ func (c *cli) examine(ctx context.Context) ([]api.Check, error) {
 		if f.exit != exitFailed || c.flags.server != "" {
 			return nil, err
 		}
-		found = []api.Check{{Name: "start", Fact: strings.TrimSpace(f.message), Fix: orDash(f.hint)}}
+		found = []api.Check{{Name: "start", Fact: strings.TrimSpace(f.message), Fix: cmp.Or(f.hint, "Do what it says, or put a good copy of that file back.")}}
 		if l, err = c.reach(ctx, how{noTokens: true}); err != nil {
 			return found, nil //nolint:nilerr // it is the finding
 		}

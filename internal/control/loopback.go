@@ -3,12 +3,13 @@ package control
 import (
 	"net"
 	"net/netip"
+	"strings"
 )
 
 func loopback(listen string) bool {
 	host, _, err := net.SplitHostPort(listen)
 	if err != nil {
-		return false
+		host = strings.Trim(listen, "[]") // without a port
 	}
 	if host == "localhost" {
 		return true

@@ -24,8 +24,10 @@ type Config struct {
 	// CheckTLS says whether a certificate and its key can be used.
 	CheckTLS func(certificate, key string) error
 	Refusals func() map[string]uint64
-	Now      func() time.Time
-	Program  Program
+	// Surroundings are checks of what is around the server: files, disk, clock.
+	Surroundings func() []Check // nil: none
+	Now          func() time.Time
+	Program      Program
 }
 
 // Program says what is running.

@@ -4,10 +4,13 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"net/netip"
+	"net/url"
 	"slices"
 	"time"
 
 	"mintmark/internal/authority"
+	"mintmark/internal/config"
 )
 
 // Status tells how the server stands, problems first.
@@ -39,7 +42,11 @@ func (c *Control) Status(ctx context.Context, by authority.Caller) (Status, erro
 			s.Checks = append(s.Checks, overlapCheck(k, c.Now()))
 		}
 	}
-	s.Checks = append(s.Checks, c.storeCheck(s), keyCheck(s, c.Now()), c.configCheck(staging, properties), tlsCheck(settings.Certificate != "", settings.Listen), tokenCheck(counts))
+	s.Checks = append(s.Checks, c.storeCheck(s), keyCheck(s, c.Now()), c.configCheck(staging, properties),
+		tlsCheck(settings.Certificate != "", settings.Listen), issuerCheck(settings), tokenCheck(counts))
+	if c.Surroundings != nil {
+		s.Checks = append(s.Checks, c.Surroundings()...)
+	}
 	slices.SortStableFunc(s.Checks, func(a, b Check) int { return cmp.Compare(a.rank(), b.rank()) })
 	return s, nil
 }
@@ -118,6 +125,29 @@ func tlsCheck(on bool, listen string) Check {
 		if !loopback(listen) {
 			check.Warning, check.Fix = true, "Set server.tls.certificate and server.tls.key, or listen on loopback behind a proxy that has TLS."
 		}
+	}
+	return check
+}
+
+// issuerCheck compares where clients are sent with where the server is: tokens
+// and the metadata name the issuer, and libraries look for the keys there.
+func issuerCheck(s config.Settings) Check {
+	check := Check{Name: "issuer", OK: true, Fact: s.Issuer}
+	issuer, err := url.Parse(s.Issuer)
+	if err != nil || issuer.Host == "" {
+		return check // a name that is no address
+	}
+	addr, _ := netip.ParseAddr(issuer.Hostname())
+	switch {
+	case addr.IsUnspecified():
+		check.Warning, check.Fact = true, s.Issuer+" is no address that a client can reach"
+	case issuer.Scheme == "http" && s.Certificate != "":
+		check.Warning, check.Fact = true, s.Issuer+" is not where this server is reached: it has TLS"
+	case loopback(issuer.Host) && !loopback(s.Listen):
+		check.Warning, check.Fact = true, s.Issuer+" is this machine only, and the server listens on "+s.Listen
+	}
+	if check.Warning {
+		check.Fix = "config properties set " + config.Issuer + " https://NAME:PORT, then config apply; tokens that exist keep the issuer they carry"
 	}
 	return check
 }

@@ -48,12 +48,13 @@ func TestWhatNeedsAttentionComesFirstAndSaysWhatToDo(t *testing.T) {
 	s, checks := d.status(t)
 	for name, fact := range map[string]string{
 		"token store": "a restart deletes all 1", "configuration": "1 staged", "encryption": "plain HTTP on 0.0.0.0:3000",
+		"issuer": "http://0.0.0.0:3000 is no address that a client can reach",
 	} {
 		if c := checks[name]; !c.OK || !c.Warning || !strings.Contains(c.Fact, fact) {
 			t.Errorf("%s: %+v", name, c)
 		}
 	}
-	if i := slices.IndexFunc(s.Checks, func(c control.Check) bool { return !c.Warning }); i != 3 {
+	if i := slices.IndexFunc(s.Checks, func(c control.Check) bool { return !c.Warning }); i != 4 {
 		t.Errorf("the order is %+v", s.Checks)
 	}
 	d.stage(t, config.LogLevel, "debug")
@@ -94,6 +95,45 @@ func TestAnOverlapIsToldOfAndSoItsEndAndATrial(t *testing.T) {
 	want(true, "key_2026a is on a trial stop until 2026-11-23T14:23:0")
 	d.clock = d.clock.Add(12 * 24 * time.Hour)
 	want(true, "key_2026a is accepted until")
+}
+
+func TestTheIssuerIsWhereTheServerIsReached(t *testing.T) {
+	t.Parallel()
+	const certificate, key = "/c.pem", "/k.pem"
+	for name, c := range map[string]struct {
+		properties map[string]string
+		fact       string // "" is none to look at
+	}{
+		"as it comes":           {map[string]string{}, ""},
+		"all addresses":         {map[string]string{config.Listen: "0.0.0.0:3000"}, "no address that a client can reach"},
+		"all addresses, IPv6":   {map[string]string{config.Listen: "[::]:3000"}, "no address that a client can reach"},
+		"no host":               {map[string]string{config.Listen: ":3000"}, "this machine only"},
+		"loopback, then opened": {map[string]string{config.Listen: "10.0.0.1:3000", config.Issuer: "http://127.0.0.1:3000"}, "this machine only"},
+		"before it had TLS":     {map[string]string{config.Issuer: "http://tokens.example:3000", config.Certificate: certificate, config.Key: key}, "it has TLS"},
+		"behind a proxy":        {map[string]string{config.Issuer: "https://tokens.example"}, ""},
+		"with its name":         {map[string]string{config.Listen: "0.0.0.0:8443", config.Issuer: "https://tokens.example:8443", config.Certificate: certificate, config.Key: key}, ""},
+	} {
+		_, checks := newDesk(t, c.properties).status(t)
+		got := checks["issuer"]
+		if !got.OK || got.Warning != (c.fact != "") || !strings.Contains(got.Fact, c.fact) {
+			t.Errorf("%s: %+v", name, got)
+		}
+		if got.Warning && !strings.Contains(got.Fix, "config properties set jwt.issuer ") {
+			t.Errorf("%s: %q", name, got.Fix)
+		}
+	}
+}
+
+func TestWhatIsAroundTheServerIsTold(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t, nil)
+	d.Surroundings = func() []control.Check {
+		return []control.Check{{Name: "clock", OK: true, Fact: "right"}, {Name: "disk", Fact: "full", Fix: "make space"}}
+	}
+	s, checks := d.status(t)
+	if s.Checks[0].Name != "disk" || checks["clock"].Fact != "right" {
+		t.Errorf("%+v", s.Checks)
+	}
 }
 
 func TestEncryptionIsWantedOffLoopback(t *testing.T) {

@@ -76,7 +76,7 @@ func (e *StartError) Error() string {
 // Start runs `manager serve` in the background and returns its pid when it is
 // ready, or says why it is not. args come after "serve --home DIR".
 func (d Dir) Start(ctx context.Context, args ...string) (int, error) {
-	log, err := os.OpenFile(d.Log(), os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
+	log, err := d.openLog()
 	if err != nil {
 		return 0, fmt.Errorf("open the server's log: %w", err)
 	}
@@ -128,6 +128,20 @@ func (d Dir) ready(ctx context.Context) bool {
 	}
 	defer answer.Body.Close()
 	return answer.StatusCode == http.StatusOK
+}
+
+// maxLog is the size in bytes above which a start begins a new log.
+const maxLog = 16 << 20
+
+// openLog opens the log to write at its end. A large one is set aside first, in
+// the place of the one that was set aside before.
+func (d Dir) openLog() (*os.File, error) {
+	if info, err := os.Stat(d.Log()); err == nil && info.Size() > maxLog {
+		if err := os.Rename(d.Log(), d.Log()+".1"); err != nil {
+			return nil, err
+		}
+	}
+	return os.OpenFile(d.Log(), os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
 }
 
 // lastLines are the last lines of the log that came after offset.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -99,6 +100,32 @@ func TestAServerThatDoesNotBecomeReadySaysWhy(t *testing.T) {
 	must(t, os.RemoveAll(filepath.Dir(d.Log())))
 	_, err = d.Start(soon(t))
 	contains(t, err, "log")
+}
+
+func TestAStartSetsALargeLogAside(t *testing.T) {
+	t.Parallel()
+	d := newHome(t)
+	for _, c := range []struct {
+		size   int64
+		before string // the log that was set aside, by its size
+	}{{16 << 20, "none"}, {16<<20 + 1, "16777217"}, {17 << 20, "17825792"}} {
+		must(t, os.WriteFile(d.Log(), nil, 0o600))
+		must(t, os.Truncate(d.Log(), c.size))
+		_, err := d.Start(soon(t))
+		must(t, err)
+		_, err = d.Stop(soon(t), durable.Files{})
+		must(t, err)
+		aside := "none"
+		if info, err := os.Stat(d.Log() + ".1"); err == nil {
+			aside = strconv.FormatInt(info.Size(), 10)
+		}
+		if aside != c.before {
+			t.Errorf("with %d bytes %s are set aside, want %s", c.size, aside, c.before)
+		}
+		if info, err := os.Stat(d.Log()); err != nil || aside != "none" && info.Size() > 1<<20 || info.Mode().Perm() != 0o600 {
+			t.Errorf("with %d bytes the log is %v, %v", c.size, info, err)
+		}
+	}
 }
 
 func TestAnErrorWithoutLinesIsOneLine(t *testing.T) {
