@@ -217,7 +217,7 @@ func digestAndLookup(texts []string) step {
 		known[sha256.Sum256([]byte(text))] = i
 	}
 	return func(n int) error {
-		var text [1 << 10]byte // a copy on the stack
+		var text [1 << 9]byte // a copy on the stack
 		if known[sha256.Sum256(append(text[:0], texts[n%len(texts)]...))] != n%len(texts) {
 			return errors.New("another token was found")
 		}

@@ -13,12 +13,12 @@ import (
 // the record is the same, and the key still verifies, the finding is the same.
 type verified struct {
 	digest   [sha256.Size]byte // of the whole text
-	records  *records          // in which slot is
-	slot     uint32
-	key      uint32 // see moment.numbered
+	records  *records          // in which the record is
+	record   *record
 	life     life
-	ends     int64 // Unix seconds; 0: never
-	begins   int64 // Unix seconds; before it nbf or iat lies in the future
+	ends     int64  // Unix seconds; 0: never
+	begins   int64  // Unix seconds; before it nbf or iat lies in the future
+	key      uint32 // see moment.numbered
 	identity Identity
 	allowed  []netip.Prefix
 }
@@ -54,9 +54,14 @@ func hintOf(raw string) uint64 {
 	return high ^ low
 }
 
-// digestOf copies a text of a usual length to the stack, not to the heap.
+// digestOf copies a text of a usual length to the stack, not to the heap, and to
+// no more of the stack than has to be cleared for it.
 func digestOf(raw string) [sha256.Size]byte {
-	var text [1 << 10]byte
+	if len(raw) <= 1<<9 {
+		var text [1 << 9]byte
+		return sha256.Sum256(append(text[:0], raw...))
+	}
+	var text [1 << 11]byte
 	return sha256.Sum256(append(text[:0], raw...))
 }
 

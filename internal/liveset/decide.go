@@ -63,7 +63,7 @@ func (s *Set) decide(q *question, v *Verdict) used {
 	}
 	// The record is far away in memory. Asked for before the digest is made, it is
 	// here when that is done.
-	current := life(seen.records.at(seen.slot).life.Load())
+	current := life(seen.record.life.Load())
 	if seen.digest != digestOf(q.raw) || seen.records != m.records || seen.life != current {
 		return s.examine(m, q, v)
 	}
@@ -142,7 +142,7 @@ func (m *moment) read(slot uint32, c *jws.Claims, now int64) (*verified, Reason)
 	r := m.records.at(slot)
 	before := life(r.life.Load())
 	same := r.check.Load() == m.records.check(c)
-	v := &verified{records: m.records, slot: slot, life: before, ends: int64(r.end.Load()), begins: begins(c)}
+	v := &verified{records: m.records, record: r, life: before, ends: int64(r.end.Load()), begins: begins(c)}
 	if v.ends == int64(late) {
 		v.ends, _ = c.Expires.Seconds()
 	}
@@ -211,7 +211,7 @@ func (s *Set) answer(m *moment, key *key, seen *verified, q *question, v *Verdic
 		*v = Verdict{Reason: TrialStopped}
 		return used{id: seen.identity.ID}
 	}
-	return used{record: m.records.at(seen.slot), key: seen.key, place: key.place}
+	return used{record: seen.record, key: seen.key, place: key.place}
 }
 
 func meet(a, b []string) bool {

@@ -131,7 +131,6 @@ type Demand struct {
 // they are not to be changed.
 type Identity struct {
 	ID              string // tok_… or lgn_…
-	Login           bool
 	ClientID        string // the client ID, or the administrator's name
 	Role            authority.Role
 	Tags            []string
@@ -142,6 +141,7 @@ type Identity struct {
 	ExpiresAt       time.Time // zero: never
 	AuthenticatedAt time.Time // logins: when the password was last entered
 	KeyID           authority.KeyID
+	Login           bool // it is a login, not a token
 	checked         bool
 }
 
