@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -82,12 +83,15 @@ func malformed(detail string) error {
 // decodeObject reads a JSON object. A member that is null, which Go would read
 // as one that is not there, is refused: it could mean the default or "none".
 func decodeObject(body []byte, into any) error {
+	if first := bytes.TrimLeft(body, " \t\r\n"); len(first) > 0 && first[0] != '{' {
+		return errors.New("it is not a JSON object")
+	}
 	if err := strictjson.Decode(body, into); err != nil {
 		return err
 	}
 	var members map[string]json.RawMessage
 	if err := json.Unmarshal(body, &members); err != nil || members == nil {
-		return errors.New("it is not an object")
+		return errors.New("it is not a JSON object")
 	}
 	for name, value := range members {
 		if string(value) == "null" {

@@ -100,15 +100,16 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // Routes is the table, for whoever describes or walks it.
 func (a *API) Routes() []Route { return slices.Clone(a.routes) }
 
-// Patterns are the patterns under which a multiplexer mounts the API.
+// Patterns are the patterns under which a multiplexer mounts the API: whatever
+// begins like one of its paths is its own, there or not.
 func (a *API) Patterns() []string {
 	patterns := make(map[string]bool)
 	for _, r := range a.routes {
-		if strings.HasPrefix(r.Path, "/api/") {
-			patterns["/api/"] = true
-			continue
+		name, _, more := strings.Cut(strings.TrimPrefix(r.Path, "/"), "/")
+		patterns["/"+name] = true
+		if more {
+			patterns["/"+name+"/"] = true
 		}
-		patterns[r.Path] = true
 	}
 	return slices.Sorted(maps.Keys(patterns))
 }

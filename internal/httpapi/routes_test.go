@@ -240,6 +240,9 @@ func TestNoBodyIsTakenThatCannotBeRead(t *testing.T) {
 				if a.status != c.status || h.problem(a).Code != c.code {
 					t.Errorf("%s: %d %s", name, a.status, a.body)
 				}
+				if detail := h.problem(a).Detail; name == "array" && detail != "The body cannot be read: it is not a JSON object." {
+					t.Errorf("%s: %q", name, detail)
+				}
 			}
 			if !r.Form {
 				a := h.do(request{method: r.Method, path: place(r.Path), token: h.admin.Text.Unsafe(), body: "a=b", media: "application/x-www-form-urlencoded"})
@@ -274,7 +277,7 @@ func TestNoUnknownQueryIsIgnored(t *testing.T) {
 
 func TestUnknownPathsOfTheAPIAreProblemsAndTheRestIsTheConsoles(t *testing.T) {
 	h := newHouse(t)
-	for _, path := range []string{"/api/", "/api/v1/", "/api/v1/nothing", "/api/v2/tokens", "/api/v1/tokens/x/y/z"} {
+	for _, path := range []string{"/auth/verify/", "/auth", "/oauth2/token", "/k8s/", "/.well-known/openid-configuration", "/api/", "/api/v1/", "/api/v1/nothing", "/api/v2/tokens", "/api/v1/tokens/x/y/z"} {
 		a := h.do(request{method: "GET", path: path, token: h.admin.Text.Unsafe()})
 		if a.status != http.StatusNotFound || h.problem(a).Code != api.CodePathUnknown {
 			t.Errorf("%s: %d %s", path, a.status, a.body)

@@ -172,6 +172,23 @@ func TestWithoutALoginThereIsOnlySignIn(t *testing.T) {
 	}
 }
 
+// Whoever asks for no page gets none, and is sent nowhere.
+func TestAProgramIsNotShownThePages(t *testing.T) {
+	h := newHouse(t, nil)
+	v := h.visitor(t)
+	v.client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	for _, c := range []struct{ method, path, accept string }{
+		{"GET", "/metrics", ""}, {"GET", "/nowhere", "*/*"}, {"HEAD", "/nowhere", "application/json"}, {"POST", "/nowhere", "text/html"},
+		{"DELETE", "/tokens", "text/html"}, {"PUT", "/", ""}, {"OPTIONS", "/sign-in", ""},
+	} {
+		r := v.request(c.method, c.path, "")
+		r.Header.Set("Accept", c.accept)
+		if answer, body := v.do(r); answer.StatusCode != http.StatusNotFound || strings.Contains(body, "<") {
+			t.Errorf("%s %s as %q: %d %s", c.method, c.path, c.accept, answer.StatusCode, body)
+		}
+	}
+}
+
 func TestSignInSaysHowManyAttemptsAreLeft(t *testing.T) {
 	h := newHouse(t, nil)
 	h.signedIn(t)

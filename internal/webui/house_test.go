@@ -233,6 +233,7 @@ func (v *visitor) request(method, path, body string) *http.Request {
 	if err != nil {
 		v.t.Fatal(err)
 	}
+	r.Header.Set("Accept", "text/html,*/*;q=0.8")
 	return r
 }
 

@@ -22,6 +22,7 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
+	"strings"
 	"time"
 
 	"mintmark/internal/authority"
@@ -48,6 +49,9 @@ type Config struct {
 	Host      string
 	Program   string // what people type: "manager", "mintmark"
 	Home      string // "" without one
+	// Unknown answers what is neither a page nor asked for as one; nil answers 404
+	// in text.
+	Unknown http.Handler
 }
 
 type console struct {
@@ -69,7 +73,11 @@ func New(c Config) (http.Handler, error) {
 	if w.pages, err = parsePages(w.functions()); err != nil {
 		return nil, err
 	}
+	if w.Unknown == nil {
+		w.Unknown = http.NotFoundHandler()
+	}
 	mux := http.NewServeMux()
+	mux.HandleFunc("/", w.elsewhere)
 	mux.Handle("GET /static/{version}/{file}", staticHandler(static))
 	w.openRoutes(mux)
 	w.signedRoutes(mux)
@@ -113,10 +121,20 @@ func (w *console) signedRoutes(mux *http.ServeMux) {
 		"POST /settings/discard":    w.discardSettings,
 		"GET /settings/storage":     w.storagePage,
 		"GET /status":               w.statusPage,
-		"GET /":                     w.notFound,
 	} {
 		mux.HandleFunc(pattern, w.signedIn(fn))
 	}
+}
+
+// elsewhere answers where there is no page: a person is told so, once signed in,
+// and a program gets no page at all, least of all a redirection to the sign-in.
+func (w *console) elsewhere(rw http.ResponseWriter, r *http.Request) {
+	reads := r.Method == http.MethodGet || r.Method == http.MethodHead
+	if reads && strings.Contains(r.Header.Get("Accept"), "text/html") {
+		w.signedIn(w.notFound)(rw, r)
+		return
+	}
+	w.Unknown.ServeHTTP(rw, r)
 }
 
 // headers sets what holds for every page. The policy leaves no room for inline
