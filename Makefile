@@ -61,7 +61,8 @@ soak: ## the tests that take long on purpose
 	MINTMARK_SOAK=1 $(GO) test -race -count=1 -v -run SoakOfEveryDoor -timeout 60m ./internal/conformance
 	cd e2e && MINTMARK_SOAK=1 $(GO) test -count=1 -v -run Soak -timeout 60m ./...
 
-bench:
+bench: ## doors and verdicts beside their floors (bin/bench.md), then the rooms
+	$(GO) run ./bench -report bin/bench.md
 	$(GO) test -run '^$$' -bench . -benchmem ./...
 
 vuln: ## needs the vulnerability database on the network

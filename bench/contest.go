@@ -50,16 +50,21 @@ func (p plan) load(ctx context.Context) (err error) {
 			return err
 		}
 	}
-	return nil
+	return errors.Join(p.askedByNginx(ctx, doors, told), p.besideWrk(ctx, told))
+}
+
+// each is a request for each token.
+func (o *opened) each(request func(token string) []byte) [][]byte {
+	requests := make([][]byte, len(o.Tokens))
+	for i, token := range o.Tokens {
+		requests[i] = request(token)
+	}
+	return requests
 }
 
 func contests(o opened) []contest {
-	at := func(name string, request func(token string) []byte) target {
-		requests := make([][]byte, len(o.Tokens))
-		for i, token := range o.Tokens {
-			requests[i] = request(token)
-		}
-		return target{o.Addresses[name], requests, speakHTTP}
+	at := func(name string, request func(string) []byte) target {
+		return target{o.Addresses[name], o.each(request), speakHTTP}
 	}
 	ask := func(token string) []byte { return introspection(token, o.Verifier) }
 	return []contest{

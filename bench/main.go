@@ -123,12 +123,18 @@ func (p plan) process(ctx context.Context, part, cores string, more ...string) *
 	if err != nil {
 		self = os.Args[0]
 	}
-	args := slices.Concat([]string{self}, os.Args[1:], []string{"-part", part}, more)
-	if tool, err := exec.LookPath("taskset"); err == nil {
-		args = append([]string{tool, "-c", cores}, args...)
-	}
-	cmd := exec.CommandContext(ctx, args[0], args[1:]...)
-	cmd.Stderr = os.Stderr
+	cmd := onCores(ctx, cores, self, slices.Concat(os.Args[1:], []string{"-part", part}, more)...)
 	cmd.Env = append(os.Environ(), "GOMAXPROCS="+fmt.Sprint(1+strings.Count(cores, ",")))
+	return cmd
+}
+
+// onCores is a command that stays on some cores. Without taskset it goes where the
+// system puts it, and the report says so.
+func onCores(ctx context.Context, cores, program string, args ...string) *exec.Cmd {
+	if tool, err := exec.LookPath("taskset"); err == nil {
+		program, args = tool, append([]string{"-c", cores, program}, args...)
+	}
+	cmd := exec.CommandContext(ctx, program, args...)
+	cmd.Stderr = os.Stderr
 	return cmd
 }

@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"os/exec"
+	"path/filepath"
 	"runtime"
 	"strings"
 	"time"
@@ -21,6 +23,9 @@ func (r *report) begin() {
 	fmt.Fprintf(&r.text, "Measured %s with `go run ./bench %s` on %s, %s.\n", time.Now().UTC().Format(time.DateOnly), strings.Join(os.Args[1:], " "), machine(), runtime.Version())
 	fmt.Fprintf(&r.text, "%d live tokens, %d different ones presented, ES256, %d connections, %d turns of %s each.\n",
 		r.plan.live, r.plan.presented, r.plan.connections, r.plan.turns, r.plan.turn)
+	if _, err := exec.LookPath("taskset"); err != nil {
+		r.text.WriteString("Servers and load shared their cores: there is no taskset here.\n")
+	}
 	fmt.Print(r.text.String())
 }
 
@@ -44,6 +49,9 @@ func (r *report) add(rows []byte) {
 }
 
 func (x row) number(v float64) string {
+	if v == 0 {
+		return "–"
+	}
 	if x.Unit == "" {
 		return fmt.Sprintf("%.2f", v)
 	}
@@ -53,6 +61,8 @@ func (x row) number(v float64) string {
 // target is what was aimed at, and whether the middle is there.
 func (x row) target() (text, kept string) {
 	switch {
+	case x.Spread.Middle == 0:
+		return "", ""
 	case x.Least > 0 && x.Spread.Middle >= x.Least:
 		return "≥ " + x.number(x.Least), "yes"
 	case x.Least > 0:
@@ -68,6 +78,9 @@ func (x row) target() (text, kept string) {
 func (r *report) end() error {
 	if r.plan.report == "" {
 		return nil
+	}
+	if err := os.MkdirAll(filepath.Dir(r.plan.report), 0o755); err != nil {
+		return err
 	}
 	return os.WriteFile(r.plan.report, []byte(r.text.String()), 0o644)
 }
