@@ -28,9 +28,12 @@ import (
 //
 // The query demands more: role (admin, or user, which is the default), tag
 // (repeatable, all are needed), client_id, audience (one of the server's own).
-// Other parameters are ignored.
+// Other parameters are ignored; Misspelt is told of those that look like a slip.
 type Verify struct {
 	Live edge.Decider
+	// Misspelt is told of a parameter that demands nothing and is one or two
+	// letters off one that would; it is called for each request. nil: nobody is told.
+	Misspelt func(sent, meant string)
 	// Audience is the server's own audience: a door can ask for one of these and
 	// for no other.
 	Audience func() []string
@@ -90,7 +93,7 @@ func common(w http.ResponseWriter) {
 // never what was sent.
 func (v Verify) demand(r *http.Request, in edge.Inbound) (d liveset.Demand, fault string) {
 	if r.URL.RawQuery != "" {
-		query := demands(r.URL.RawQuery)
+		query := demands(r.URL.RawQuery, v.Misspelt)
 		if query == nil {
 			return d, "The query is malformed."
 		}

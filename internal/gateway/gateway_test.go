@@ -359,6 +359,31 @@ func TestTheOperatorsSocketOpensNoDoor(t *testing.T) {
 	}
 }
 
+func TestAParameterThatIsNearlyADemandIsTold(t *testing.T) {
+	for query, want := range map[string]string{
+		"tags=team:data": "tags for tag", "roles=admin": "roles for role", "rol=admin": "rol for role", "TAG=team:data": "TAG for tag",
+		"clientid=a": "clientid for client_id", "client-id=a": "client-id for client_id", "clinet_id=a": "clinet_id for client_id",
+		"audiences=a": "audiences for audience", "%74ags=a": "tags for tag", "q=1&role=admin&tags=x&page=2": "tags for tag",
+		"role=admin": "", "tag=team:data&client_id=ci": "", "page=2": "", "type=x": "", "": "", "id=7": "", "audio=7": "", "lang=en": "", "%zz=1": "",
+	} {
+		var told []string
+		live := &recorded{}
+		door := gateway.Verify{
+			Live: live, Audience: func() []string { return nil },
+			Misspelt: func(sent, meant string) { told = append(told, sent+" for "+meant) },
+		}
+		r := httptest.NewRequest(http.MethodGet, "/auth/verify?"+query, nil)
+		r.Header.Set("Authorization", "Bearer x")
+		door.ServeHTTP(httptest.NewRecorder(), r)
+		if got := strings.Join(told, ", "); got != want {
+			t.Errorf("%s: told of %q, want %q", query, got, want)
+		}
+		if len(live.demands) != 1 {
+			t.Errorf("%s: %d decisions", query, len(live.demands))
+		}
+	}
+}
+
 func TestWhatIsUnknownIsNeverAllowed(t *testing.T) {
 	h := newHouse(t)
 	user := h.issue(authority.TokenRequest{ClientID: "a", Role: "user"})

@@ -11,8 +11,8 @@ import (
 
 // demands picks the parameters that demand something and leaves the rest of the
 // query alone: it may be the client's own and have any form. nil means that one
-// of ours is malformed.
-func demands(query string) url.Values {
+// of ours is malformed. misspelt, if any, is told of names that are nearly ours.
+func demands(query string, misspelt func(sent, meant string)) url.Values {
 	names := [...]string{"role", "tag", "client_id", "audience"}
 	found := make(url.Values)
 	for query != "" {
@@ -21,6 +21,9 @@ func demands(query string) url.Values {
 		rawName, rawValue, _ := strings.Cut(pair, "=")
 		name, err := url.QueryUnescape(rawName)
 		if err != nil || !slices.Contains(names[:], name) {
+			if i := slices.IndexFunc(names[:], func(ours string) bool { return isSlip(name, ours) }); i >= 0 && misspelt != nil {
+				misspelt(name, names[i])
+			}
 			continue
 		}
 		value, err := url.QueryUnescape(rawValue)
@@ -30,6 +33,37 @@ func demands(query string) url.Values {
 		found.Add(name, value)
 	}
 	return found
+}
+
+// isSlip reports whether a name is another but for its case and one letter, two in
+// a long one, that is left out, put in or exchanged.
+func isSlip(name, meant string) bool {
+	most := 1
+	if len(meant) > 4 {
+		most = 2
+	}
+	if len(name) > len(meant)+most || len(name)+most < len(meant) {
+		return false
+	}
+	name = strings.ToLower(name)
+	// row[j] is the distance of the letters of name that were read to the first j
+	// of meant (Levenshtein).
+	var row [16]int
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(name) {
+		before := row[0]
+		row[0] = i + 1
+		for j := range len(meant) {
+			here := before
+			if name[i] != meant[j] {
+				here = 1 + min(before, row[j], row[j+1])
+			}
+			before, row[j+1] = row[j+1], here
+		}
+	}
+	return row[len(meant)] <= most
 }
 
 // ReadDemand reads what a door asks: role, tag (every one is needed), client_id
