@@ -93,7 +93,7 @@ func spaceCheck(name, folder string) control.Check {
 		check.Warning, check.Fact, check.Fix = true, fmt.Sprintf("%s: %s", folder, err), "Look whether the file system is there."
 		return check
 	}
-	free := s.Bavail * uint64(s.Bsize) //nolint:gosec // a block has a size
+	free := s.Bavail * uint64(s.Bsize)
 	check.Fact = fmt.Sprintf("%s in %s", size(free), folder)
 	if free < littleSpace {
 		check.Warning, check.Fix = true, "Make space: without it no token is created or deleted."

@@ -8,9 +8,9 @@ import (
 
 // CaughtUp is what became of tokens whose records were older than the audit log.
 type CaughtUp struct {
-	Changes int       // made to the records
-	Missing []TokenID // created later and not among the records, ascending by when; those deleted since are left out
-	Unproven bool     // the log does not reach back to the records: what has ended since is not known
+	Changes  int       // made to the records
+	Missing  []TokenID // created later and not among the records, ascending by when; those deleted since are left out
+	Unproven bool      // the log does not reach back to the records: what has ended since is not known
 }
 
 // Any reports whether there is anything to tell.
