@@ -83,11 +83,15 @@ type Applied struct {
 	RestartNeeded []string     `json:"restart_needed"`
 }
 
-// Carried counts the tokens that a new store held and those brought along.
+// Carried counts the valid tokens that a new store held and those brought along.
+// A store that was left before lacks what has happened since: how many changes
+// were applied to it again, and how many tokens created since it has not.
 type Carried struct {
-	Existing int   `json:"existing"`
-	Carried  int   `json:"carried"`
-	Store    Store `json:"store"`
+	Existing  int   `json:"existing"`
+	Carried   int   `json:"carried"`
+	Reapplied int   `json:"reapplied"`
+	Missing   int   `json:"missing"`
+	Store     Store `json:"store"`
 }
 
 // Discarded counts the changes that are staged no more.

@@ -271,9 +271,10 @@ func (c *Client) ConfigDiscard(ctx context.Context) (Discarded, error) {
 	return out, c.do(ctx, call{method: http.MethodPost, path: "api/v1/config/discard", out: &out})
 }
 
-// ConfigRollback stages what brings an earlier revision back; 0: the one before.
-func (c *Client) ConfigRollback(ctx context.Context, revision uint64) (Staging, error) {
-	var out Staging
+// ConfigRollback applies an earlier revision again; 0: the one before. What was
+// staged is dropped; after an error all is as it was.
+func (c *Client) ConfigRollback(ctx context.Context, revision uint64) (Applied, error) {
+	var out Applied
 	return out, c.do(ctx, call{method: http.MethodPost, path: "api/v1/config/rollback", in: Revision{revision}, out: &out})
 }
 

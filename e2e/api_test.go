@@ -351,8 +351,11 @@ func configures(t *testing.T, c caller) {
 	}
 	c.refused(409, "config.revision", "POST", "/api/v1/config/apply", `{"revision":7777}`)
 	c.expect(200, "POST", "/api/v1/config/apply", fmt.Sprintf(`{"revision":%v}`, staging["revision"]))
-	c.expect(200, "POST", "/api/v1/config/rollback", "")
-	c.expect(200, "POST", "/api/v1/config/discard", "")
+	if got := c.expect(200, "POST", "/api/v1/config/rollback", ""); len(got["differences"].([]any)) != 1 {
+		t.Errorf("the rollback did %v", got)
+	}
+	c.expect(200, "PUT", lifetime, `{"value":"30d"}`)
+	c.expect(200, "POST", "/api/v1/config/apply", "")
 	c.expect(200, "DELETE", lifetime, "")
 	if got := c.expect(200, "POST", "/api/v1/config/discard", "")["discarded"]; got != 1.0 {
 		t.Errorf("discarded %v", got)

@@ -97,6 +97,7 @@ func (c *cli) openCore(ctx context.Context, dir home.Dir, h how) (_ *core, err e
 	if err = k.openStores(c.files, h); err != nil {
 		return nil, err
 	}
+	c.sayCaughtUp(k, h)
 	if err = k.wire(book, c.files); err != nil {
 		return nil, err
 	}
@@ -144,6 +145,32 @@ func (k *core) openStores(files durable.Files, h how) (err error) {
 	return err
 }
 
+// sayCaughtUp tells that the token file was older than the audit log: in the log
+// of a server, else to whoever gave the command.
+func (c *cli) sayCaughtUp(k *core, h how) {
+	found := k.store.Opened().CaughtUp
+	if !found.Any() {
+		return
+	}
+	if h.log != nil {
+		h.log.Warn("the token file is older than the audit log; changes made since were applied to it again", "file", k.store.Facts().Location,
+			"changes", found.Changes, "created_since_and_lost", len(found.Missing), "log_begins_later", found.Unproven)
+		return
+	}
+	c.warn("%s is older than the audit log: %s made since was applied to it again", k.store.Facts().Location, plural(found.Changes, "change"))
+	c.warnMissing(len(found.Missing))
+	if found.Unproven {
+		c.warn("the audit log begins later than that: a token that was deleted in between is back; look through token list")
+	}
+}
+
+// warnMissing tells that an older file has not all tokens.
+func (c *cli) warnMissing(n int) {
+	if n > 0 {
+		c.warn("%s created since and not in it: lost", wereOrWas(n))
+	}
+}
+
 func (k *core) wire(book *config.Book, files durable.Files) (err error) {
 	k.live, err = liveset.New(liveset.Config{
 		Verifier: k.ring.Verifier, Now: k.clock.Now, LoginIdle: k.running.LoginIdle,
@@ -166,11 +193,11 @@ func (k *core) wire(book *config.Book, files durable.Files) (err error) {
 	}
 	k.control, err = control.New(control.Config{
 		Authority: k.authority, Book: book, Running: k.running, Refusals: k.live.Refusals, Surroundings: k.surroundings, Now: k.clock.Now,
-		SwitchStore: func(ctx context.Context, path string, commit func() error) (int, int, error) {
-			carried, err := k.store.SwitchTokens(ctx, path, commit)
-			return carried.Existing, carried.Carried, err
+		SwitchStore: func(ctx context.Context, path string, commit func() error) (control.Carried, error) {
+			c, err := k.store.SwitchTokens(ctx, path, commit)
+			return control.Carried{Existing: c.Existing, Carried: c.Carried, CaughtUp: c.CaughtUp}, err
 		},
-		CheckStore: func(path string) (string, error) { return checkStore(files, path) },
+		CheckStore: func(path string) (string, error) { return checkStore(files, k.store, path) },
 		CheckTLS: func(certificate, key string) error {
 			_, err := tls.LoadX509KeyPair(certificate, key)
 			return err
@@ -294,7 +321,7 @@ func operator() string {
 }
 
 // checkStore says what would be found at a path, or why it is refused.
-func checkStore(files durable.Files, path string) (string, error) {
+func checkStore(files durable.Files, store *mapstore.Store, path string) (string, error) {
 	folder := filepath.Dir(path)
 	if err := files.CheckFolder(folder); errors.Is(err, os.ErrNotExist) {
 		return "", fmt.Errorf("%s does not exist. Make it and the file with: install -d -m 700 %s && install -m 600 /dev/null %s", folder, folder, path)
@@ -308,7 +335,8 @@ func checkStore(files durable.Files, path string) (string, error) {
 	if err := errors.Join(err, files.CheckFile(path)); err != nil {
 		return "", err
 	}
-	if err := mapstore.CheckTokens(files, path); err != nil {
+	found, err := store.CheckTokens(path)
+	if err != nil {
 		return "", err
 	}
 	around, err := os.Stat(folder)
@@ -318,7 +346,11 @@ func checkStore(files durable.Files, path string) (string, error) {
 	if err := unix.Access(folder, unix.W_OK); err != nil {
 		return "", fmt.Errorf("%s: the folder cannot be written: %w", folder, err)
 	}
-	return fmt.Sprintf("checked: directory %04o, file %04o, writable", around.Mode().Perm(), file.Mode().Perm()), nil
+	note := fmt.Sprintf("checked: directory %04o, file %04o, writable", around.Mode().Perm(), file.Mode().Perm())
+	if n := len(found.CaughtUp.Missing); n > 0 {
+		note += fmt.Sprintf("; %d tokens created since it was left are not in it", n)
+	}
+	return note, nil
 }
 
 // version is what the build knows of itself.

@@ -344,6 +344,14 @@ func (c *cli) apply(ctx context.Context, l *link, revision uint64) error {
 	if err != nil {
 		return err
 	}
+	return c.applied(ctx, l, applied)
+}
+
+// applied says what an apply did.
+func (c *cli) applied(ctx context.Context, l *link, applied api.Applied) error {
+	if k := applied.Carried; k != nil && k.Missing > 0 {
+		defer c.warnMissing(k.Missing)
+	}
 	if len(applied.Differences) > 0 {
 		defer func() { _ = c.afterChange(ctx, l) }() // a warning at the most
 	}
@@ -361,6 +369,9 @@ func (c *cli) apply(ctx context.Context, l *link, revision uint64) error {
 		switch {
 		case k.Store.Persistent:
 			c.tell("Store: %s. It held %s; %s carried over.", k.Store.Location, plural(k.Existing, "token"), wereOrWas(k.Carried))
+			if k.Reapplied > 0 {
+				c.tell("It is older than the audit log: %s made since was applied to it again.", plural(k.Reapplied, "change"))
+			}
 		case l.core != nil: // the memory of this process ends with it
 			c.tell("Store: memory. %s left behind in the file that was the store.", wereOrWas(k.Carried))
 		default:
@@ -395,7 +406,7 @@ func (c *cli) discard(ctx context.Context, l *link, _ []string) error {
 	return nil
 }
 
-// rollback stages the way back and applies it, once that is agreed.
+// rollback applies an earlier revision again, once that is agreed.
 func (c *cli) rollback(ctx context.Context, l *link, args []string) error {
 	var revision uint64
 	if len(args) == 1 {
@@ -407,8 +418,9 @@ func (c *cli) rollback(ctx context.Context, l *link, args []string) error {
 	if err := c.agree(ctx, "rolling back", "Rolling back applies an earlier revision and drops what is staged. Go on?"); err != nil {
 		return err
 	}
-	if _, err := l.ConfigRollback(ctx, revision); err != nil {
+	applied, err := l.ConfigRollback(ctx, revision)
+	if err != nil {
 		return err
 	}
-	return c.apply(ctx, l, 0)
+	return c.applied(ctx, l, applied)
 }

@@ -45,7 +45,7 @@ type Change struct {
 	ID       uint64            `json:"id"`
 	At       time.Time         `json:"at"`
 	By       Author            `json:"by"`
-	Action   string            `json:"action"` // "config.created", "config.staged", "config.applied", "config.discarded", "config.rollback_staged"
+	Action   string            `json:"action"` // "config.created", "config.staged", "config.applied", "config.discarded", "config.rollback_staged", "config.rollback_undone"
 	Revision uint64            `json:"revision"`
 	Items    map[string]string `json:"items,omitempty"` // property: "before -> after"
 }
@@ -341,7 +341,7 @@ func (b *Book) Discard(by Author, now time.Time) (int, error) {
 var ErrNoRevision = errors.New("the history does not hold that revision")
 
 // Rollback stages what leads back to an earlier revision; 0 is the one before
-// the applied one. What was staged before is dropped.
+// the applied one. What was staged before is dropped; Restage undoes it.
 func (b *Book) Rollback(revision uint64, by Author, now time.Time) error {
 	return b.update(func(d *document) (*Change, error) {
 		if revision == 0 && d.Revision > 1 {
@@ -371,6 +371,15 @@ func (b *Book) Rollback(revision uint64, by Author, now time.Time) error {
 			d.StagedBy, d.StagedAt = by, now
 		}
 		return d.change(now, by, "config.rollback_staged", map[string]string{"revision": strconv.FormatUint(revision, 10)}), nil
+	})
+}
+
+// Restage undoes a Rollback that could not be applied: what Staged answered
+// before it is staged again.
+func (b *Book) Restage(staged map[string]*string, stagedBy Author, stagedAt time.Time, by Author, now time.Time) error {
+	return b.update(func(d *document) (*Change, error) {
+		d.Staged, d.StagedBy, d.StagedAt = maps.Clone(staged), stagedBy, stagedAt
+		return d.change(now, by, "config.rollback_undone", nil), nil
 	})
 }
 

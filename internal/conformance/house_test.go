@@ -183,8 +183,10 @@ func (h *house) openDoors(layers config.Layers) {
 	refused := errors.New("no other store here")
 	desk, err := control.New(control.Config{
 		Authority: h.rules, Running: h.running, Now: h.now, Refusals: h.live.Refusals,
-		SwitchStore: func(context.Context, string, func() error) (int, int, error) { return 0, 0, refused },
-		CheckStore:  func(string) (string, error) { return "", refused }, CheckTLS: func(string, string) error { return refused },
+		SwitchStore: func(context.Context, string, func() error) (control.Carried, error) {
+			return control.Carried{}, refused
+		},
+		CheckStore: func(string) (string, error) { return "", refused }, CheckTLS: func(string, string) error { return refused },
 		Program: control.Program{Version: "1.0.0", PID: 4242, StartedAt: h.now(), URL: func() string { return issuer }},
 	})
 	must(h.t, err)

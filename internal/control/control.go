@@ -70,8 +70,9 @@ type Applied struct {
 
 // Carried counts what a switch of the store found and brought.
 type Carried struct {
-	Existing int // tokens that the new store held
-	Carried  int // tokens brought from the old one
+	Existing int                // valid tokens that the new store held
+	Carried  int                // valid tokens brought from the old one
+	CaughtUp authority.CaughtUp // what had happened since the new store was left, and was redone
 	Store    authority.StoreFacts
 }
 
@@ -108,6 +109,6 @@ type Controller interface {
 	Diff(ctx context.Context, c authority.Caller) ([]Difference, Staging, error)                            // validates all that is staged
 	Apply(ctx context.Context, c authority.Caller, revision uint64) (Applied, error)                        // 0: whatever the revision
 	Discard(ctx context.Context, c authority.Caller) (int, error)
-	Rollback(ctx context.Context, c authority.Caller, revision uint64) (Staging, error) // stages what differs; 0: the revision before
+	Rollback(ctx context.Context, c authority.Caller, revision uint64) (Applied, error) // applies what differs, or leaves all as it was; 0: the revision before
 	Status(ctx context.Context, c authority.Caller) (Status, error)
 }

@@ -147,15 +147,13 @@ func (d *desk) wire(t *testing.T, book *config.Book) {
 func (d *desk) config(book *config.Book) control.Config {
 	return control.Config{
 		Authority: d.authority, Book: book, Running: d.running, Now: d.now,
-		SwitchStore: func(ctx context.Context, path string, commit func() error) (int, int, error) {
+		SwitchStore: func(ctx context.Context, path string, commit func() error) (control.Carried, error) {
 			c, err := d.store.SwitchTokens(ctx, path, commit)
-			return c.Existing, c.Carried, err
+			return control.Carried{Existing: c.Existing, Carried: c.Carried, CaughtUp: c.CaughtUp}, err
 		},
 		CheckStore: func(path string) (string, error) {
-			if err := d.pen.CheckFile(path); err != nil {
-				return "", err
-			}
-			return "checked", nil
+			_, err := d.store.CheckTokens(path)
+			return "checked", err
 		},
 		CheckTLS: func(certificate, key string) error {
 			_, err := tls.LoadX509KeyPair(certificate, key)

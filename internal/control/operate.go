@@ -18,8 +18,9 @@ type Config struct {
 	Running   *Running
 	// SwitchStore moves the tokens to another store and calls commit when they
 	// last there; it undoes the move when commit fails. Its errors are classed.
-	SwitchStore func(ctx context.Context, path string, commit func() error) (existing, carried int, err error)
-	// CheckStore says what would be found at a path, or why it is refused.
+	// The members of the answer but for Store are its own.
+	SwitchStore func(ctx context.Context, path string, commit func() error) (Carried, error)
+	// CheckStore says what would be found at a path, or why SwitchStore refuses it.
 	CheckStore func(path string) (note string, err error)
 	// CheckTLS says whether a certificate and its key can be used.
 	CheckTLS func(certificate, key string) error
@@ -230,6 +231,10 @@ func (c *Control) Apply(ctx context.Context, by authority.Caller, revision uint6
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	return c.apply(ctx, by, revision)
+}
+
+func (c *Control) apply(ctx context.Context, by authority.Caller, revision uint64) (Applied, error) {
 	diff, staged, err := c.diff()
 	if err != nil {
 		return Applied{}, err
@@ -241,9 +246,10 @@ func (c *Control) Apply(ctx context.Context, by authority.Caller, revision uint6
 		return err
 	}
 	if path, switches := c.switches(staged); switches {
-		out.Carried = new(Carried)
-		out.Carried.Existing, out.Carried.Carried, err = c.SwitchStore(ctx, path, commit)
-		out.Carried.Store = c.Authority.Facts()
+		var carried Carried
+		carried, err = c.SwitchStore(ctx, path, commit)
+		carried.Store = c.Authority.Facts()
+		out.Carried = &carried
 	} else {
 		err = commit()
 	}
@@ -293,19 +299,26 @@ func (c *Control) Discard(ctx context.Context, by authority.Caller) (int, error)
 	return n, nil
 }
 
-// Rollback stages what leads back to an earlier revision.
-func (c *Control) Rollback(ctx context.Context, by authority.Caller, revision uint64) (Staging, error) {
+// Rollback applies an earlier revision again, in the place of what is staged.
+// When that cannot be, what was staged is staged again.
+func (c *Control) Rollback(ctx context.Context, by authority.Caller, revision uint64) (Applied, error) {
 	if err := c.writable(by); err != nil {
-		return Staging{}, err
+		return Applied{}, err
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	before, _ := c.Book.Applied()
+	staged, stagedBy, stagedAt := c.Book.Staged()
 	if err := c.Book.Rollback(revision, author(by), c.Now().UTC()); err != nil {
-		return Staging{}, translate(err)
+		return Applied{}, translate(err)
 	}
 	c.record(ctx, by)
-	staged, _, _ := c.Book.Staged()
-	return c.staging(staged), nil
+	applied, err := c.apply(ctx, by, 0)
+	if now, _ := c.Book.Applied(); err != nil && now == before {
+		err = errors.Join(err, c.Book.Restage(staged, stagedBy, stagedAt, author(by), c.Now().UTC()))
+		c.record(ctx, by)
+	}
+	return applied, err
 }
 
 // Recover moves changes that an earlier process left in the book into the

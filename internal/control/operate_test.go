@@ -9,6 +9,7 @@ import (
 	"encoding/pem"
 	"errors"
 	"math/big"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -212,26 +213,91 @@ func (d *desk) pair(t *testing.T, name string) (certificate, key string) {
 		d.file(t, name+".key", string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: pkcs8})))
 }
 
-func TestRollbackStagesAndDiscardDrops(t *testing.T) {
+func TestRollbackAppliesAnEarlierRevisionAgain(t *testing.T) {
 	t.Parallel()
 	d := newDesk(t, map[string]string{config.Copy: "allow"})
 	d.stage(t, config.Copy, "never")
 	d.apply(t)
-	staging, err := d.Rollback(t.Context(), maria(), 0)
+	d.stage(t, config.Drain, "1m") // dropped
+	back, err := d.Rollback(t.Context(), maria(), 0)
 	must(t, err)
-	same(t, "staged", staging.Count, 1)
-	same(t, "running", d.running.Settings().Copy, "never")
+	same(t, "differences", len(back.Differences), 1)
+	same(t, "revision", back.Revision, uint64(3))
+	same(t, "running", d.running.Settings().Copy, "allow")
 	n, err := d.Discard(t.Context(), maria())
-	if n != 1 || err != nil {
+	if n != 0 || err != nil {
 		t.Fatalf("discard: %d, %v", n, err)
 	}
-	_, err = d.Rollback(t.Context(), maria(), 1)
+	back, err = d.Rollback(t.Context(), maria(), 3)
 	must(t, err)
-	d.apply(t)
-	same(t, "running", d.running.Settings().Copy, "allow")
+	same(t, "differences", len(back.Differences), 0)
 	_, err = d.Rollback(t.Context(), maria(), 9)
 	wantCode(t, err, authority.NotFound, "config.no_revision")
-	same(t, "events", d.events(t)[3:], []string{"config.rollback_staged 4", "config.discarded 5", "config.rollback_staged 6", "config.applied 7"})
+	same(t, "events", d.events(t)[4:], []string{"config.rollback_staged 5", "config.applied 6", "config.rollback_staged 7"})
+}
+
+// A rollback that cannot be applied leaves what was staged, staged, and nothing
+// else, so that the next apply is about that.
+func TestARollbackThatCannotBeAppliedLeavesAllAsItWas(t *testing.T) {
+	t.Parallel()
+	for name, fail := range map[string]func(t *testing.T, d *desk){
+		"the store is gone":          func(t *testing.T, d *desk) { must(t, os.RemoveAll(d.path("tokens.json"))) },
+		"the book cannot be written": func(_ *testing.T, d *desk) { d.pen.failing(3, errDisk, false) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			d := newDesk(t, map[string]string{config.Store: "tokens.json"})
+			d.stage(t, config.Store, "memory")
+			d.apply(t)
+			for _, staged := range []int{0, 1} {
+				if staged > 0 {
+					d.stage(t, config.Copy, "never")
+				}
+				fail(t, d)
+				if _, err := d.Rollback(t.Context(), maria(), 0); err == nil {
+					t.Fatal("it was applied")
+				}
+				d.pen.failing(-1, nil, false)
+				diff, staging, err := d.Diff(t.Context(), maria())
+				if err != nil || len(diff) != staged || staging.Count != staged || staging.Revision != 2 {
+					t.Errorf("then staged: %+v, %+v, %v", diff, staging, err)
+				}
+				if staged > 0 && (diff[0].Property != config.Copy || staging.By != "maria") {
+					t.Errorf("then staged: %+v by %s", diff, staging.By)
+				}
+				if d.authority.Facts().Persistent {
+					t.Error("the store was switched")
+				}
+			}
+			d.apply(t)
+			same(t, "running", d.running.Settings().Copy, "never")
+		})
+	}
+}
+
+// A change of the store is taken back, too: the tokens go on as they are now.
+func TestRollbackTakesAStoreBack(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t, map[string]string{config.Store: "tokens.json"})
+	first, dead := d.issue(t, "first"), d.issue(t, "dead")
+	d.stage(t, config.Store, d.file(t, "b.json", ""))
+	d.apply(t)
+	second := d.issue(t, "second")
+	_, err := d.authority.RevokeToken(t.Context(), operator(), dead, false)
+	must(t, err)
+	back, err := d.Rollback(t.Context(), maria(), 0)
+	must(t, err)
+	if c := back.Carried; c == nil || c.Existing != 1 || c.Carried != 1 || c.CaughtUp.Changes != 1 || len(c.CaughtUp.Missing) != 0 {
+		t.Errorf("carried %+v", c)
+	}
+	d.restart(t)
+	same(t, "location", d.authority.Facts().Location, d.path("tokens.json"))
+	for _, id := range []authority.TokenID{first, second} {
+		_, err := d.authority.RevealToken(t.Context(), operator(), id)
+		must(t, err)
+	}
+	_, err = d.authority.RevealToken(t.Context(), operator(), dead)
+	wantCode(t, err, authority.Conflict, "token.deleted")
 }
 
 func TestAnAppliedAlgorithmMakesTheNextKeyAndNoOther(t *testing.T) {

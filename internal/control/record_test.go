@@ -27,7 +27,7 @@ func (d *desk) work(t *testing.T) error {
 }
 
 var worked = []string{
-	"config.created 1", "config.staged 2", "config.applied 3", "config.staged 4", "config.discarded 5", "config.rollback_staged 6",
+	"config.created 1", "config.staged 2", "config.applied 3", "config.staged 4", "config.discarded 5", "config.rollback_staged 6", "config.applied 7",
 }
 
 // A crash may come between any two writes: of the change, of its event, and of

@@ -176,11 +176,13 @@ func (h *house) control(running *control.Running, layers config.Layers) *control
 	refused := errors.New("no other store here")
 	c, err := control.New(control.Config{
 		Authority: h.rules, Book: book, Running: running, Now: h.now,
-		SwitchStore: func(context.Context, string, func() error) (int, int, error) { return 0, 0, refused },
-		CheckStore:  func(string) (string, error) { return "", refused },
-		CheckTLS:    func(string, string) error { return refused },
-		Refusals:    h.live.Refusals,
-		Program:     control.Program{Version: "1.0.0", PID: 4242, StartedAt: h.now(), URL: func() string { return "http://127.0.0.1:8443" }},
+		SwitchStore: func(context.Context, string, func() error) (control.Carried, error) {
+			return control.Carried{}, refused
+		},
+		CheckStore: func(string) (string, error) { return "", refused },
+		CheckTLS:   func(string, string) error { return refused },
+		Refusals:   h.live.Refusals,
+		Program:    control.Program{Version: "1.0.0", PID: 4242, StartedAt: h.now(), URL: func() string { return "http://127.0.0.1:8443" }},
 	})
 	must(h.t, err)
 	return c

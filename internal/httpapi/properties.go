@@ -42,13 +42,20 @@ func (a *API) applyConfig(c *call, in api.Revision) (api.Applied, error) {
 	if err != nil {
 		return api.Applied{}, err
 	}
+	return appliedOf(applied), nil
+}
+
+func appliedOf(applied control.Applied) api.Applied {
 	out := api.Applied{
 		Revision: applied.Revision, Differences: differencesOf(applied.Differences), RestartNeeded: list(applied.RestartNeeded),
 	}
 	if carried := applied.Carried; carried != nil {
-		out.Carried = &api.Carried{Existing: carried.Existing, Carried: carried.Carried, Store: storeOf(carried.Store)}
+		out.Carried = &api.Carried{
+			Existing: carried.Existing, Carried: carried.Carried, Store: storeOf(carried.Store),
+			Reapplied: carried.CaughtUp.Changes, Missing: len(carried.CaughtUp.Missing),
+		}
 	}
-	return out, nil
+	return out
 }
 
 func (a *API) discardConfig(c *call, _ none) (api.Discarded, error) {
@@ -56,9 +63,12 @@ func (a *API) discardConfig(c *call, _ none) (api.Discarded, error) {
 	return api.Discarded{Discarded: n}, err
 }
 
-func (a *API) rollbackConfig(c *call, in api.Revision) (api.Staging, error) {
-	staging, err := a.Control.Rollback(c.request.Context(), c.caller, in.Revision)
-	return stagingOf(staging), err
+func (a *API) rollbackConfig(c *call, in api.Revision) (api.Applied, error) {
+	applied, err := a.Control.Rollback(c.request.Context(), c.caller, in.Revision)
+	if err != nil {
+		return api.Applied{}, err
+	}
+	return appliedOf(applied), nil
 }
 
 func propertyOf(p control.Property) api.Property {

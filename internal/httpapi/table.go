@@ -184,8 +184,8 @@ func (a *API) configRoutes() []Route {
 			Refuses: []string{"config.no_home", "config.unwritable", "config.unknown", "config.full"},
 		}, a.discardConfig),
 		does(Route{
-			Method: http.MethodPost, Path: "/api/v1/config/rollback", Summary: "Stage what brings an earlier revision back.",
-			Refuses: []string{"config.no_home", "config.no_revision", "config.invalid", "config.unwritable", "config.unknown", "config.full"},
+			Method: http.MethodPost, Path: "/api/v1/config/rollback", Summary: "Apply an earlier revision again, or leave all as it is.",
+			Refuses: []string{"config.no_home", "config.no_revision", "config.invalid", "config.unwritable", "config.unknown", "config.full", "store.both", "store.unusable"},
 		}, a.rollbackConfig),
 	}
 }

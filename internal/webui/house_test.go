@@ -137,7 +137,7 @@ func newHouse(t testing.TB, env map[string]string, changes ...func(testing.TB, *
 	must(h.store.Follow(context.Background(), h.live))
 	c, err := control.New(control.Config{
 		Authority: h.authority, Running: h.running, Book: h.book, Refusals: h.live.Refusals, Now: h.now,
-		SwitchStore: func(context.Context, string, func() error) (int, int, error) { return 0, 0, nil },
+		SwitchStore: func(context.Context, string, func() error) (control.Carried, error) { return control.Carried{}, nil },
 		CheckStore:  func(string) (string, error) { return "", h.storeFault }, CheckTLS: func(string, string) error { return nil },
 		Program: control.Program{Version: "test", PID: 1, StartedAt: h.now(), URL: func() string { return "http://127.0.0.1:3000" }},
 	})

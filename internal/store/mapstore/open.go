@@ -46,20 +46,6 @@ func CreateTokens(files durable.Files, path string) error {
 	return nil
 }
 
-// CheckTokens says why a file cannot be a token file, as far as that can be
-// told without taking it: what it holds is neither nothing nor a store that
-// this version reads. It changes nothing.
-func CheckTokens(files durable.Files, path string) error {
-	text, err := files.Read(path, maxFile)
-	if err != nil || blank(text) {
-		return err
-	}
-	if _, err := parse(tokensFormat, text); err != nil {
-		return refusal(path, "token file", err)
-	}
-	return nil
-}
-
 // blank reports a document that is a new store, should the home not know it.
 func blank(text []byte) bool {
 	trimmed := bytes.TrimSpace(text)
