@@ -325,6 +325,27 @@ func TestARequestIdGoesInFromAConfiguredProxyAndOut(t *testing.T) {
 	}
 }
 
+// Whoever logs: the rooms that are made first and those that are made last.
+func TestEveryLineOfAJSONLogIsJSON(t *testing.T) {
+	h := startHome(t)
+	h.manager(t, "stop")
+	s := h.serveSoon(t, "MINTMARK_LOG_FORMAT=json", "MINTMARK_LOG_LEVEL=debug")
+	eventually(t, "the server is ready", func() bool { return strings.Contains(s.said(), `"msg":"ready"`) })
+	h.verify(t, "x")
+	call(t, request{method: "POST", url: h.url + "/api/v1/signIn", contentType: "application/json", body: `{"username":"admin","password":"wrong"}`})
+	s.signal(os.Interrupt)
+	s.ends()
+	lines := strings.Split(strings.TrimSpace(s.said()), "\n")
+	for _, line := range lines {
+		if !json.Valid([]byte(line)) {
+			t.Errorf("logged %s", line)
+		}
+	}
+	if len(lines) < 4 {
+		t.Errorf("%d lines", len(lines))
+	}
+}
+
 func TestTracesAreSwitchedOnByTheEnvironment(t *testing.T) {
 	h := startHome(t)
 	h.manager(t, "stop")

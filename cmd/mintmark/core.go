@@ -59,22 +59,18 @@ type core struct {
 // how says in which way a core is opened.
 type how struct {
 	flags       map[string]string // properties given on the command line
-	log         *slog.Logger
-	tracing     *tracing.Tracing
-	wait        time.Duration // for the lock
-	lostKeyring bool          // a missing keyring is made anew: for a reset only
-	noTokens    bool          // leave the token store alone: it cannot be opened
-	fresh       bool          // a home that init has just made: it has no keys yet
+	serving     bool              // it logs, and traces when the environment says so
+	wait        time.Duration     // for the lock
+	lostKeyring bool              // a missing keyring is made anew: for a reset only
+	noTokens    bool              // leave the token store alone: it cannot be opened
+	fresh       bool              // a home that init has just made: it has no keys yet
 }
 
 // openCore opens a home under its lock, or a memory-only core when dir is "".
 // Nothing is created in a home but what its rooms create when they are told to.
 func (c *cli) openCore(ctx context.Context, dir home.Dir, h how) (_ *core, err error) {
-	k := &core{dir: dir, log: h.log, tracing: h.tracing, clock: authority.NewClock(time.Now), operator: operator()}
+	k := &core{dir: dir, log: slog.New(slog.DiscardHandler), clock: authority.NewClock(time.Now), operator: operator()}
 	k.host, _ = os.Hostname()
-	if k.log == nil {
-		k.log = slog.New(slog.DiscardHandler)
-	}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, k.Close())
@@ -93,6 +89,12 @@ func (c *cli) openCore(ctx context.Context, dir home.Dir, h how) (_ *core, err e
 	}
 	if k.running, err = control.NewRunning(layers); err != nil {
 		return nil, fail(exitInvalid, "config.invalid", "%s", err)
+	}
+	if h.serving {
+		k.log = c.newLog(k.running.Settings())
+		if k.tracing, err = c.openTracing(ctx, k.log); err != nil {
+			return nil, err
+		}
 	}
 	if err = k.openStores(c.files, h); err != nil {
 		return nil, err
@@ -152,8 +154,8 @@ func (c *cli) sayCaughtUp(k *core, h how) {
 	if !found.Any() {
 		return
 	}
-	if h.log != nil {
-		h.log.Warn("the token file is older than the audit log; changes made since were applied to it again", "file", k.store.Facts().Location,
+	if h.serving {
+		k.log.Warn("the token file is older than the audit log; changes made since were applied to it again", "file", k.store.Facts().Location,
 			"changes", found.Changes, "created_since_and_lost", len(found.Missing), "log_begins_later", found.Unproven)
 		return
 	}
@@ -298,6 +300,7 @@ func (k *core) Close() error {
 	if k.held != nil {
 		err = errors.Join(err, k.held.Close())
 	}
+	closeTracing(k.tracing)
 	return err
 }
 

@@ -59,25 +59,23 @@ func (c *cli) serve(ctx context.Context, flags map[string]string) error {
 	if err != nil {
 		return err
 	}
-	level := new(slog.LevelVar)
-	log := slog.New(slog.NewTextHandler(c.err, &slog.HandlerOptions{Level: level}))
-	traced, err := c.openTracing(ctx, log)
+	k, err := c.openCore(ctx, dir, how{flags: flags, serving: true, wait: 2 * time.Second})
 	if err != nil {
 		return err
-	}
-	defer closeTracing(traced)
-	k, err := c.openCore(ctx, dir, how{flags: flags, log: log, tracing: traced, wait: 2 * time.Second})
-	if err != nil {
-		return err
-	}
-	settings := k.running.Settings()
-	_ = level.UnmarshalText([]byte(settings.LogLevel)) // checked by the catalogue
-	if settings.LogFormat == "json" {
-		k.log = slog.New(slog.NewJSONHandler(c.err, &slog.HandlerOptions{Level: level}))
 	}
 	s := &server{core: k, cli: c}
-	err = s.run(ctx, settings)
+	err = s.run(ctx, k.running.Settings())
 	return errors.Join(err, k.Close())
+}
+
+func (c *cli) newLog(s config.Settings) *slog.Logger {
+	var level slog.Level
+	_ = level.UnmarshalText([]byte(s.LogLevel)) // checked by the catalogue
+	o := &slog.HandlerOptions{Level: level}
+	if s.LogFormat == "json" {
+		return slog.New(slog.NewJSONHandler(c.err, o))
+	}
+	return slog.New(slog.NewTextHandler(c.err, o))
 }
 
 // dirOrMemory is the home that is meant, or "" when none is: memory.
