@@ -27,6 +27,9 @@ func New(c Config) (*Server, error) {
 		grpc.MaxRecvMsgSize(256<<10), grpc.MaxHeaderListSize(16<<10), grpc.MaxConcurrentStreams(1000), grpc.ConnectionTimeout(5*time.Second),
 		grpc.KeepaliveParams(keepalive.ServerParameters{Time: time.Minute, Timeout: 20 * time.Second}),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 5 * time.Second, PermitWithoutStream: true}),
+		// A goroutine of its own for each check would begin with a small stack, and
+		// grow it every time.
+		grpc.NumStreamWorkers(32),
 	)
 	authv3.RegisterAuthorizationServer(s, &door{Config: c, refusals: newRefusals()})
 	healthv1.RegisterHealthServer(s, health{ready: c.Ready})
