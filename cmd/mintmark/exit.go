@@ -15,6 +15,7 @@ import (
 	"mintmark/api"
 	"mintmark/internal/authority"
 	"mintmark/internal/durable"
+	"mintmark/internal/edge"
 	"mintmark/internal/home"
 )
 
@@ -94,7 +95,7 @@ func classify(err error) *failure {
 		}
 		return f
 	case errors.As(err, &domain):
-		return fail(exitOf(statusOf(domain.Kind)), domain.Code, "%s", err)
+		return fail(exitOf(edge.StatusOf(domain.Kind)), domain.Code, "%s", err)
 	case errors.As(err, &locked):
 		return fail(exitConflict, "home.locked", "%s is in use by another process%s; one server or command at a time", filepath.Dir(locked.Path), pidOf(locked.PID))
 	case errors.As(err, &start):
@@ -118,23 +119,6 @@ func pidOf(pid int) string {
 		return ""
 	}
 	return fmt.Sprintf(" (pid %d)", pid)
-}
-
-func statusOf(k authority.Kind) int {
-	switch k {
-	case authority.Invalid:
-		return http.StatusBadRequest
-	case authority.Unauthenticated, authority.Forbidden, authority.StepUp:
-		return http.StatusForbidden
-	case authority.NotFound:
-		return http.StatusNotFound
-	case authority.Conflict:
-		return http.StatusConflict
-	case authority.Throttled, authority.Unavailable, authority.Full:
-		return http.StatusServiceUnavailable
-	case authority.Internal:
-	}
-	return http.StatusInternalServerError
 }
 
 func exitOf(status int) int {

@@ -248,11 +248,17 @@ func (c *cli) copyToken() *cobra.Command {
 func (c *cli) restoreToken(ctx context.Context, l *link, name string) error {
 	t, err := l.FindToken(ctx, name, true)
 	if err != nil {
-		if live, liveErr := l.FindToken(ctx, name, false); liveErr == nil && live.State == "active" {
+		live, liveErr := l.FindToken(ctx, name, false)
+		switch {
+		case liveErr != nil:
+			return err
+		case live.State == "active":
 			c.say("%s is active already.", shortID(live.ID))
 			return c.record(live)
+		case live.State == "expired":
+			return err
 		}
-		return err
+		t = live // the refusal says what ended it
 	}
 	if t, err = l.RestoreToken(ctx, t.ID); err != nil {
 		return err

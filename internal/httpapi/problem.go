@@ -96,7 +96,7 @@ func (v *verdictError) fill(w http.ResponseWriter, p *api.Problem) time.Duration
 // fill tells a classed failure of the rules. Its private cause stays private.
 func fill(p *api.Problem, err error) time.Duration {
 	kind := authority.KindOf(err)
-	p.Status = statusOf(kind)
+	p.Status = edge.StatusOf(kind)
 	var e *authority.Error
 	if kind == authority.Internal || !errors.As(err, &e) {
 		p.Code, p.Detail = codeOf(kind), publicOf(kind)
@@ -113,30 +113,6 @@ func fill(p *api.Problem, err error) time.Duration {
 		p.Errors = append(p.Errors, api.FieldProblem{Field: field.Field, Code: field.Code, Detail: field.Msg})
 	}
 	return retryAfter(kind, e.RetryAfter)
-}
-
-// statusOf is the status of each kind.
-func statusOf(k authority.Kind) int {
-	switch k {
-	case authority.Invalid:
-		return http.StatusBadRequest
-	case authority.Unauthenticated:
-		return http.StatusUnauthorized
-	case authority.Forbidden, authority.StepUp:
-		return http.StatusForbidden
-	case authority.NotFound:
-		return http.StatusNotFound
-	case authority.Conflict:
-		return http.StatusConflict
-	case authority.Throttled:
-		return http.StatusTooManyRequests
-	case authority.Unavailable:
-		return http.StatusServiceUnavailable
-	case authority.Full:
-		return http.StatusInsufficientStorage
-	case authority.Internal:
-	}
-	return http.StatusInternalServerError
 }
 
 // codeOf is the code of a failure that has none of its own.

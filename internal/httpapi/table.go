@@ -43,7 +43,7 @@ func (a *API) tokenRoutes() []Route {
 				{Name: "tag", About: "A tag that the token carries."},
 				{Name: "client_id", About: "The exact client ID."},
 				{Name: "expiring", About: "A duration such as 14d: tokens that end within it."},
-				{Name: "sort", About: "client_id without it; what is not there comes last.", Values: []string{"client_id", "role", "created_at", "expires_at", "last_used_at"}},
+				{Name: "sort", About: "client_id without it; what is not there comes last, and what is alike, such as tokens of one second, is ordered by id.", Values: []string{"client_id", "role", "created_at", "expires_at", "last_used_at"}},
 				{Name: "dir", About: "asc without it.", Values: []string{"asc", "desc"}},
 				{Name: "limit", About: "Tokens of a page, 1 to 500; 50 without it."},
 				{Name: "cursor", About: "next_cursor of the page before."},

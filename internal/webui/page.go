@@ -247,27 +247,11 @@ func (w *console) notFound(rw http.ResponseWriter, r *http.Request, a admin) {
 	w.render(rw, r, &a, http.StatusNotFound, page{Name: "problem", Title: "Page not found", Problem: "There is no page at this address."})
 }
 
-// statusOf translates a Kind for pages.
+// statusOf is the status of a page for a failure: a form that is at fault was
+// read and understood, so it is 422 (RFC 9110 section 15.5.21).
 func statusOf(k authority.Kind) int {
-	switch k {
-	case authority.Internal:
-		return http.StatusInternalServerError
-	case authority.Invalid:
+	if k == authority.Invalid {
 		return http.StatusUnprocessableEntity
-	case authority.Unauthenticated:
-		return http.StatusUnauthorized
-	case authority.Forbidden, authority.StepUp:
-		return http.StatusForbidden
-	case authority.NotFound:
-		return http.StatusNotFound
-	case authority.Conflict:
-		return http.StatusConflict
-	case authority.Throttled:
-		return http.StatusTooManyRequests
-	case authority.Unavailable:
-		return http.StatusServiceUnavailable
-	case authority.Full:
-		return http.StatusInsufficientStorage
 	}
-	return http.StatusInternalServerError
+	return edge.StatusOf(k)
 }
