@@ -144,7 +144,21 @@ func (k *core) openStores(files durable.Files, h how) (err error) {
 		return err
 	}
 	k.store, err = mapstore.Open(mapstore.Config{Home: string(k.dir), Tokens: tokens, Files: files, Now: time.Now})
-	return err
+	var locked *durable.LockedError
+	if err == nil || errors.As(err, &locked) {
+		return err
+	}
+	return fail(exitInvalid, unusableStore, "%s", err)
+}
+
+// unusableStore is the code of a store that cannot be opened as it is.
+const unusableStore = "store.unusable"
+
+// withoutTokens reports whether something can still be done with a home that
+// does not open, if its tokens are left alone.
+func withoutTokens(err error) bool {
+	f := classify(err)
+	return f.code == unusableStore || f.exit == exitFailed
 }
 
 // sayCaughtUp tells that the token file was older than the audit log: in the log

@@ -55,7 +55,7 @@ func (c *cli) configCall(use, short string, least, most int, fn func(context.Con
 // opened: changing the property may be what mends that.
 func (c *cli) withConfig(ctx context.Context, args []string, fn func(context.Context, *link, []string) error) error {
 	l, err := c.reach(ctx, how{})
-	if err != nil && c.flags.server == "" && classify(err).exit == exitFailed {
+	if err != nil && c.flags.server == "" && withoutTokens(err) {
 		broken := err
 		if l, err = c.reach(ctx, how{noTokens: true}); err != nil {
 			return errors.Join(broken, err)

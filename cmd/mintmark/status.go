@@ -199,7 +199,7 @@ func (c *cli) examine(ctx context.Context) ([]api.Check, error) {
 	l, err := c.reach(ctx, how{})
 	if err != nil {
 		f := classify(err)
-		if f.exit != exitFailed || c.flags.server != "" {
+		if !withoutTokens(err) || c.flags.server != "" {
 			return nil, err
 		}
 		found = []api.Check{{Name: "start", Fact: strings.TrimSpace(f.message), Fix: cmp.Or(f.hint, "Do what it says, or put a good copy of that file back.")}}
