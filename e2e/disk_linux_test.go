@@ -252,6 +252,15 @@ func (o *operator) audited() {
 	}
 }
 
+func TestDoctorTellsOfLittleSpace(t *testing.T) {
+	if !inOwnMounts(t) {
+		return
+	}
+	d := newDisk(t, "64m")
+	h := installAt(t, d.path)
+	h.says(t, "free space", "attention\t", "Make space: without it no token is created or deleted.")
+}
+
 // installAt makes an installation directory in a folder, with args after those
 // of init.
 func installAt(t *testing.T, folder string, args ...string) home {
