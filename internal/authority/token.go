@@ -42,8 +42,9 @@ type Issued struct {
 
 // IssueToken makes a token: the record lasts before anything is signed, so a
 // lost answer leaves a visible record that can be revoked. idempotencyKey may
-// be empty; with one, a repeat within a day answers as the first call did, and
-// the same key for another request is a Conflict.
+// be empty; with one, a repeat within a day answers as the first call did, also
+// when policy has become stricter since, and the same key for another request is
+// a Conflict.
 func (a *Authority) IssueToken(ctx context.Context, c Caller, r TokenRequest, idempotencyKey string) (Issued, error) {
 	if err := c.mustAdmin(); err != nil {
 		return Issued{}, err
@@ -52,9 +53,9 @@ func (a *Authority) IssueToken(ctx context.Context, c Caller, r TokenRequest, id
 		return Issued{}, fail(Invalid, "idempotency_key.form", "An Idempotency-Key has at most 255 printable characters.")
 	}
 	policy, now := a.Policy(), a.second()
-	draft, err := policy.draft(r, now)
-	if err != nil {
-		return Issued{}, err
+	draft, refused := policy.draft(r, now)
+	if refused != nil && idempotencyKey == "" {
+		return Issued{}, refused
 	}
 	random, err := randomText(a.Rand, idLength)
 	if err != nil {
@@ -75,6 +76,8 @@ func (a *Authority) IssueToken(ctx context.Context, c Caller, r TokenRequest, id
 				return err
 			}
 			return tx.Audit().Append(tokenEvent(c, now, "token.copied", &t, map[string]string{"repeat": "true"}))
+		case refused != nil:
+			return refused
 		}
 		t = draft.Clone()
 		return a.insertToken(tx, c, &t, receipt)

@@ -162,6 +162,31 @@ func TestRepeatedCreateAnswersAsTheFirst(t *testing.T) {
 	}
 }
 
+// What a repeat asks for was allowed when it was asked for first.
+func TestARepeatIsAnsweredWhateverPolicyAllowsNow(t *testing.T) {
+	h := newHouse(t)
+	r := authority.TokenRequest{ClientID: "ci", Role: "user", ExpiresAt: h.now().Add(12 * time.Hour)}
+	first, err := h.IssueToken(t.Context(), operator(), r, "key-1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.policy.MaxLifetime = time.Hour
+	again, err := h.IssueToken(t.Context(), operator(), r, "key-1")
+	if err != nil || again.ID != first.ID || again.Text.Unsafe() != first.Text.Unsafe() {
+		t.Fatalf("a repeat made %s, %v", again.ID, err)
+	}
+	for _, key := range []string{"", "key-2"} {
+		_, err = h.IssueToken(t.Context(), operator(), r, key)
+		wantKind(t, err, authority.Invalid, "")
+	}
+	h.advance(12 * time.Hour)
+	_, err = h.IssueToken(t.Context(), operator(), r, "key-1")
+	wantKind(t, err, authority.Conflict, "token.expired")
+	if records := h.tokenRecords(t); len(records) != 1 {
+		t.Errorf("%d tokens", len(records))
+	}
+}
+
 func TestOnlyAdminsReachTokens(t *testing.T) {
 	h := newHouse(t)
 	id := h.issue(t, authority.TokenRequest{ClientID: "ci", Role: "user"}).ID
