@@ -153,8 +153,8 @@ func Parse(raw string) (Unverified, error) {
 		}
 		ends[i] = len(decoded)
 	}
-	text := string(decoded[:ends[1]]) // claims are parts of it, and are kept: the signature is not
-	u := Unverified{input: raw[:second], payload: text[ends[0]:], signature: string(decoded[ends[1]:])}
+	text := string(decoded)
+	u := Unverified{input: raw[:second], payload: text[ends[0]:ends[1]], signature: text[ends[1]:]}
 	u.header, err = parseHeader(text[:ends[0]])
 	return u, err
 }

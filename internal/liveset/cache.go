@@ -19,8 +19,25 @@ type verified struct {
 	ends     int64  // Unix seconds; 0: never
 	begins   int64  // Unix seconds; before it nbf or iat lies in the future
 	key      uint32 // see moment.numbered
+	changes  atomic.Uint64 // records.changes when life was last looked at
+	noted    atomic.Uint64 // the use that was noted last: its second, and the number of its address
 	identity Identity
 	allowed  []netip.Prefix
+}
+
+// unchanged reports whether the record still is what it was when the token was
+// verified. The record is far away in memory; it is looked at only after some
+// record has changed.
+func (v *verified) unchanged() bool {
+	changes := v.records.changes.Load() // before the record, or a change in between would be missed
+	if v.changes.Load() == changes {
+		return true
+	}
+	if life(v.record.life.Load()) != v.life {
+		return false
+	}
+	v.changes.Store(changes)
+	return true
 }
 
 // cache recognises verified tokens by their digest. It is bounded: a hint, which

@@ -42,11 +42,10 @@ type question struct {
 
 // used is what an allowed token or login was: for its use to be noted.
 type used struct {
-	record *record
-	key    uint32 // number of its key
-	place  uint8  // of its key, see key.place
-	login  *login
-	id     string // of a token that is refused for a trial alone
+	seen  *verified
+	place uint8 // of its key, see key.place
+	login *login
+	id    string // of a token that is refused for a trial alone
 }
 
 func (s *Set) decide(q *question, v *Verdict) used {
@@ -61,10 +60,7 @@ func (s *Set) decide(q *question, v *Verdict) used {
 	if seen == nil || m == nil || q.demand.Purpose == ForLogin {
 		return s.examine(m, q, v)
 	}
-	// The record is far away in memory. Asked for before the digest is made, it is
-	// here when that is done.
-	current := life(seen.record.life.Load())
-	if seen.digest != digestOf(q.raw) || seen.records != m.records || seen.life != current {
+	if seen.digest != digestOf(q.raw) || seen.records != m.records || !seen.unchanged() {
 		return s.examine(m, q, v)
 	}
 	key := m.numbered[seen.key]
@@ -154,10 +150,12 @@ func (m *moment) read(slot uint32, c *jws.Claims, now int64) (*verified, Reason)
 		return nil, reason
 	case !same:
 		return nil, Mismatch
-	case c.Issuer == "" || c.Issuer != m.records.issuers.value(before.issuer()):
+	}
+	issuer := m.records.issuers.value(before.issuer())
+	if c.Issuer == "" || c.Issuer != issuer {
 		return nil, WrongIssuer
 	}
-	v.identity = identityOf(c)
+	v.identity = identityOf(c, issuer)
 	return v, Allowed
 }
 
@@ -168,8 +166,22 @@ func begins(c *jws.Claims) int64 {
 	return max(from, issued) - int64(Leeway/time.Second)
 }
 
-func identityOf(c *jws.Claims) Identity {
-	i := Identity{ID: c.ID, ClientID: c.ClientID, Role: authority.Role(c.Role), Tags: c.Tags, TagList: strings.Join(c.Tags, ","), Issuer: c.Issuer, Audience: c.Audience}
+// identityOf is who verified claims are of. What doors tell of it lies side by
+// side, and nothing else that the token said is kept.
+func identityOf(c *jws.Claims, issuer string) Identity {
+	text := c.ID + c.ClientID + c.Role + strings.Join(c.Tags, ",")
+	next := func(n int) (part string) {
+		part, text = text[:n], text[n:]
+		return part
+	}
+	i := Identity{ID: next(len(c.ID)), ClientID: next(len(c.ClientID)), Role: authority.Role(next(len(c.Role))), TagList: text, Issuer: issuer}
+	for _, tag := range c.Tags {
+		i.Tags = append(i.Tags, next(len(tag)))
+		next(min(len(","), len(text)))
+	}
+	for _, a := range c.Audience {
+		i.Audience = append(i.Audience, strings.Clone(a))
+	}
 	i.IssuedAt, _ = c.IssuedAt.Time()
 	if end, ok := c.Expires.Time(); ok {
 		i.ExpiresAt = end
@@ -211,7 +223,7 @@ func (s *Set) answer(m *moment, key *key, seen *verified, q *question, v *Verdic
 		*v = Verdict{Reason: TrialStopped}
 		return used{id: seen.identity.ID}
 	}
-	return used{record: seen.record, key: seen.key, place: key.place}
+	return used{seen: seen, place: key.place}
 }
 
 func meet(a, b []string) bool {

@@ -100,6 +100,7 @@ type records struct {
 	issuers *numbers[string]
 	chunks  atomic.Pointer[[]*chunk]
 	index   atomic.Pointer[[]atomic.Uint32] // slot+1; 0 is empty
+	changes atomic.Uint64                   // how often a record that could be found was written
 
 	// The writer's own.
 	count int      // entries of the index, with those that were removed
@@ -207,7 +208,9 @@ func (t *records) put(token *authority.Token, anew bool) uint32 {
 		r.unused()
 	}
 	r.life.Store(uint64(l&writtenMask | next))
-	if !known {
+	if known {
+		t.changes.Add(1)
+	} else {
 		t.enter(n, slot)
 	}
 	return slot
@@ -242,6 +245,7 @@ func (t *records) remove(id string) (slot uint32, ok bool) {
 	}
 	r := t.at(slot)
 	r.life.Store(r.life.Load() | uint64(gone))
+	t.changes.Add(1)
 	index := *t.index.Load()
 	mask := uint64(len(index) - 1)
 	i := r.place() & mask

@@ -24,18 +24,27 @@ func (r *record) usedLike(other *record) {
 	}
 }
 
-// mark notes an accepted use; it writes only what is new.
+// mark notes an accepted use; it writes only what is new, and looks at the record
+// once a second for each address.
 func (s *Set) mark(use used, now int64, from netip.Addr) {
-	u, at := &use.record.uses[use.place], uint32(now) // until 2106
-	if h := how(u.how.Load()); h.key() != use.key || s.addresses.value(h.address()) != from {
-		if h.key() != use.key || u.first.Load() == 0 {
+	at := uint32(now) // until 2106
+	noted := use.seen.noted.Load()
+	if uint32(noted>>32) == at && s.addresses.value(uint32(noted)) == from {
+		return
+	}
+	u := &use.seen.record.uses[use.place]
+	h := how(u.how.Load())
+	if h.key() != use.seen.key || s.addresses.value(h.address()) != from {
+		if h.key() != use.seen.key || u.first.Load() == 0 {
 			u.first.Store(at)
 		}
-		u.how.Store(uint32(howOf(s.addresses.of(from), use.key)))
+		h = howOf(s.addresses.of(from), use.seen.key)
+		u.how.Store(uint32(h))
 	}
 	if u.last.Load() != at {
 		u.last.Store(at)
 	}
+	use.seen.noted.Store(uint64(at)<<32 | uint64(h.address()))
 }
 
 // Since is when uses began to be counted: when the set was first loaded.
