@@ -196,12 +196,12 @@ func (l *churn) newIDs(known map[string]bool) []string {
 }
 
 // TestSoakOfKilledServersWithTenThousandTokens kills the server under callers,
-// eight times, or a hundred times in a soak.
+// thirty times, or three hundred times in a soak.
 func TestSoakOfKilledServersWithTenThousandTokens(t *testing.T) {
 	const population, callers = 10_000, 8
-	cycles := 8
+	cycles := 30
 	if os.Getenv("MINTMARK_SOAK") == "1" {
-		cycles = 100
+		cycles = 300
 	}
 	h := install(t)
 	s := h.serve(t)
@@ -238,7 +238,9 @@ func TestSoakOfKilledServersWithTenThousandTokens(t *testing.T) {
 	h.startsWithinASecond(t, s)
 }
 
-// startsWithinASecond measures `manager start`, the fastest of three.
+// startsWithinASecond measures `manager start`, the fastest of three. A soak holds
+// it to the second that is promised; other runs share their machine with much
+// else, and are held to three.
 func (h home) startsWithinASecond(t *testing.T, s *server) {
 	t.Helper()
 	s.signal(os.Interrupt)
@@ -251,8 +253,12 @@ func (h home) startsWithinASecond(t *testing.T, s *server) {
 		t.Logf("start took %v: %s", time.Since(began), strings.SplitN(said, "\n", 2)[0])
 		h.manager(t, "stop")
 	}
-	if fastest > time.Second {
-		t.Errorf("start to ready took %v with ten thousand tokens, want a second", fastest)
+	limit := 3 * time.Second
+	if os.Getenv("MINTMARK_SOAK") == "1" {
+		limit = time.Second
+	}
+	if fastest > limit {
+		t.Errorf("start to ready took %v with ten thousand tokens, want %v", fastest, limit)
 	}
 }
 

@@ -257,7 +257,7 @@ type taken struct {
 // takeTokens locks and reads a token file. An empty one that this home never
 // opened becomes a store here; nothing else is changed.
 func (s *Store) takeTokens(path string) (_ *taken, err error) {
-	if _, err := s.readTokens(path); err != nil {
+	if _, err := s.findTokens(path); err != nil {
 		return nil, err // before a lock is made beside it
 	}
 	held, err := s.files.Lock(path + ".lock")
@@ -289,16 +289,15 @@ func (s *Store) takeTokens(path string) (_ *taken, err error) {
 // readTokens reads a token file, or tells why it cannot be one. It changes
 // nothing.
 func (s *Store) readTokens(path string) (*taken, error) {
-	real, err := realPath(path)
+	t, err := s.findTokens(path)
 	if err != nil {
 		return nil, err
 	}
-	t := &taken{unknown: !slices.Contains(s.state.opened, real)}
 	text, err := s.files.Read(path, maxFile)
 	if err != nil {
 		return nil, t.missing(path, err)
 	}
-	t.file = &file{path: path, format: tokensFormat, mark: mark(text)}
+	t.file.mark = mark(text)
 	if t.blank = blank(text); t.blank {
 		if !t.unknown {
 			return nil, fmt.Errorf("the token file %s is empty, but it held a store before: its tokens are lost and nothing was started; "+
@@ -311,6 +310,20 @@ func (s *Store) readTokens(path string) (*taken, error) {
 	}
 	t.file.revision = t.content.header.Revision
 	t.opened.Tokens = t.content.state.tokens.size
+	return t, nil
+}
+
+// findTokens finds a token file that nobody else can reach, and whether this
+// home knows it.
+func (s *Store) findTokens(path string) (*taken, error) {
+	real, err := realPath(path)
+	if err != nil {
+		return nil, err
+	}
+	t := &taken{unknown: !slices.Contains(s.state.opened, real), file: &file{path: path, format: tokensFormat}}
+	if err := s.files.CheckFile(path); err != nil {
+		return nil, t.missing(path, err)
+	}
 	return t, nil
 }
 
