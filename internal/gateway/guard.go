@@ -61,7 +61,7 @@ func NewGuard(c GuardConfig) (*Guard, error) {
 		MaxResponseHeaderBytes: 256 << 10, DisableCompression: true, ForceAttemptHTTP2: true,
 	}
 	g.proxy = httputil.ReverseProxy{
-		Transport: g.transport, BufferPool: new(buffers), ErrorLog: slog.NewLogLogger(c.Log.Handler(), slog.LevelDebug),
+		Transport: g.transport, BufferPool: new(buffers), ErrorHandler: failed, ErrorLog: slog.NewLogLogger(c.Log.Handler(), slog.LevelDebug),
 	}
 	return g, nil
 }
@@ -71,8 +71,7 @@ func (g *Guard) Close() { g.transport.CloseIdleConnections() }
 
 // ServeHTTP judges a request and hands it on.
 func (g *Guard) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	p := &passage{guard: g, in: edge.Of(r), control: http.NewResponseController(w)}
-	out := &patientWriter{w, p}
+	p := &passage{ResponseWriter: w, guard: g, in: edge.Of(r), control: http.NewResponseController(w)}
 	// The connection may still have the deadline of the request before. What has no
 	// deadlines has nobody to wait for.
 	_ = p.control.SetWriteDeadline(time.Time{})
@@ -82,38 +81,35 @@ func (g *Guard) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		p.body.extend()                  // also for a body that nobody reads
 		_ = p.control.EnableFullDuplex() // an answer may begin before the body has ended
 	}
-	g.serve(out, r, p)
-	out.extend() // for the last part, which is sent from here on
+	p.serve(r)
+	p.extend() // for the last part, which is sent from here on
 }
 
-func (g *Guard) serve(w http.ResponseWriter, r *http.Request, p *passage) {
+func (p *passage) serve(r *http.Request) {
 	path, wrong := readRequest(r)
 	if wrong.Code != "" {
-		common(w)
-		write(w, p.in, wrong)
+		common(p)
+		write(p, p.in, wrong)
 		return
 	}
-	rule := g.Rules().At(r.Method, path)
+	rule := p.guard.Rules().At(r.Method, path)
 	if !rule.Public {
 		cred, d := edge.BearerOf(r), demandOf(rule, p.in)
-		verdict := g.Live.Decide(cred.Text, d)
+		verdict := p.guard.Live.Decide(cred.Text, d)
 		edge.Judged(r, verdict.Reason)
 		if !verdict.Allow() {
 			f := refusal{verdict, cred, d}
 			told, challenge := f.problem()
-			common(w)
-			f.write(w, p.in, told, challenge)
+			common(p)
+			f.write(p, p.in, told, challenge)
 			return
 		}
-		edge.TellQuota(w.Header(), verdict.Quota)
-		p.who = verdict.Identity
+		edge.TellQuota(p.Header(), verdict.Quota)
+		p.who = &verdict.Identity
 	}
-	p.path = path
-	proxy := g.proxy
-	proxy.Rewrite, proxy.ModifyResponse, proxy.ErrorHandler = p.rewrite, p.answered, p.failed
-	// The API's own id is the one that is told, if it has one.
-	w.Header().Del("X-Request-Id")
-	proxy.ServeHTTP(w, r)
+	p.path, p.proxy = path, p.guard.proxy
+	p.proxy.Rewrite = p.rewrite
+	p.proxy.ServeHTTP(p, r)
 }
 
 // demandOf is what a rule asks; a token of a User is the least.
@@ -154,7 +150,8 @@ func readRequest(r *http.Request) (pathrule.Path, problem) {
 }
 
 // failed answers for an API that did not.
-func (p *passage) failed(w http.ResponseWriter, r *http.Request, err error) {
+func failed(w http.ResponseWriter, r *http.Request, err error) {
+	p := w.(*passage) // whom the proxy was given
 	var wait net.Error
 	told := problem{Status: http.StatusBadGateway, Code: "upstream.unreachable", Detail: "The API behind this address does not answer."}
 	switch {
@@ -170,7 +167,6 @@ func (p *passage) failed(w http.ResponseWriter, r *http.Request, err error) {
 		p.guard.Log.Warn("the upstream did not answer", "request_id", p.in.RequestID, "code", told.Code, "cause", causeOf(err))
 	}
 	common(w)
-	w.Header().Set("X-Request-Id", p.in.RequestID)
 	write(w, p.in, told)
 }
 

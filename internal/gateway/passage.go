@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"bufio"
 	"errors"
 	"io"
 	"net"
@@ -17,21 +18,57 @@ import (
 	"mintmark/internal/pathrule"
 )
 
-// passage is one request on its way through a guard.
+// passage is one request on its way through a guard, and what its answer is
+// written to: each part of the answer has a time of its own.
 type passage struct {
+	http.ResponseWriter
 	guard   *Guard
 	in      edge.Inbound
 	control *http.ResponseController
+	proxy   httputil.ReverseProxy
 	path    pathrule.Path
-	who     liveset.Identity // zero: nobody was asked for
-	body    *patientBody     // nil: none
+	who     *liveset.Identity // nil: nobody was asked for
+	body    *patientBody      // nil: none
 }
+
+// extend gives the client its time for the next part.
+func (p *passage) extend() {
+	_ = p.control.SetWriteDeadline(p.guard.Now().Add(p.guard.Patience))
+}
+
+func (p *passage) Write(b []byte) (int, error) {
+	p.extend()
+	return p.ResponseWriter.Write(b)
+}
+
+// WriteHeader tells one id: the API's own, if it has one.
+func (p *passage) WriteHeader(status int) {
+	const id = "X-Request-Id"
+	if h := p.Header(); status >= http.StatusOK {
+		switch told := h[id]; {
+		case len(told) == 0:
+			h[id] = []string{p.in.RequestID}
+		case len(told) > 1:
+			h[id] = told[1:]
+		}
+	}
+	p.ResponseWriter.WriteHeader(status)
+}
+
+// Hijack hands the connection over, with an answer that is all the API's.
+func (p *passage) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	p.Header().Del("X-Request-Id")
+	return p.control.Hijack()
+}
+
+// Unwrap lets http.ResponseController reach the real writer.
+func (p *passage) Unwrap() http.ResponseWriter { return p.ResponseWriter }
 
 // rewrite makes the request that the API gets. The fields of one hop, and those
 // that Connection names, are gone by now.
 func (p *passage) rewrite(r *httputil.ProxyRequest) {
 	up, h := p.guard.Upstream, r.Out.Header
-	r.Out.URL = &url.URL{
+	*r.Out.URL = url.URL{
 		Scheme: up.Scheme, Host: up.Host, Path: p.path.Plain(), RawPath: p.path.Escaped(),
 		RawQuery: r.In.URL.RawQuery, ForceQuery: r.In.URL.ForceQuery,
 	}
@@ -41,12 +78,16 @@ func (p *passage) rewrite(r *httputil.ProxyRequest) {
 			delete(h, name)
 		}
 	}
-	if p.who.ID != "" {
-		h["X-Auth-Client-Id"], h["X-Auth-Role"] = []string{p.who.ClientID}, []string{string(p.who.Role)}
-		h["X-Auth-Tags"], h["X-Auth-Token-Id"] = []string{p.who.TagList}, []string{p.who.ID}
+	// One array holds all that is said: a guard is passed often.
+	said := [...]string{p.in.RequestID, p.chain(r.In), p.host(r.In), "http", "", "", "", ""}
+	if p.in.TLS {
+		said[3] = "https"
 	}
-	h["X-Request-Id"] = []string{p.in.RequestID}
-	p.forwarded(r)
+	h["X-Request-Id"], h["X-Forwarded-For"], h["X-Forwarded-Host"], h["X-Forwarded-Proto"] = said[0:1:1], said[1:2:2], said[2:3:3], said[3:4:4]
+	if p.who != nil {
+		said[4], said[5], said[6], said[7] = p.who.ClientID, string(p.who.Role), p.who.TagList, p.who.ID
+		h["X-Auth-Client-Id"], h["X-Auth-Role"], h["X-Auth-Tags"], h["X-Auth-Token-Id"] = said[4:5:5], said[5:6:6], said[6:7:7], said[7:8:8]
+	}
 	if !p.guard.KeepAuthorization() {
 		delete(h, "Authorization")
 	}
@@ -58,26 +99,21 @@ func (p *passage) rewrite(r *httputil.ProxyRequest) {
 	p.trailers(r)
 }
 
-// forwarded says where the request comes from; a configured proxy has said some
-// of it.
-func (p *passage) forwarded(r *httputil.ProxyRequest) {
-	h, proto, host := r.Out.Header, "http", r.In.Host
-	if p.in.TLS {
-		proto = "https"
+// chain is where the request comes from; a configured proxy has said some of it.
+func (p *passage) chain(in *http.Request) string {
+	peer, _, _ := net.SplitHostPort(in.RemoteAddr) // net/http wrote it
+	if before := in.Header["X-Forwarded-For"]; p.in.Proxied && len(before) > 0 {
+		return strings.Join(before, ", ") + ", " + peer
 	}
-	var chain string
-	if peer, _, err := net.SplitHostPort(r.In.RemoteAddr); err == nil {
-		chain = peer
+	return peer
+}
+
+// host is whom the client asked, as far as a configured proxy tells.
+func (p *passage) host(in *http.Request) string {
+	if told := in.Header["X-Forwarded-Host"]; p.in.Proxied && len(told) == 1 {
+		return told[0]
 	}
-	if p.in.Proxied {
-		if before := r.In.Header["X-Forwarded-For"]; len(before) > 0 {
-			chain = strings.Join(before, ", ") + ", " + chain
-		}
-		if told := r.In.Header["X-Forwarded-Host"]; len(told) == 1 {
-			host = told[0]
-		}
-	}
-	h["X-Forwarded-For"], h["X-Forwarded-Host"], h["X-Forwarded-Proto"] = []string{chain}, []string{host}, []string{proto}
+	return in.Host
 }
 
 // trailers hands on those that the client announced and may send.
@@ -98,14 +134,6 @@ func (p *passage) trailers(r *httputil.ProxyRequest) {
 			out[name] = r.In.Trailer[name]
 		}
 	}
-}
-
-// answered gives an answer without an id ours.
-func (p *passage) answered(resp *http.Response) error {
-	if _, has := resp.Header["X-Request-Id"]; !has {
-		resp.Header["X-Request-Id"] = []string{p.in.RequestID}
-	}
-	return nil
 }
 
 // drops tells the fields in which a client says who or where it is, or what it
@@ -171,24 +199,6 @@ func reads(name, known string) bool {
 	}
 	return true
 }
-
-// patientWriter gives a client its time for each part of an answer.
-type patientWriter struct {
-	http.ResponseWriter
-	passage *passage
-}
-
-func (w *patientWriter) extend() {
-	_ = w.passage.control.SetWriteDeadline(w.passage.guard.Now().Add(w.passage.guard.Patience))
-}
-
-func (w *patientWriter) Write(b []byte) (int, error) {
-	w.extend()
-	return w.ResponseWriter.Write(b)
-}
-
-// Unwrap lets http.ResponseController reach the real writer.
-func (w *patientWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
 // patientBody gives a client its time for each part of a body.
 type patientBody struct {
