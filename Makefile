@@ -51,7 +51,7 @@ cross:
 	done
 
 e2e: ## the built binary in a real browser
-	cd e2e && $(GO) test -count=1 ./...
+	cd e2e && $(GO) test -count=1 -timeout 30m ./...
 
 fuzz: ## every fuzz target, FUZZTIME (60s) each
 	./scripts/fuzz
