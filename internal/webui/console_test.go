@@ -178,8 +178,13 @@ func TestAProgramIsNotShownThePages(t *testing.T) {
 	v := h.visitor(t)
 	v.client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 	for _, c := range []struct{ method, path, accept string }{
-		{"GET", "/metrics", ""}, {"GET", "/nowhere", "*/*"}, {"HEAD", "/nowhere", "application/json"}, {"POST", "/nowhere", "text/html"},
-		{"DELETE", "/tokens", "text/html"}, {"PUT", "/", ""}, {"OPTIONS", "/sign-in", ""},
+		{"GET", "/metrics", ""},
+		{"GET", "/nowhere", "*/*"},
+		{"HEAD", "/nowhere", "application/json"},
+		{"POST", "/nowhere", "text/html"},
+		{"DELETE", "/tokens", "text/html"},
+		{"PUT", "/", ""},
+		{"OPTIONS", "/sign-in", ""},
 	} {
 		r := v.request(c.method, c.path, "")
 		r.Header.Set("Accept", c.accept)
