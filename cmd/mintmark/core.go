@@ -165,18 +165,21 @@ func withoutTokens(err error) bool {
 // of a server, else to whoever gave the command.
 func (c *cli) sayCaughtUp(k *core, h how) {
 	found := k.store.Opened().CaughtUp
-	if !found.Any() {
-		return
-	}
-	if h.serving {
-		k.log.Warn("the token file is older than the audit log; changes made since were applied to it again", "file", k.store.Facts().Location,
-			"changes", found.Changes, "created_since_and_lost", len(found.Missing), "log_begins_later", found.Unproven)
+	k.logCaughtUp(found)
+	if h.serving || !found.Any() {
 		return
 	}
 	c.warn("%s is older than the audit log: %s made since was applied to it again", k.store.Facts().Location, plural(found.Changes, "change"))
 	c.warnMissing(len(found.Missing))
 	if found.Unproven {
 		c.warn("the audit log begins later than that: a token that was deleted in between is back; look through token list")
+	}
+}
+
+func (k *core) logCaughtUp(found authority.CaughtUp) {
+	if found.Any() {
+		k.log.Warn("the token file is older than the audit log; changes made since were applied to it again", "file", k.store.Facts().Location,
+			"changes", found.Changes, "created_since_and_lost", len(found.Missing), "log_begins_later", found.Unproven)
 	}
 }
 
@@ -211,6 +214,7 @@ func (k *core) wire(book *config.Book, files durable.Files) (err error) {
 		Authority: k.authority, Book: book, Running: k.running, Refusals: k.live.Refusals, Surroundings: k.surroundings, Now: k.clock.Now,
 		SwitchStore: func(ctx context.Context, path string, commit func() error) (control.Carried, error) {
 			c, err := k.store.SwitchTokens(ctx, path, commit)
+			k.logCaughtUp(c.CaughtUp)
 			return control.Carried{Existing: c.Existing, Carried: c.Carried, CaughtUp: c.CaughtUp}, err
 		},
 		CheckStore: func(path string) (string, error) { return checkStore(files, k.store, path) },
