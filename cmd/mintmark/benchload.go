@@ -175,4 +175,3 @@ func (h *histogram) at(share float64) time.Duration {
 	}
 	return h.slowest
 }
-

@@ -16,9 +16,9 @@ type verified struct {
 	records  *records          // in which the record is
 	record   *record
 	life     life
-	ends     int64  // Unix seconds; 0: never
-	begins   int64  // Unix seconds; before it nbf or iat lies in the future
-	key      uint32 // see moment.numbered
+	ends     int64         // Unix seconds; 0: never
+	begins   int64         // Unix seconds; before it nbf or iat lies in the future
+	key      uint32        // see moment.numbered
 	changes  atomic.Uint64 // records.changes when life was last looked at
 	noted    atomic.Uint64 // the use that was noted last: its second, and the number of its address
 	identity Identity
