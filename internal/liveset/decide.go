@@ -16,8 +16,8 @@ import (
 // its signature is good, but that an id which is not here is refused at once.
 func (s *Set) Decide(raw string, d Demand) (v Verdict) {
 	now := s.config.Now()
-	q := question{raw: raw, hint: hintOf(raw), demand: d, now: now, unix: now.Unix()}
-	use := s.decide(&q, &v)
+	q := question{raw: raw, hint: hintOf(raw), now: now, unix: now.Unix()}
+	use := s.decide(&q, &d, &v)
 	switch {
 	case v.Reason == TrialStopped:
 		s.trial.note(use.id, now)
@@ -33,11 +33,11 @@ func (s *Set) Decide(raw string, d Demand) (v Verdict) {
 
 // question is what is asked.
 type question struct {
-	raw    string
-	hint   uint64 // see hintOf
-	demand Demand
-	now    time.Time
-	unix   int64 // seconds of now
+	raw  string
+	hint uint64 // see hintOf
+	now  time.Time
+	unix int64 // seconds of now
+	key  *key  // that it is signed under, once that is known
 }
 
 // used is what an allowed token or login was: for its use to be noted.
@@ -48,7 +48,7 @@ type used struct {
 	id    string // of a token that is refused for a trial alone
 }
 
-func (s *Set) decide(q *question, v *Verdict) used {
+func (s *Set) decide(q *question, d *Demand, v *Verdict) used {
 	switch {
 	case q.raw == "":
 		return refuse(v, NoCredential)
@@ -57,17 +57,17 @@ func (s *Set) decide(q *question, v *Verdict) used {
 	}
 	m := s.current.Load()
 	seen := s.cache.find(q.hint)
-	if seen == nil || m == nil || q.demand.Purpose == ForLogin {
-		return s.examine(m, q, v)
+	if seen == nil || m == nil || d.Purpose == ForLogin {
+		return s.examine(m, q, d, v)
 	}
 	if seen.digest != digestOf(q.raw) || seen.records != m.records || !seen.unchanged() {
-		return s.examine(m, q, v)
+		return s.examine(m, q, d, v)
 	}
-	key := m.numbered[seen.key]
-	if reason := key.standing(q.now); reason != Allowed {
+	q.key = m.numbered[seen.key]
+	if reason := q.key.standing(q.now); reason != Allowed {
 		return refuse(v, reason)
 	}
-	return s.answer(m, key, seen, q, v)
+	return s.answer(m, seen, q, d, v)
 }
 
 func refuse(v *Verdict, r Reason) used {
@@ -76,12 +76,12 @@ func refuse(v *Verdict, r Reason) used {
 }
 
 // examine makes every check of a token that is not recognised.
-func (s *Set) examine(m *moment, q *question, v *Verdict) used {
+func (s *Set) examine(m *moment, q *question, d *Demand, v *Verdict) used {
 	u, err := jws.ParseToken(q.raw)
 	if err != nil {
 		return refuse(v, reasonOf(err))
 	}
-	isLogin, reason := kindOf(u.Header(), q.demand.Purpose)
+	isLogin, reason := kindOf(u.Header(), d.Purpose)
 	if reason != Allowed {
 		return refuse(v, reason)
 	}
@@ -89,6 +89,7 @@ func (s *Set) examine(m *moment, q *question, v *Verdict) used {
 		return refuse(v, StateUnknown)
 	}
 	key := m.keys[authority.KeyID(u.Header().Kid)]
+	q.key = key
 	if reason := key.standing(q.now); reason != Allowed {
 		return refuse(v, reason)
 	}
@@ -107,7 +108,7 @@ func (s *Set) examine(m *moment, q *question, v *Verdict) used {
 		return refuse(v, reasonOf(err))
 	}
 	if isLogin {
-		return s.login(m, &claims, key.id, q, v)
+		return s.login(m, &claims, q, d, v)
 	}
 	seen, reason := m.read(slot, &claims, q.unix)
 	for reason == Undecided {
@@ -129,7 +130,7 @@ func (s *Set) examine(m *moment, q *question, v *Verdict) used {
 	if key.number != 0 { // else there are more keys than numbers
 		s.cache.put(q.hint, seen)
 	}
-	return s.answer(m, key, seen, q, v)
+	return s.answer(m, seen, q, d, v)
 }
 
 // read holds verified claims against the record: the record wins, and any
@@ -169,12 +170,12 @@ func begins(c *jws.Claims) int64 {
 // identityOf is who verified claims are of. What doors tell of it lies side by
 // side, and nothing else that the token said is kept.
 func identityOf(c *jws.Claims, issuer string) Identity {
-	text := c.ID + c.ClientID + c.Role + strings.Join(c.Tags, ",")
+	text := c.ID + c.ClientID + strings.Join(c.Tags, ",")
 	next := func(n int) (part string) {
 		part, text = text[:n], text[n:]
 		return part
 	}
-	i := Identity{ID: next(len(c.ID)), ClientID: next(len(c.ClientID)), Role: authority.Role(next(len(c.Role))), TagList: text, Issuer: issuer}
+	i := Identity{ID: next(len(c.ID)), ClientID: next(len(c.ClientID)), Role: roleOf(c.Role), TagList: text, Issuer: issuer}
 	for _, tag := range c.Tags {
 		i.Tags = append(i.Tags, next(len(tag)))
 		next(min(len(","), len(text)))
@@ -187,6 +188,17 @@ func identityOf(c *jws.Claims, issuer string) Identity {
 		i.ExpiresAt = end
 	}
 	return i
+}
+
+// roleOf is a role of which every copy is the same text, so that two are compared
+// at a glance.
+func roleOf(said string) authority.Role {
+	for _, r := range []authority.Role{authority.RoleUser, authority.RoleAdmin, authority.RoleVerifier} {
+		if string(r) == said {
+			return r
+		}
+	}
+	return authority.Role(strings.Clone(said))
 }
 
 // standing is where the token is in its life.
@@ -206,24 +218,24 @@ func (v *verified) standing(m *moment, now int64) Reason {
 }
 
 // answer makes the checks that time and the door can change.
-func (s *Set) answer(m *moment, key *key, seen *verified, q *question, v *Verdict) used {
+func (s *Set) answer(m *moment, seen *verified, q *question, d *Demand, v *Verdict) used {
 	if reason := seen.standing(m, q.unix); reason != Allowed {
 		return refuse(v, reason)
 	}
-	if !meet(seen.identity.Audience, s.audience(seen.identity.Audience, &q.demand)) {
+	if !meet(seen.identity.Audience, s.audience(seen.identity.Audience, d)) {
 		return refuse(v, WrongAudience)
 	}
 	if q.unix < seen.begins {
 		return refuse(v, NotYetValid)
 	}
 	v.Identity = seen.identity
-	v.Reason = demanded(&v.Identity, seen.allowed, &q.demand)
+	v.Reason = demanded(&v.Identity, seen.allowed, d)
 	v.Identity.checked = v.Reason == Allowed
-	if v.Reason == Allowed && key.onTrial(q.now) {
+	if v.Reason == Allowed && q.key.onTrial(q.now) {
 		*v = Verdict{Reason: TrialStopped}
 		return used{id: seen.identity.ID}
 	}
-	return used{seen: seen, place: key.place}
+	return used{seen: seen, place: q.key.place}
 }
 
 func meet(a, b []string) bool {
@@ -269,7 +281,7 @@ func (s *Set) audience(own []string, d *Demand) []string {
 	return s.config.Audience()
 }
 
-func (s *Set) login(m *moment, c *jws.Claims, kid authority.KeyID, q *question, v *Verdict) used {
+func (s *Set) login(m *moment, c *jws.Claims, q *question, d *Demand, v *Verdict) used {
 	l := m.logins[authority.LoginID(c.ID)]
 	if reason := l.standing(q.now, m.generation, s.config.LoginIdle()); reason != Allowed {
 		return refuse(v, reason)
@@ -283,9 +295,9 @@ func (s *Set) login(m *moment, c *jws.Claims, kid authority.KeyID, q *question, 
 	}
 	v.Identity = Identity{
 		ID: c.ID, Login: true, ClientID: l.Admin, Role: authority.RoleAdmin, Issuer: c.Issuer, Audience: c.Audience,
-		IssuedAt: l.CreatedAt, ExpiresAt: l.ExpiresAt, AuthenticatedAt: l.AuthenticatedAt, KeyID: kid,
+		IssuedAt: l.CreatedAt, ExpiresAt: l.ExpiresAt, AuthenticatedAt: l.AuthenticatedAt, KeyID: q.key.id,
 	}
-	v.Reason = demanded(&v.Identity, nil, &q.demand)
+	v.Reason = demanded(&v.Identity, nil, d)
 	v.Identity.checked = v.Reason == Allowed
 	return used{login: l}
 }

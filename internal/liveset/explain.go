@@ -41,7 +41,7 @@ func whether(ok bool, reason Reason) Reason {
 func (s *Set) Explain(raw string, d Demand) []Finding {
 	now := s.config.Now().UTC()
 	var verdict Verdict
-	s.decide(&question{raw: raw, hint: hintOf(raw), demand: d, now: now, unix: now.Unix()}, &verdict)
+	s.decide(&question{raw: raw, hint: hintOf(raw), now: now, unix: now.Unix()}, &d, &verdict)
 	var f findings
 	s.explain(&f, raw, d, now)
 	f.add("verdict", verdict.Reason, verdict.Reason.String())
