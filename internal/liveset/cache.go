@@ -19,7 +19,8 @@ type verified struct {
 	ends     int64         // Unix seconds; 0: never
 	begins   int64         // Unix seconds; before it nbf or iat lies in the future
 	key      uint32        // see moment.numbered
-	changes  atomic.Uint64 // records.changes when life was last looked at
+	shard    uint32        // of the record, see records.changes
+	changes  atomic.Uint64 // those of the shard when life was last looked at
 	noted    atomic.Uint64 // the use that was noted last: its second, and the number of its address
 	identity Identity
 	allowed  []netip.Prefix
@@ -27,9 +28,9 @@ type verified struct {
 
 // unchanged reports whether the record still is what it was when the token was
 // verified. The record is far away in memory; it is looked at only after some
-// record has changed.
+// record of its shard has changed.
 func (v *verified) unchanged() bool {
-	changes := v.records.changes.Load() // before the record, or a change in between would be missed
+	changes := v.records.changes[v.shard].Load() // before the record, or a change in between would be missed
 	if v.changes.Load() == changes {
 		return true
 	}

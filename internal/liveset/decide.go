@@ -139,7 +139,7 @@ func (m *moment) read(slot uint32, c *jws.Claims, now int64) (*verified, Reason)
 	r := m.records.at(slot)
 	before := life(r.life.Load())
 	same := r.check.Load() == m.records.check(c)
-	v := &verified{records: m.records, record: r, life: before, ends: int64(r.end.Load()), begins: begins(c)}
+	v := &verified{records: m.records, record: r, shard: shardOf(slot), life: before, ends: int64(r.end.Load()), begins: begins(c)}
 	if v.ends == int64(late) {
 		v.ends, _ = c.Expires.Seconds()
 	}

@@ -87,6 +87,12 @@ func (r *record) place() uint64 {
 
 const chunkSize = 1 << 12
 
+// shards of the records have their changes counted apart, so that a change has
+// few recognised tokens look at their record again.
+const shards = 1 << 10
+
+func shardOf(slot uint32) uint32 { return slot % shards }
+
 type chunk [chunkSize]record
 
 // records holds a record per token. One writer changes it; readers never wait.
@@ -100,7 +106,7 @@ type records struct {
 	issuers *numbers[string]
 	chunks  atomic.Pointer[[]*chunk]
 	index   atomic.Pointer[[]atomic.Uint32] // slot+1; 0 is empty
-	changes atomic.Uint64                   // how often a record that could be found was written
+	changes [shards]atomic.Uint64           // how often a record of a shard was written that could be found
 
 	// The writer's own.
 	count int      // entries of the index, with those that were removed
@@ -209,7 +215,7 @@ func (t *records) put(token *authority.Token, anew bool) uint32 {
 	}
 	r.life.Store(uint64(l&writtenMask | next))
 	if known {
-		t.changes.Add(1)
+		t.changes[shardOf(slot)].Add(1)
 	} else {
 		t.enter(n, slot)
 	}
@@ -245,7 +251,7 @@ func (t *records) remove(id string) (slot uint32, ok bool) {
 	}
 	r := t.at(slot)
 	r.life.Store(r.life.Load() | uint64(gone))
-	t.changes.Add(1)
+	t.changes[shardOf(slot)].Add(1)
 	index := *t.index.Load()
 	mask := uint64(len(index) - 1)
 	i := r.place() & mask
