@@ -46,6 +46,7 @@ func houseDrawing() map[string]room {
 		"internal/home":       {ours: []string{"internal/durable"}, modules: []string{"golang.org/x/sys"}},
 		"internal/durable":    {modules: []string{"golang.org/x/sys"}},
 		"internal/bitting":    {pure: true},
+		"internal/jsonschema": {ours: []string{"api"}, pure: true},
 		"internal/pathrule":   {ours: []string{"internal/authority"}, pure: true},
 
 		"internal/edge":    {ours: []string{"internal/authority", "internal/liveset"}},
@@ -54,7 +55,7 @@ func houseDrawing() map[string]room {
 		"internal/tracing": {ours: []string{"internal/authority", "internal/edge", "internal/liveset"}, modules: []string{"go.opentelemetry.io/otel"}},
 		"internal/control": {ours: []string{"internal/authority", "internal/config"}},
 		"internal/httpapi": {ours: []string{
-			"api", "internal/authority", "internal/config", "internal/control", "internal/edge", "internal/liveset", "internal/strictjson",
+			"api", "internal/authority", "internal/config", "internal/control", "internal/edge", "internal/jsonschema", "internal/liveset", "internal/strictjson",
 		}},
 		"internal/webui": {ours: []string{
 			"internal/authority", "internal/bitting", "internal/config", "internal/control", "internal/edge", "internal/liveset",

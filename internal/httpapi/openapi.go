@@ -11,25 +11,25 @@ import (
 
 	"mintmark/api"
 	"mintmark/internal/authority"
+	"mintmark/internal/jsonschema"
 )
 
-// object is a JSON object; encoding/json writes its members in order of name,
-// so the document is the same bytes for the same table.
-type object = map[string]any
+// object is a JSON object.
+type object = jsonschema.Object
 
 // describer turns the table into an OpenAPI document; what is the same in many
 // places is named once.
 type describer struct {
-	schemas, answers object
-	inputs           map[reflect.Type]bool
+	jsonschema.Describer
+	answers object
 }
 
 // describe writes the OpenAPI 3.1 document of a table.
 func describe(routes []Route) ([]byte, error) {
-	d := &describer{schemas: make(object), answers: make(object), inputs: make(map[reflect.Type]bool)}
+	d := &describer{jsonschema.Describer{Prefix: "#/components/schemas/", Named: make(object), Closed: make(map[reflect.Type]bool)}, make(object)}
 	for _, r := range routes {
 		if r.in != nil && !r.OAuth { // what a form has beside is ignored
-			d.inputs[r.in] = true
+			d.Closed[r.in] = true
 		}
 	}
 	paths := make(object)
@@ -44,7 +44,7 @@ func describe(routes []Route) ([]byte, error) {
 			item[strings.ToLower(method)] = d.operation(r, method)
 		}
 	}
-	d.schema(reflect.TypeFor[api.Problem]())
+	d.Schema(reflect.TypeFor[api.Problem]())
 	document := object{
 		"openapi": "3.1.0",
 		"info": object{
@@ -56,7 +56,7 @@ func describe(routes []Route) ([]byte, error) {
 		"paths":   paths,
 		"servers": []object{{"url": "/"}},
 		"components": object{
-			"schemas": d.schemas, "responses": d.answers, "headers": headers(),
+			"schemas": d.Named, "responses": d.answers, "headers": headers(),
 			"securitySchemes": object{
 				"bearer": object{
 					"type": "http", "scheme": "bearer", "bearerFormat": "JWT",
@@ -105,7 +105,7 @@ func (d *describer) operation(r Route, method string) object {
 		op["parameters"] = parameters
 	}
 	if r.in != nil && r.in != reflect.TypeFor[none]() {
-		schema := object{"schema": d.schema(r.in)}
+		schema := object{"schema": d.Schema(r.in)}
 		content := object{mediaJSON: schema}
 		if r.Form {
 			content[mediaForm] = schema
@@ -113,7 +113,7 @@ func (d *describer) operation(r Route, method string) object {
 		if r.OAuth {
 			content = object{mediaForm: schema}
 		}
-		op["requestBody"] = object{"content": content, "required": hasRequired(r.in)}
+		op["requestBody"] = object{"content": content, "required": jsonschema.HasRequired(r.in)}
 	}
 	if r.in == nil && r.Method == http.MethodPost {
 		op["requestBody"] = object{"content": object{r.media: object{"schema": object{"type": "object"}}}, "required": true}
@@ -143,7 +143,7 @@ func (d *describer) responses(r Route) object {
 	success := object{"description": http.StatusText(r.Status), "headers": successHeaders(r)}
 	switch {
 	case r.out != nil && r.out != reflect.TypeFor[none]():
-		success["content"] = object{mediaJSON: object{"schema": d.schema(r.out)}}
+		success["content"] = object{mediaJSON: object{"schema": d.Schema(r.out)}}
 	case r.media != "":
 		success["content"] = object{r.media: object{"schema": object{"type": "object"}}}
 	}
@@ -175,7 +175,7 @@ func (d *describer) oauthRefusals(out object) {
 	} {
 		out[strconv.Itoa(status)] = object{
 			"description": about, "headers": refusalHeaders(status),
-			"content": object{mediaJSON: object{"schema": d.schema(reflect.TypeFor[api.OAuthError]())}},
+			"content": object{mediaJSON: object{"schema": d.Schema(reflect.TypeFor[api.OAuthError]())}},
 		}
 	}
 }
