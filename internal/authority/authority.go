@@ -33,6 +33,9 @@ type Custody interface {
 	// Generate makes a key and returns when it is durable. A key that no record
 	// names is harmless.
 	Generate(algorithm string) (KeyID, error)
+	// Sealed is the secret of kid as its record carries it; nil when secrets last
+	// elsewhere.
+	Sealed(kid KeyID) ([]byte, error)
 	// Mint signs claims under kid. The same claims under the same key give the
 	// same bytes (RFC 6979 for ES256). An unknown kid is Internal.
 	Mint(kid KeyID, typ string, c Claims) (Secret, error)

@@ -69,13 +69,13 @@ func (a *Authority) ResetKeys(ctx context.Context, c Caller, reason string) (Res
 	defer a.keys.Unlock()
 	// The secrets exist before a record names them; should the transaction fail,
 	// Keep forgets them.
-	kids, err := a.generatePair(policy.Algorithm)
+	pair, err := a.generatePair(policy.Algorithm)
 	if err != nil {
 		return ResetResult{}, err
 	}
 	var result ResetResult
 	err = a.Store.Update(ctx, func(tx Tx) error {
-		result, err = a.reset(tx, c, kids, policy.Algorithm, reason)
+		result, err = a.reset(tx, c, pair, reason)
 		return err
 	})
 	if keepErr := a.keepLiveSecrets(ctx); err == nil && keepErr != nil {
@@ -84,7 +84,7 @@ func (a *Authority) ResetKeys(ctx context.Context, c Caller, reason string) (Res
 	return result, err
 }
 
-func (a *Authority) reset(tx Tx, c Caller, kids [2]KeyID, algorithm, reason string) (ResetResult, error) {
+func (a *Authority) reset(tx Tx, c Caller, pair [2]Key, reason string) (ResetResult, error) {
 	now := a.second()
 	s, err := system(tx)
 	if err != nil {
@@ -122,7 +122,7 @@ func (a *Authority) reset(tx Tx, c Caller, kids [2]KeyID, algorithm, reason stri
 	if err := tx.System().Put(s); err != nil {
 		return ResetResult{}, err
 	}
-	if result.Current, err = insertPair(tx, kids, algorithm, now); err != nil {
+	if result.Current, err = insertPair(tx, pair, now); err != nil {
 		return ResetResult{}, err
 	}
 	result.Generation = s.Generation
@@ -143,7 +143,7 @@ func (a *Authority) Found(ctx context.Context, c Caller) error {
 		return err
 	}
 	policy := a.Policy()
-	kids, err := a.generatePair(policy.Algorithm)
+	pair, err := a.generatePair(policy.Algorithm)
 	if err != nil {
 		return err
 	}
@@ -155,7 +155,7 @@ func (a *Authority) Found(ctx context.Context, c Caller) error {
 		if err := tx.System().Insert(System{Generation: 1, CursorKey: cursorKey}); err != nil {
 			return err
 		}
-		key, err := insertPair(tx, kids, policy.Algorithm, a.second())
+		key, err := insertPair(tx, pair, a.second())
 		if err != nil {
 			return err
 		}
@@ -204,7 +204,7 @@ func (a *Authority) RenewNext(ctx context.Context, c Caller) (bool, error) {
 			return false, nil
 		}
 	}
-	kid, err := a.Custody.Generate(algorithm)
+	next, err := a.generate(algorithm)
 	if err != nil {
 		return false, err
 	}
@@ -223,12 +223,12 @@ func (a *Authority) RenewNext(ctx context.Context, c Caller) (bool, error) {
 				return err
 			}
 		}
-		next := Key{ID: kid, Name: keyName(keys, now), Algorithm: algorithm, State: KeyNext, CreatedAt: now}
+		next.Name, next.State, next.CreatedAt = keyName(keys, now), KeyNext, now
 		if err := tx.Keys().Insert(next); err != nil {
 			return err
 		}
 		e := c.event(now, "key.next_renewed")
-		e.Target, e.Label, e.Detail = string(kid), next.Name, map[string]string{"algorithm": algorithm}
+		e.Target, e.Label, e.Detail = string(next.ID), next.Name, map[string]string{"algorithm": algorithm}
 		return tx.Audit().Append(e)
 	})
 	if err != nil {
@@ -237,33 +237,42 @@ func (a *Authority) RenewNext(ctx context.Context, c Caller) (bool, error) {
 	return true, a.keepLiveSecrets(ctx)
 }
 
-func (a *Authority) generatePair(algorithm string) (kids [2]KeyID, err error) {
-	for i := range kids {
-		if kids[i], err = a.Custody.Generate(algorithm); err != nil {
-			return kids, err
+// generate makes a secret, and the beginning of the record that will name it.
+func (a *Authority) generate(algorithm string) (Key, error) {
+	kid, err := a.Custody.Generate(algorithm)
+	if err != nil {
+		return Key{}, err
+	}
+	sealed, err := a.Custody.Sealed(kid)
+	return Key{ID: kid, Algorithm: algorithm, Sealed: sealed}, err
+}
+
+func (a *Authority) generatePair(algorithm string) (pair [2]Key, err error) {
+	for i := range pair {
+		if pair[i], err = a.generate(algorithm); err != nil {
+			return pair, err
 		}
 	}
-	return kids, nil
+	return pair, nil
 }
 
 // insertPair adds a current and a next key and answers the current one.
-func insertPair(tx Tx, kids [2]KeyID, algorithm string, now time.Time) (Key, error) {
-	var current Key
+func insertPair(tx Tx, pair [2]Key, now time.Time) (Key, error) {
 	for i, state := range []KeyState{KeyCurrent, KeyNext} {
 		keys, err := allKeys(tx)
 		if err != nil {
 			return Key{}, err
 		}
-		k := Key{ID: kids[i], Name: keyName(keys, now), Algorithm: algorithm, State: state, CreatedAt: now}
+		k := &pair[i]
+		k.Name, k.State, k.CreatedAt = keyName(keys, now), state, now
 		if state == KeyCurrent {
 			k.CurrentSince = now
-			current = k
 		}
-		if err := tx.Keys().Insert(k); err != nil {
+		if err := tx.Keys().Insert(*k); err != nil {
 			return Key{}, err
 		}
 	}
-	return current, nil
+	return pair[0], nil
 }
 
 // keepLiveSecrets drops the secrets of keys that are retired or never came to

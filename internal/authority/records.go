@@ -125,6 +125,7 @@ type Key struct {
 	Hold         bool      // the overlap does not end by itself at Until while tokens are used under it
 	TrialUntil   time.Time // tokens under it are refused until then, and accepted again; zero: no trial
 	Reason       string    // why it was rotated away
+	Sealed       []byte    // its secret, encrypted by the Custody; nil when secrets last elsewhere, and when it is retired
 }
 
 // Accepted reports whether tokens signed by this key count at now, trials aside.
@@ -150,8 +151,11 @@ func (k *Key) OnTrial(now time.Time) bool {
 // RecordKey is the key of the record in its table.
 func (k Key) RecordKey() KeyID { return k.ID }
 
-// Clone copies the record.
-func (k Key) Clone() Key { return k }
+// Clone copies the record and all it refers to.
+func (k Key) Clone() Key {
+	k.Sealed = slices.Clone(k.Sealed)
+	return k
+}
 
 // Admin is an administrator's account.
 type Admin struct {

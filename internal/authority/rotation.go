@@ -70,13 +70,13 @@ func (a *Authority) RotateKey(ctx context.Context, c Caller, r RotateRequest) (R
 	if err != nil {
 		return Rotation{}, err
 	}
-	kid, err := a.Custody.Generate(policy.Algorithm)
+	next, err := a.generate(policy.Algorithm)
 	if err != nil {
 		return Rotation{}, err
 	}
 	var done Rotation
 	err = a.Store.Update(ctx, func(tx Tx) error {
-		next := Key{ID: kid, Algorithm: policy.Algorithm, State: KeyNext}
+		next.State = KeyNext
 		done, err = a.rotate(tx, c, next, RotateRequest{r.Overlap, reason})
 		return err
 	})
@@ -225,7 +225,7 @@ func (a *Authority) retire(ctx context.Context, c Caller, name string, action fu
 
 // retire makes a tombstone of the key.
 func (k *Key) retire(now time.Time) {
-	k.State, k.RetiredAt, k.Until, k.TrialUntil, k.Hold = KeyRetired, now, time.Time{}, time.Time{}, false
+	k.State, k.RetiredAt, k.Until, k.TrialUntil, k.Hold, k.Sealed = KeyRetired, now, time.Time{}, time.Time{}, false, nil
 }
 
 // TrialStop refuses tokens under a previous key for a while, after which they

@@ -95,12 +95,16 @@ func (k storedKey) open() (held, error) {
 	if err != nil {
 		return held{}, err
 	}
+	return newHeld(k.Kid, alg, raw)
+}
+
+func newHeld(kid string, alg jws.Algorithm, raw []byte) (held, error) {
 	secret, err := jws.ParseSigningKey(alg, raw)
 	if err != nil {
 		return held{}, err
 	}
 	verifier := secret.Verifier()
-	if thumb, ok := verifier.Thumbprint(); ok && thumb != k.Kid {
+	if thumb, ok := verifier.Thumbprint(); ok && thumb != kid {
 		return held{}, errors.New("the kid is not the thumbprint of its key")
 	}
 	return held{secret, verifier}, nil

@@ -1,8 +1,10 @@
 // Package signing has custody of the signing keys: it makes, keeps and forgets
 // their secrets, signs claims with them and publishes their public parts.
 //
-// It touches one file, the keyring, through durable; nobody else reads it. What
-// state a key is in is a record in the store, not its business.
+// It touches one file, the keyring, through durable; nobody else reads it. A
+// fleet has no such file: there each secret lasts in its key's record, sealed
+// under a key-encryption key that each node has from a file. What state a key is
+// in is a record in the store, not its business.
 //
 // The one hard idea: a secret is durable before any record names it and is
 // forgotten after no record needs it any more. A secret without a record is
@@ -30,6 +32,9 @@ type Ring struct {
 	files durable.Files
 	path  string // "" keeps the secrets in memory
 	rand  io.Reader
+
+	sealing  *Sealing // nil unless secrets last in records; see InRecords
+	unopened map[authority.KeyID]error
 
 	mu   sync.RWMutex
 	keys map[authority.KeyID]held
@@ -112,8 +117,8 @@ func (r *Ring) Keep(kids []authority.KeyID) error {
 			keys[kid] = k
 		}
 	}
-	if len(keys) == len(r.keys) {
-		return nil
+	if len(keys) == len(r.keys) || r.sealing != nil {
+		return nil // what lasts in records is forgotten with them
 	}
 	return r.replace(keys)
 }
