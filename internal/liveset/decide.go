@@ -54,6 +54,8 @@ func (s *Set) decide(q *question, d *Demand, v *Verdict) used {
 		return refuse(v, NoCredential)
 	case len(q.raw) > jws.MaxSize:
 		return refuse(v, TooLarge)
+	case s.fresh.over(q.now):
+		return refuse(v, StateUnknown)
 	}
 	m := s.current.Load()
 	seen := s.cache.find(q.hint)

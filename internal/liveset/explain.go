@@ -53,6 +53,10 @@ func (s *Set) explain(f *findings, raw string, d Demand, now time.Time) {
 		f.add("form", NoCredential, "nothing was sent")
 		return
 	}
+	if s.fresh.over(now) {
+		f.add("state", StateUnknown, "the state is older than this server may answer from: its store is out of reach")
+		return
+	}
 	unverified, err := jws.ParseToken(raw)
 	if err != nil {
 		f.add("form", reasonOf(err), err.Error())

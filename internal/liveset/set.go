@@ -47,6 +47,7 @@ type Set struct {
 	kids      *numbers[authority.KeyID]
 	cache     *cache
 	current   atomic.Pointer[moment] // nil until loaded
+	fresh     fresh
 
 	trial      trial
 	since      atomic.Int64 // Unix nanoseconds of the first load; 0: not loaded
@@ -273,8 +274,8 @@ func (s *Set) allowed(slot uint32) []netip.Prefix {
 	return []netip.Prefix{{}}
 }
 
-// Ready reports whether the set is loaded.
-func (s *Set) Ready() bool { return s.current.Load() != nil }
+// Ready reports whether the set is loaded, and not too old to be answered from.
+func (s *Set) Ready() bool { return s.current.Load() != nil && !s.fresh.over(s.config.Now()) }
 
 // Len is how many records the set holds, those of deleted tokens that can be
 // restored among them.
