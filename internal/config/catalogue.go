@@ -102,7 +102,7 @@ const (
 
 // Catalogue lists every property, by group.
 func Catalogue() []Property {
-	return slices.Concat(ownProperties(), gatewayProperties(), logProperties())
+	return slices.Concat(ownProperties(), fleetProperties(), gatewayProperties(), logProperties())
 }
 
 func ownProperties() []Property {

@@ -44,6 +44,7 @@ type Settings struct {
 	LogLevel      string
 	LogFormat     string
 	Gateways      Gateways
+	Fleet         Fleet
 }
 
 // Source says where a value comes from.
@@ -172,6 +173,7 @@ func typed(values map[string]Value) Settings {
 		RotateAuto: text(RotateAuto) == "on", Overlap: length(Overlap), HoldIfUsed: text(OverlapEnd) == "hold-if-used",
 		Listen: text(Listen), Certificate: text(Certificate), Key: text(Key), Drain: length(Drain),
 		LoginIdle: length(LoginIdle), LoginAbsolute: length(LoginAbsolute), LoginAttempts: attempts, LoginPause: length(LoginPause), StepUp: length(StepUp),
+		Fleet:   Fleet{length(MaxStaleness), text(SealingKey)},
 		Metrics: text(Metrics), LogLevel: text(LogLevel), LogFormat: text(LogFormat),
 	}
 	s.LimitToken, _ = ParseRate(text(LimitToken)) // checked; unset is none

@@ -54,6 +54,7 @@ func TestTheDefaultsAreTyped(t *testing.T) {
 		Listen: "127.0.0.1:3000", Drain: 10 * time.Second, LoginIdle: 30 * time.Minute, LoginAbsolute: 12 * time.Hour,
 		LoginAttempts: 5, LoginPause: 5 * time.Minute, StepUp: 15 * time.Minute, LogLevel: "info", LogFormat: "text",
 		Gateways: config.Gateways{GuardListen: "127.0.0.1:8080", GuardTimeout: 30 * time.Second},
+		Fleet:    config.Fleet{MaxStaleness: time.Minute},
 	})
 }
 
@@ -202,5 +203,18 @@ func TestChangesThatSurpriseAreWarnedOf(t *testing.T) {
 	t.Parallel()
 	for name, warns := range map[string]bool{config.Issuer: true, config.Audience: true, config.Algorithm: true, config.Metrics: true, config.Lifetime: false, config.Listen: false} {
 		same(t, name, config.Warning(name) != "", warns)
+	}
+}
+
+func TestAStateIsAnsweredFromForAnHourAtMost(t *testing.T) {
+	t.Parallel()
+	for value, fits := range map[string]bool{"1s": false, "2s": true, "5s": true, "1h": true, "61m": false, "0s": false} {
+		_, s, err := config.Resolve(config.Layers{File: map[string]string{config.MaxStaleness: value}})
+		if (err == nil) != fits {
+			t.Errorf("%s: %v", value, err)
+		}
+		if d, _ := config.ParseDuration(value); fits && s.Fleet.MaxStaleness != d {
+			t.Errorf("%s is %s", value, s.Fleet.MaxStaleness)
+		}
 	}
 }
