@@ -69,6 +69,7 @@ func TestEveryPropertyReachesItsSetting(t *testing.T) {
 		config.LimitToken: "100/s", config.LimitSource: "6000/m burst 1", config.Metrics: "127.0.0.1:9464", config.LogLevel: "warn", config.LogFormat: "json",
 		config.ExtAuthzListen: "127.0.0.1:3001", config.GuardUpstream: "http://127.0.0.1:9000", config.GuardListen: "127.0.0.1:8443", config.GuardPublicPaths: "/docs",
 		config.GuardRules: "/docs/private role=admin", config.GuardAuthorization: "keep", config.GuardTimeout: "11s",
+		config.MaxStaleness: "5s", config.SealingKey: "/sealing.key",
 	}})
 	if err != nil {
 		t.Fatal(err)
@@ -86,6 +87,7 @@ func TestEveryPropertyReachesItsSetting(t *testing.T) {
 			ExtAuthz: "127.0.0.1:3001", GuardUpstream: "http://127.0.0.1:9000", GuardListen: "127.0.0.1:8443", GuardKeeps: true, GuardTimeout: 11 * time.Second,
 			GuardRules: pathrule.Rules{{Prefix: "/docs/private", Role: "admin"}, {Prefix: "/docs", Public: true}},
 		},
+		Fleet: config.Fleet{MaxStaleness: 5 * time.Second, SealingKey: "/sealing.key"},
 	}
 	if diff := cmp.Diff(want, s, cmp.Comparer(func(a, b netip.Prefix) bool { return a == b })); diff != "" {
 		t.Errorf("settings (-want +got):\n%s", diff)
