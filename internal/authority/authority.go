@@ -117,6 +117,7 @@ type Config struct {
 	Custody   Custody
 	Passwords Passwords
 	Usage     Usage
+	Ledger    Ledger        // nil: nothing is counted
 	Policy    func() Policy // the policy in force at this moment
 	Now       func() time.Time
 	Rand      io.Reader // a cryptographic source
