@@ -26,7 +26,7 @@ type room struct {
 func houseDrawing() map[string]room {
 	return map[string]room{
 		".":            {},
-		"cmd/mintmark": {ours: []string{"*"}, modules: []string{"github.com/spf13/cobra", "golang.org/x/term", "golang.org/x/sys"}},
+		"cmd/mintmark": {ours: []string{"*"}, modules: []string{"github.com/spf13/cobra", "github.com/spf13/pflag", "golang.org/x/term", "golang.org/x/sys"}},
 		"api":          {ours: []string{"internal/strictjson"}},
 		"verify":       {ours: []string{"internal/jws", "internal/strictjson"}},
 

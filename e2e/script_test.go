@@ -60,7 +60,8 @@ func stopAll(work string) {
 	}
 }
 
-// exits runs a program that has to end with an exit code:
+// exits runs a program that has to end with an exit code. What it prints as JSON
+// has to be what api/schema says:
 //
 //	exits 5 manager token show nobody
 func exits(ts *testscript.TestScript, neg bool, args []string) {
@@ -80,6 +81,7 @@ func exits(ts *testscript.TestScript, neg bool, args []string) {
 	if code != want {
 		ts.Fatalf("exit code %d, want %d", code, want)
 	}
+	ts.Check(fit(ts.ReadFile("stdout"), ts.ReadFile("stderr")))
 }
 
 // calls asks the server with a token from a file:

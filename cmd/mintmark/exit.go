@@ -137,6 +137,19 @@ func exitOf(status int) int {
 	return exitFailed
 }
 
+// failed is the document of a failure, on the error output.
+type failed struct {
+	Error refusal `json:"error"`
+}
+
+// refusal says why; Hint is what to do about it.
+type refusal struct {
+	Code      string `json:"code"`
+	Message   string `json:"message"`
+	Hint      string `json:"hint,omitempty"`
+	RequestID string `json:"request_id,omitempty"`
+}
+
 // report prints a failure on the error output and answers its exit code.
 func (c *cli) report(err error) int {
 	if errors.Is(err, errAttention) {
@@ -144,13 +157,7 @@ func (c *cli) report(err error) int {
 	}
 	f := classify(err)
 	if c.asJSON() {
-		type body struct {
-			Code      string `json:"code"`
-			Message   string `json:"message"`
-			Hint      string `json:"hint,omitempty"`
-			RequestID string `json:"request_id,omitempty"`
-		}
-		line, _ := json.Marshal(map[string]body{"error": {f.code, f.message, f.hint, f.requestID}}) // strings only
+		line, _ := json.Marshal(failed{refusal{f.code, f.message, f.hint, f.requestID}}) // strings only
 		fmt.Fprintln(c.err, escape(string(line)))
 		return f.exit
 	}

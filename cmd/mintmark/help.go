@@ -35,10 +35,14 @@ func (c *cli) example(lines ...string) string {
 }
 
 func (c *cli) helpCommand(root *cobra.Command) *cobra.Command {
-	return local(&cobra.Command{
-		Use: "help [COMMAND]", Short: "Help about any command", Args: cobra.ArbitraryArgs,
-		Example: c.example("manager help token create", "manager token -h"),
+	var into reference
+	cmd := local(&cobra.Command{
+		Use: "help [COMMAND]", Short: "Help about any command, and all of it as files", Args: cobra.ArbitraryArgs,
+		Example: c.example("manager help token create", "manager help --man ~/.local/share/man/man1"),
 		RunE: func(_ *cobra.Command, args []string) error {
+			if into != (reference{}) {
+				return into.write(root)
+			}
 			found, rest, err := root.Find(args)
 			if err != nil {
 				return fail(exitUsage, "usage", "%s", err)
@@ -50,6 +54,12 @@ func (c *cli) helpCommand(root *cobra.Command) *cobra.Command {
 			return found.Help()
 		},
 	})
+	f := cmd.Flags()
+	f.StringVar(&into.man, "man", "", "write a man page for each command into this folder")
+	f.StringVar(&into.schemas, "schemas", "", "write the JSON schema of each document that a command prints into this folder")
+	f.StringVar(&into.markdown, "markdown", "", "write docs/cli.md to this file")
+	_ = f.MarkHidden("markdown")
+	return cmd
 }
 
 // unknown names what is nearest and runs nothing.

@@ -140,7 +140,13 @@ func (c *cli) stop(ctx context.Context, dir home.Dir) error {
 	default:
 		c.stopped(pid, time.Since(began), lost)
 	}
-	return c.one("Stopped", map[string]int{"pid": pid, "tokens_lost": max(lost, 0)}, nil)
+	return c.one("Stopped", halted{pid, max(lost, 0)}, nil)
+}
+
+// halted is what a stop ended; the pid is 0 when nothing ran.
+type halted struct {
+	PID        int `json:"pid"`
+	TokensLost int `json:"tokens_lost"`
 }
 
 // stopped says what the stop cost. A loss is said however quiet it has to be.

@@ -26,12 +26,12 @@ func (c *cli) configCommand() *cobra.Command {
 	unset.ValidArgsFunction = completeOnlyProperty
 	list := c.configCall("list", "List every property with its values", 0, 0, c.listProperties)
 	list.Example = c.example("manager config properties list", "manager config properties list --columns property,running,environment")
-	properties := c.group("properties", "Read and stage single properties; nothing runs differently until config apply",
+	single := c.group("properties", "Read and stage single properties; nothing runs differently until config apply",
 		c.example("manager config properties set tokens.lifetime.default 30d", "manager config apply"), list, get, set, unset)
 	rollback := c.configCall("rollback [REVISION]", "Apply an earlier revision again; without a number the one before", 0, 1, c.rollback)
 	rollback.Example = c.example("manager config rollback", "manager config rollback 14 --yes")
 	return c.group("config", "Read, stage and apply properties", c.example("manager config diff", "manager config apply"),
-		properties,
+		single,
 		c.configCall("show", "Show the applied configuration", 0, 0, c.showConfig),
 		c.diffCommand(),
 		c.configCall("validate", "Check all that is staged, together", 0, 0, c.validate),
@@ -85,17 +85,31 @@ func (c *cli) listProperties(ctx context.Context, l *link, _ []string) error {
 	}, map[string]any{"staging": conf.Staging})
 }
 
+// setting is one property as the configuration file has it.
+type setting struct {
+	Name   string `json:"name"`
+	Value  string `json:"value"`
+	Source string `json:"source"` // applied or default
+}
+
+// configured is the configuration of a revision.
+type configured struct {
+	Items    []setting `json:"items"`
+	Revision uint64    `json:"revision"`
+}
+
+// properties are all of them, and what is staged.
+type properties struct {
+	Items   []api.Property `json:"items"`
+	Staging api.Staging    `json:"staging"`
+}
+
 // showConfig shows what the configuration file says, over the defaults: what a
 // start would find, staged or not.
 func (c *cli) showConfig(ctx context.Context, l *link, _ []string) error {
 	conf, err := l.Config(ctx)
 	if err != nil {
 		return err
-	}
-	type setting struct {
-		Name   string `json:"name"`
-		Value  string `json:"value"`
-		Source string `json:"source"`
 	}
 	var items []setting
 	for _, p := range conf.Properties {

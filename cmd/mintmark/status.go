@@ -37,6 +37,13 @@ type standing struct {
 	api.Status
 }
 
+// gone is the status of a server that does not run.
+type gone struct {
+	State string `json:"state"` // stopped or dead
+	PID   int    `json:"pid"`   // 0
+	Home  string `json:"home"`
+}
+
 // absent prints that a home's server is stopped or dead: an answer like any
 // other. What people do about it goes to the error output.
 func (c *cli) absent(dir home.Dir, f *failure) error {
@@ -45,7 +52,7 @@ func (c *cli) absent(dir home.Dir, f *failure) error {
 	if more {
 		line = append(line, fact)
 	}
-	if err := c.one("Status", map[string]any{"state": state, "pid": 0, "home": string(dir)}, [][]string{line}); err != nil {
+	if err := c.one("Status", gone{State: state, Home: string(dir)}, [][]string{line}); err != nil {
 		return err
 	}
 	if !c.asJSON() {
@@ -231,11 +238,16 @@ func checkWord(k api.Check) string {
 	return "ok"
 }
 
+// built is what the program knows of its build.
+type built struct {
+	Version string `json:"version"`
+}
+
 func (c *cli) versionCommand() *cobra.Command {
 	return local(&cobra.Command{
 		Use: "version", Short: "Print the version", Args: exactly(0, 0), Example: c.example("manager version", "manager version -o json"),
 		RunE: func(*cobra.Command, []string) error {
-			return c.one("Version", map[string]string{"version": version()}, [][]string{{"mintmark", version()}})
+			return c.one("Version", built{version()}, [][]string{{"mintmark", version()}})
 		},
 	})
 }
