@@ -66,7 +66,8 @@ func houseDrawing() map[string]room {
 			modules: []string{"github.com/envoyproxy/go-control-plane/envoy", "google.golang.org/genproto/googleapis/rpc", "google.golang.org/grpc"},
 		},
 
-		"internal/store/mapstore": {ours: []string{"internal/authority", "internal/durable", "internal/strictjson"}, modules: []string{"golang.org/x/sys"}},
+		"internal/store/stored":   {ours: []string{"internal/authority", "internal/strictjson"}, pure: true},
+		"internal/store/mapstore": {ours: []string{"internal/authority", "internal/durable", "internal/store/stored", "internal/strictjson"}, modules: []string{"golang.org/x/sys"}},
 
 		"internal/conformance": {
 			modules: append(testModules(), "github.com/envoyproxy/go-control-plane/envoy", "google.golang.org/grpc"), test: true,

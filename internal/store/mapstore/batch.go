@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"mintmark/internal/authority"
+	"mintmark/internal/store/stored"
 )
 
 // batch is what is written at once: the changes of some transactions, in order.
@@ -210,11 +211,11 @@ func (s *Store) gather(b *batch) {
 func codecsOf(state, tokens *file) *codecs {
 	var c codecs
 	if tokens != nil {
-		c.token, c.receipt = new(tokenCodec()), new(receiptCodec())
+		c.token, c.receipt = new(stored.Tokens()), new(stored.Receipts())
 	}
 	if state != nil {
-		c.key, c.admin, c.login = new(keyCodec()), new(adminCodec()), new(loginCodec())
-		c.throttle, c.system = new(throttleCodec()), new(systemCodec())
+		c.key, c.admin, c.login = new(stored.Keys()), new(stored.Admins()), new(stored.Logins())
+		c.throttle, c.system = new(stored.Throttles()), new(stored.Systems())
 	}
 	return &c
 }

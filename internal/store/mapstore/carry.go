@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"mintmark/internal/authority"
+	"mintmark/internal/store/stored"
 	"mintmark/internal/durable"
 )
 
@@ -203,12 +204,12 @@ func (s *Store) merge(t *taken, st state, log trail) (merged, error) {
 		}
 	}
 	for w := range st.tokens.all() {
-		if err := carryRow[authority.TokenID](&m.state.tokens, w, tokenCodec(), e); err != nil {
+		if err := carryRow[authority.TokenID](&m.state.tokens, w, stored.Tokens(), e); err != nil {
 			return merged{}, err
 		}
 	}
 	for w := range st.receipts.all() {
-		if err := carryRow[string](&m.state.receipts, w, receiptCodec(), e); err != nil {
+		if err := carryRow[string](&m.state.receipts, w, stored.Receipts(), e); err != nil {
 			return merged{}, err
 		}
 	}
@@ -228,7 +229,7 @@ func (s *Store) merge(t *taken, st state, log trail) (merged, error) {
 }
 
 // carryRow puts a row into a table that has a file.
-func carryRow[K ~string, T record[K, T]](to *sorted[K, T], w *row[T], c codec[T], e *edit) error {
+func carryRow[K ~string, T record[K, T]](to *sorted[K, T], w *row[T], c stored.Codec[T], e *edit) error {
 	if w.text.bytes == nil {
 		var err error
 		if w, err = rowOf[K](w.value, &c); err != nil {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"mintmark/internal/authority"
+	"mintmark/internal/store/stored"
 	"mintmark/internal/durable"
 )
 
@@ -72,17 +73,17 @@ func parse(format string, document []byte) (content, error) {
 	c.header = r.header
 	p := &parser{reader: r}
 	if format == tokensFormat {
-		c.state.tokens = parseRows[authority.TokenID](p, "tokens", tokenCodec())
-		c.state.receipts = parseRows[string](p, "receipts", receiptCodec())
+		c.state.tokens = parseRows[authority.TokenID](p, "tokens", stored.Tokens())
+		c.state.receipts = parseRows[string](p, "receipts", stored.Receipts())
 	} else {
-		c.state.keys = parseRows[authority.KeyID](p, "keys", keyCodec())
-		c.state.admins = parseRows[string](p, "admins", adminCodec())
-		c.state.logins = parseRows[authority.LoginID](p, "logins", loginCodec())
-		c.state.throttles = parseRows[string](p, "throttles", throttleCodec())
-		c.state.system = parseRows[string](p, "system", systemCodec())
+		c.state.keys = parseRows[authority.KeyID](p, "keys", stored.Keys())
+		c.state.admins = parseRows[string](p, "admins", stored.Admins())
+		c.state.logins = parseRows[authority.LoginID](p, "logins", stored.Logins())
+		c.state.throttles = parseRows[string](p, "throttles", stored.Throttles())
+		c.state.system = parseRows[string](p, "system", stored.Systems())
 	}
 	for _, line := range p.lines("pending_events") {
-		e, err := eventCodec().decode(line.bytes)
+		e, err := stored.Events().Decode(line.bytes)
 		if err != nil && p.err == nil {
 			p.err = fmt.Errorf("%w: pending event: %w", errDamaged, err)
 		}
@@ -109,7 +110,7 @@ func (p *parser) lines(name string) []text {
 	return lines
 }
 
-func parseRows[K ~string, T record[K, T]](p *parser, name string, c codec[T]) sorted[K, T] {
+func parseRows[K ~string, T record[K, T]](p *parser, name string, c stored.Codec[T]) sorted[K, T] {
 	lines := p.lines(name)
 	if p.err != nil {
 		return sorted[K, T]{}

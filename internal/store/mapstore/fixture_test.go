@@ -14,6 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"mintmark/internal/authority"
+	"mintmark/internal/store/stored"
 	"mintmark/internal/durable"
 )
 
@@ -75,7 +76,7 @@ func fixture() (state, []authority.Event) {
 	return st, []authority.Event{first, {At: at(2), Action: "key.rotated"}, {At: at(3), Action: "token.deleted"}}
 }
 
-func add[K ~string, T record[K, T]](to *sorted[K, T], e *edit, c *codec[T], v T) {
+func add[K ~string, T record[K, T]](to *sorted[K, T], e *edit, c *stored.Codec[T], v T) {
 	w, err := rowOf[K](v, c)
 	if err != nil {
 		panic(err)

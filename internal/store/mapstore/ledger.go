@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"mintmark/internal/authority"
+	"mintmark/internal/store/stored"
 	"mintmark/internal/durable"
 )
 
@@ -46,7 +47,7 @@ func (l *ledger) entry(e authority.Event) (entry, error) {
 	if l.log == nil {
 		return entry{event: e}, nil
 	}
-	line, err := eventCodec().encode(e)
+	line, err := stored.Events().Encode(e)
 	if err != nil {
 		return entry{}, fmt.Errorf("encode an event: %w", err)
 	}

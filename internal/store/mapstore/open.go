@@ -9,6 +9,7 @@ import (
 	"slices"
 
 	"mintmark/internal/authority"
+	"mintmark/internal/store/stored"
 	"mintmark/internal/durable"
 )
 
@@ -224,7 +225,7 @@ func (s *Store) loadLog(head place) error {
 	if line == nil {
 		return nil
 	}
-	first, err := eventCodec().decode(line)
+	first, err := stored.Events().Decode(line)
 	if err != nil {
 		return s.badLog(fmt.Errorf("its first line is no event: %w", err))
 	}

@@ -1,266 +1,19 @@
 package mapstore
 
 import (
-	"bytes"
-	"encoding/json"
 	"fmt"
-	"net/netip"
-	"time"
 
-	"mintmark/internal/authority"
-	"mintmark/internal/strictjson"
+	"mintmark/internal/store/stored"
 )
-
-// The stored forms. They are what is in the files and nothing else uses them;
-// a change to one is a new version of the format.
-
-type storedToken struct {
-	ID               string         `json:"id"`
-	ClientID         string         `json:"client_id"`
-	Role             string         `json:"role"`
-	Tags             []string       `json:"tags,omitempty"`
-	Issuer           string         `json:"issuer"`
-	Audience         []string       `json:"audience,omitempty"`
-	Description      string         `json:"description,omitempty"`
-	Contact          string         `json:"contact,omitempty"`
-	AllowedAddresses []netip.Prefix `json:"allowed_addresses,omitempty"`
-	CreatedAt        time.Time      `json:"created_at,omitzero"`
-	CreatedBy        string         `json:"created_by,omitempty"`
-	ExpiresAt        time.Time      `json:"expires_at,omitzero"`
-	KeyID            string         `json:"kid"`
-	Generation       uint64         `json:"generation"`
-	DeletedAt        time.Time      `json:"deleted_at,omitzero"`
-	DeletedBy        string         `json:"deleted_by,omitempty"`
-	Leaked           bool           `json:"leaked,omitempty"`
-	Replaces         string         `json:"replaces,omitempty"`
-	ReplacedBy       string         `json:"replaced_by,omitempty"`
-	EndsAt           time.Time      `json:"ends_at,omitzero"`
-	ContactedAt      time.Time      `json:"contacted_at,omitzero"`
-	ContactedBy      string         `json:"contacted_by,omitempty"`
-	ContactedNote    string         `json:"contacted_note,omitempty"`
-}
-
-type storedReceipt struct {
-	Key     string    `json:"key"`
-	TokenID string    `json:"token_id"`
-	Request []byte    `json:"request,omitempty"`
-	At      time.Time `json:"at,omitzero"`
-}
-
-type storedKey struct {
-	ID           string    `json:"kid"`
-	Name         string    `json:"name"`
-	Algorithm    string    `json:"alg"`
-	State        string    `json:"state"`
-	CreatedAt    time.Time `json:"created_at,omitzero"`
-	CurrentSince time.Time `json:"current_since,omitzero"`
-	Until        time.Time `json:"until,omitzero"`
-	RetiredAt    time.Time `json:"retired_at,omitzero"`
-	Hold         bool      `json:"hold,omitempty"`
-	TrialUntil   time.Time `json:"trial_until,omitzero"`
-	Reason       string    `json:"reason,omitempty"`
-}
-
-type storedAdmin struct {
-	Name              string    `json:"name"`
-	PasswordHash      string    `json:"password_hash"`
-	CreatedAt         time.Time `json:"created_at,omitzero"`
-	CreatedBy         string    `json:"created_by,omitempty"`
-	PasswordChangedAt time.Time `json:"password_changed_at,omitzero"`
-}
-
-type storedLogin struct {
-	ID              string    `json:"id"`
-	Admin           string    `json:"admin"`
-	CreatedAt       time.Time `json:"created_at,omitzero"`
-	AuthenticatedAt time.Time `json:"authenticated_at,omitzero"`
-	ExpiresAt       time.Time `json:"expires_at,omitzero"`
-	From            string    `json:"from,omitempty"`
-	KeyID           string    `json:"kid"`
-	Generation      uint64    `json:"generation"`
-}
-
-type storedThrottle struct {
-	Name        string    `json:"name"`
-	Failures    int       `json:"failures"`
-	Total       int       `json:"total"`
-	LastAt      time.Time `json:"last_at,omitzero"`
-	PausedUntil time.Time `json:"paused_until,omitzero"`
-	Known       bool      `json:"known,omitempty"`
-}
-
-type storedSystem struct {
-	Generation   uint64    `json:"generation"`
-	ResetAt      time.Time `json:"reset_at,omitzero"`
-	SetupDigest  []byte    `json:"setup_digest,omitempty"`
-	SetupExpires time.Time `json:"setup_expires,omitzero"`
-	CursorKey    []byte    `json:"cursor_key,omitempty"`
-}
-
-type storedEvent struct {
-	Seq       uint64            `json:"seq"`
-	At        time.Time         `json:"at,omitzero"`
-	ActorKind string            `json:"actor_kind,omitempty"`
-	Actor     string            `json:"actor,omitempty"`
-	Action    string            `json:"action"`
-	Target    string            `json:"target,omitempty"`
-	Label     string            `json:"label,omitempty"`
-	From      string            `json:"from,omitempty"`
-	Outcome   string            `json:"outcome,omitempty"`
-	RequestID string            `json:"request_id,omitempty"`
-	Detail    map[string]string `json:"detail,omitempty"`
-	Hash      string            `json:"hash"`
-}
-
-// codec turns one kind of record into a line of a file and back.
-type codec[T any] struct {
-	encode func(T) ([]byte, error)
-	decode func([]byte) (T, error)
-}
-
-// codecOf joins the two conversions of a record with the JSON of its stored
-// form.
-func codecOf[T, S any](store func(T) S, load func(S) T) codec[T] {
-	return codec[T]{
-		encode: func(v T) ([]byte, error) { return json.Marshal(store(v)) },
-		decode: func(line []byte) (T, error) {
-			// What is written again byte for byte has one reading; only another
-			// text, by an older version perhaps, needs the slower proof.
-			var s S
-			if json.Unmarshal(line, &s) == nil {
-				if again, err := json.Marshal(s); err == nil && bytes.Equal(again, line) {
-					return load(s), nil
-				}
-			}
-			var strict S
-			if err := strictjson.Decode(line, &strict); err != nil {
-				var none T
-				return none, err
-			}
-			return load(strict), nil
-		},
-	}
-}
-
-// utc is how every time is stored.
-func utc(t time.Time) time.Time { return t.UTC() }
-
-func tokenCodec() codec[authority.Token] {
-	return codecOf(
-		func(t authority.Token) storedToken {
-			return storedToken{
-				ID: string(t.ID), ClientID: t.ClientID, Role: string(t.Role), Tags: t.Tags, Issuer: t.Issuer, Audience: t.Audience,
-				Description: t.Description, Contact: t.Contact, AllowedAddresses: t.AllowedAddresses,
-				CreatedAt: utc(t.CreatedAt), CreatedBy: t.CreatedBy, ExpiresAt: utc(t.ExpiresAt), KeyID: string(t.KeyID),
-				Generation: t.Generation, DeletedAt: utc(t.DeletedAt), DeletedBy: t.DeletedBy, Leaked: t.Leaked,
-				Replaces: string(t.Replaces), ReplacedBy: string(t.ReplacedBy), EndsAt: utc(t.EndsAt),
-				ContactedAt: utc(t.Contacted.At), ContactedBy: t.Contacted.By, ContactedNote: t.Contacted.Note,
-			}
-		},
-		func(s storedToken) authority.Token {
-			return authority.Token{
-				ID: authority.TokenID(s.ID), ClientID: s.ClientID, Role: authority.Role(s.Role), Tags: s.Tags, Issuer: s.Issuer, Audience: s.Audience,
-				Description: s.Description, Contact: s.Contact, AllowedAddresses: s.AllowedAddresses,
-				CreatedAt: s.CreatedAt, CreatedBy: s.CreatedBy, ExpiresAt: s.ExpiresAt, KeyID: authority.KeyID(s.KeyID),
-				Generation: s.Generation, DeletedAt: s.DeletedAt, DeletedBy: s.DeletedBy, Leaked: s.Leaked,
-				Replaces: authority.TokenID(s.Replaces), ReplacedBy: authority.TokenID(s.ReplacedBy), EndsAt: s.EndsAt,
-				Contacted: authority.Contact{At: s.ContactedAt, By: s.ContactedBy, Note: s.ContactedNote},
-			}
-		})
-}
-
-func receiptCodec() codec[authority.Receipt] {
-	return codecOf(
-		func(r authority.Receipt) storedReceipt {
-			return storedReceipt{Key: r.Key, TokenID: string(r.TokenID), Request: r.Request, At: utc(r.At)}
-		},
-		func(s storedReceipt) authority.Receipt {
-			return authority.Receipt{Key: s.Key, TokenID: authority.TokenID(s.TokenID), Request: s.Request, At: s.At}
-		})
-}
-
-func keyCodec() codec[authority.Key] {
-	return codecOf(
-		func(k authority.Key) storedKey {
-			return storedKey{
-				ID: string(k.ID), Name: k.Name, Algorithm: k.Algorithm, State: string(k.State), CreatedAt: utc(k.CreatedAt),
-				CurrentSince: utc(k.CurrentSince), Until: utc(k.Until), RetiredAt: utc(k.RetiredAt),
-				Hold: k.Hold, TrialUntil: utc(k.TrialUntil), Reason: k.Reason,
-			}
-		},
-		func(s storedKey) authority.Key {
-			return authority.Key{
-				ID: authority.KeyID(s.ID), Name: s.Name, Algorithm: s.Algorithm, State: authority.KeyState(s.State), CreatedAt: s.CreatedAt,
-				CurrentSince: s.CurrentSince, Until: s.Until, RetiredAt: s.RetiredAt,
-				Hold: s.Hold, TrialUntil: s.TrialUntil, Reason: s.Reason,
-			}
-		})
-}
-
-func adminCodec() codec[authority.Admin] {
-	return codecOf(
-		func(a authority.Admin) storedAdmin {
-			return storedAdmin{a.Name, a.PasswordHash, utc(a.CreatedAt), a.CreatedBy, utc(a.PasswordChangedAt)}
-		},
-		func(s storedAdmin) authority.Admin { return authority.Admin(s) })
-}
-
-func loginCodec() codec[authority.Login] {
-	return codecOf(
-		func(l authority.Login) storedLogin {
-			return storedLogin{
-				ID: string(l.ID), Admin: l.Admin, CreatedAt: utc(l.CreatedAt), AuthenticatedAt: utc(l.AuthenticatedAt),
-				ExpiresAt: utc(l.ExpiresAt), From: l.From, KeyID: string(l.KeyID), Generation: l.Generation,
-			}
-		},
-		func(s storedLogin) authority.Login {
-			return authority.Login{
-				ID: authority.LoginID(s.ID), Admin: s.Admin, CreatedAt: s.CreatedAt, AuthenticatedAt: s.AuthenticatedAt,
-				ExpiresAt: s.ExpiresAt, From: s.From, KeyID: authority.KeyID(s.KeyID), Generation: s.Generation,
-			}
-		})
-}
-
-func throttleCodec() codec[authority.Throttle] {
-	return codecOf(
-		func(t authority.Throttle) storedThrottle {
-			return storedThrottle{t.Name, t.Failures, t.Total, utc(t.LastAt), utc(t.PausedUntil), t.Known}
-		},
-		func(s storedThrottle) authority.Throttle { return authority.Throttle(s) })
-}
-
-func systemCodec() codec[authority.System] {
-	return codecOf(
-		func(s authority.System) storedSystem {
-			return storedSystem{s.Generation, utc(s.ResetAt), s.SetupDigest, utc(s.SetupExpires), s.CursorKey}
-		},
-		func(s storedSystem) authority.System { return authority.System(s) })
-}
-
-func eventCodec() codec[authority.Event] {
-	return codecOf(
-		func(e authority.Event) storedEvent {
-			return storedEvent{
-				Seq: e.Seq, At: utc(e.At), ActorKind: e.Actor.Kind, Actor: e.Actor.Name, Action: e.Action, Target: e.Target, Label: e.Label,
-				From: e.From, Outcome: e.Outcome, RequestID: e.RequestID, Detail: e.Detail, Hash: e.Hash,
-			}
-		},
-		func(s storedEvent) authority.Event {
-			return authority.Event{
-				Seq: s.Seq, At: s.At, Actor: authority.Actor{Kind: s.ActorKind, Name: s.Actor}, Action: s.Action, Target: s.Target, Label: s.Label,
-				From: s.From, Outcome: s.Outcome, RequestID: s.RequestID, Detail: s.Detail, Hash: s.Hash,
-			}
-		})
-}
 
 // rowOf makes the row that a table keeps: its own copy, and the line of the
 // file when there is one.
-func rowOf[K ~string, T record[K, T]](v T, c *codec[T]) (*row[T], error) {
+func rowOf[K ~string, T record[K, T]](v T, c *stored.Codec[T]) (*row[T], error) {
 	w := &row[T]{value: v.Clone()}
 	if c == nil {
 		return w, nil
 	}
-	line, err := c.encode(w.value)
+	line, err := c.Encode(w.value)
 	if err != nil {
 		return nil, fmt.Errorf("encode a record: %w", err)
 	}
@@ -269,12 +22,12 @@ func rowOf[K ~string, T record[K, T]](v T, c *codec[T]) (*row[T], error) {
 }
 
 // load decodes the lines of one section into a table.
-func load[K ~string, T record[K, T]](lines []text, c codec[T]) (sorted[K, T], error) {
+func load[K ~string, T record[K, T]](lines []text, c stored.Codec[T]) (sorted[K, T], error) {
 	var s sorted[K, T]
 	var last K
 	e := new(edit)
 	for i, line := range lines {
-		v, err := c.decode(line.bytes)
+		v, err := c.Decode(line.bytes)
 		if err != nil {
 			return s, fmt.Errorf("record %d: %w", i+1, err)
 		}

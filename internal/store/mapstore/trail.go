@@ -10,6 +10,7 @@ import (
 	"sort"
 
 	"mintmark/internal/authority"
+	"mintmark/internal/store/stored"
 )
 
 // trail is the audit log at one moment: the file up to a size, then entries.
@@ -62,11 +63,11 @@ func (t trail) backwards(before uint64) iter.Seq2[authority.Event, error] {
 			yield(authority.Event{}, err)
 			return
 		}
-		c := eventCodec()
+		c := stored.Events()
 		for line, err := range linesBackwards(t.log, end) {
 			e := authority.Event{}
 			if err == nil {
-				e, err = c.decode(line)
+				e, err = c.Decode(line)
 			}
 			if err != nil {
 				err = fmt.Errorf("audit log: %w", err)
@@ -192,7 +193,7 @@ func (s *Store) VerifyAudit(ctx context.Context) (sound, broken uint64, err erro
 		sound++
 		return true
 	}
-	c := eventCodec()
+	c := stored.Events()
 	for at := int64(0); t.log != nil && at < t.size; {
 		if err := context.Cause(ctx); err != nil {
 			return sound, 0, cancelled(err)
@@ -201,7 +202,7 @@ func (s *Store) VerifyAudit(ctx context.Context) (sound, broken uint64, err erro
 		if err != nil {
 			return sound, 0, fmt.Errorf("audit log: %w", err)
 		}
-		e, err := c.decode(line)
+		e, err := c.Decode(line)
 		if err != nil || !check(e) {
 			return sound, end.Seq + 1, nil
 		}

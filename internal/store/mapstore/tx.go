@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"mintmark/internal/authority"
+	"mintmark/internal/store/stored"
 )
 
 // tx is one transaction: its own copy of a state, and what it did to it.
@@ -26,13 +27,13 @@ type tx struct {
 
 // codecs of the records that have a file; nil members have none.
 type codecs struct {
-	token    *codec[authority.Token]
-	receipt  *codec[authority.Receipt]
-	key      *codec[authority.Key]
-	admin    *codec[authority.Admin]
-	login    *codec[authority.Login]
-	throttle *codec[authority.Throttle]
-	system   *codec[authority.System]
+	token    *stored.Codec[authority.Token]
+	receipt  *stored.Codec[authority.Receipt]
+	key      *stored.Codec[authority.Key]
+	admin    *stored.Codec[authority.Admin]
+	login    *stored.Codec[authority.Login]
+	throttle *stored.Codec[authority.Throttle]
+	system   *stored.Codec[authority.System]
 }
 
 // changes collects what followers are told; nil values are removals.
@@ -45,43 +46,43 @@ type changes struct {
 
 func (t *tx) Tokens() authority.TokenTable {
 	return &tokenTable{table[authority.TokenID, authority.Token]{
-		t, &t.state.tokens, func(c *codecs) *codec[authority.Token] { return c.token }, &t.inTokens, &t.changed.tokens,
+		t, &t.state.tokens, func(c *codecs) *stored.Codec[authority.Token] { return c.token }, &t.inTokens, &t.changed.tokens,
 	}}
 }
 
 func (t *tx) Receipts() authority.Table[string, authority.Receipt] {
 	return &table[string, authority.Receipt]{
-		t, &t.state.receipts, func(c *codecs) *codec[authority.Receipt] { return c.receipt }, &t.inTokens, nil,
+		t, &t.state.receipts, func(c *codecs) *stored.Codec[authority.Receipt] { return c.receipt }, &t.inTokens, nil,
 	}
 }
 
 func (t *tx) Keys() authority.Table[authority.KeyID, authority.Key] {
 	return &table[authority.KeyID, authority.Key]{
-		t, &t.state.keys, func(c *codecs) *codec[authority.Key] { return c.key }, &t.inHome, &t.changed.keys,
+		t, &t.state.keys, func(c *codecs) *stored.Codec[authority.Key] { return c.key }, &t.inHome, &t.changed.keys,
 	}
 }
 
 func (t *tx) Admins() authority.Table[string, authority.Admin] {
 	return &table[string, authority.Admin]{
-		t, &t.state.admins, func(c *codecs) *codec[authority.Admin] { return c.admin }, &t.inHome, nil,
+		t, &t.state.admins, func(c *codecs) *stored.Codec[authority.Admin] { return c.admin }, &t.inHome, nil,
 	}
 }
 
 func (t *tx) Logins() authority.Table[authority.LoginID, authority.Login] {
 	return &table[authority.LoginID, authority.Login]{
-		t, &t.state.logins, func(c *codecs) *codec[authority.Login] { return c.login }, &t.inHome, &t.changed.logins,
+		t, &t.state.logins, func(c *codecs) *stored.Codec[authority.Login] { return c.login }, &t.inHome, &t.changed.logins,
 	}
 }
 
 func (t *tx) Throttles() authority.Table[string, authority.Throttle] {
 	return &table[string, authority.Throttle]{
-		t, &t.state.throttles, func(c *codecs) *codec[authority.Throttle] { return c.throttle }, &t.inHome, nil,
+		t, &t.state.throttles, func(c *codecs) *stored.Codec[authority.Throttle] { return c.throttle }, &t.inHome, nil,
 	}
 }
 
 func (t *tx) System() authority.Table[string, authority.System] {
 	return &table[string, authority.System]{
-		t, &t.state.system, func(c *codecs) *codec[authority.System] { return c.system }, &t.inHome, &t.changed.system,
+		t, &t.state.system, func(c *codecs) *stored.Codec[authority.System] { return c.system }, &t.inHome, &t.changed.system,
 	}
 }
 
@@ -109,7 +110,7 @@ func listed[K cmp.Ordered, T any](m map[K]*T) []authority.Changed[K, T] {
 type table[K ~string, T record[K, T]] struct {
 	tx      *tx
 	rows    *sorted[K, T]
-	codec   func(*codecs) *codec[T]
+	codec   func(*codecs) *stored.Codec[T]
 	touched *bool
 	told    *map[K]*T // nil: followers do not care
 }

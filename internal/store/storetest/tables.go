@@ -38,7 +38,7 @@ func sample() samples {
 			{Key: "aa", TokenID: "tok_1", Request: []byte{0, 1, 255}, At: at(1)}, {Key: "bb", TokenID: "tok_2", At: at(2)},
 		},
 		keys: []authority.Key{
-			{ID: "k-1", Name: "key_2026a", Algorithm: "ES256", State: authority.KeyPrevious, CreatedAt: at(1), CurrentSince: at(2), Until: at(3), RetiredAt: at(4), Hold: true, TrialUntil: at(5), Reason: "scheduled"},
+			{ID: "k-1", Name: "key_2026a", Algorithm: "ES256", State: authority.KeyPrevious, CreatedAt: at(1), CurrentSince: at(2), Until: at(3), RetiredAt: at(4), Hold: true, TrialUntil: at(5), Reason: "scheduled", Sealed: []byte{7, 0}},
 			{ID: "k-2", Name: "key_2026b", Algorithm: "HS256", State: authority.KeyNext, CreatedAt: at(5)},
 		},
 		admins: []authority.Admin{
