@@ -21,7 +21,7 @@ type verified struct {
 	key      uint32        // see moment.numbered
 	shard    uint32        // of the record, see records.changes
 	changes  atomic.Uint64 // those of the shard when life was last looked at
-	noted    atomic.Uint64 // the use that was noted last: its second, and the number of its address
+	slots    [4]atomic.Uint64
 	identity Identity
 	allowed  []netip.Prefix
 }
@@ -101,7 +101,8 @@ func (c *cache) find(hint uint64) *verified {
 	return set[at].token.Load()
 }
 
-func (c *cache) put(hint uint64, v *verified) {
+// put answers the token whose place it takes, or nil.
+func (c *cache) put(hint uint64, v *verified) (old *verified) {
 	set := c.set(hint)
 	at := &set[hint>>61]
 	for i := range set {
@@ -110,14 +111,16 @@ func (c *cache) put(hint uint64, v *verified) {
 			break
 		}
 	}
-	at.token.Store(v)
+	old = at.token.Swap(v)
 	at.hint.Store(hint)
+	return old
 }
 
-func (c *cache) clear() {
+// clear forgets every token and hands each over.
+func (c *cache) clear(each func(*verified)) {
 	for i := range c.sets {
 		for j := range c.sets[i] {
-			c.sets[i][j].token.Store(nil)
+			each(c.sets[i][j].token.Swap(nil))
 		}
 	}
 }

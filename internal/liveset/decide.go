@@ -19,15 +19,17 @@ func (s *Set) Decide(raw string, d Demand) (v Verdict) {
 	q := question{raw: raw, hint: hintOf(raw), now: now, unix: now.Unix()}
 	use := s.decide(&q, &d, &v)
 	switch {
-	case v.Reason == TrialStopped:
-		s.trial.note(use.id, now)
 	case v.Reason != Allowed:
+		s.counts[q.hint%counters].of[v.Reason].Add(1)
+		if v.Reason == TrialStopped {
+			s.trial.note(use.id, now)
+		}
+		s.refused(use, &q, &d, v.Reason)
 	case use.login != nil:
 		use.login.used.Store(now.UnixNano())
 	default:
-		s.mark(use, q.unix, d.From)
+		s.count(use, q.unix, source{d.From, d.Via})
 	}
-	s.counts[q.hint%counters].of[v.Reason].Add(1)
 	return v
 }
 
@@ -40,12 +42,14 @@ type question struct {
 	key  *key  // that it is signed under, once that is known
 }
 
-// used is what an allowed token or login was: for its use to be noted.
+// used is what a token or login was, for its use to be noted; the zero used is
+// that of a refused token of which nothing is certain.
 type used struct {
-	seen  *verified
-	place uint8 // of its key, see key.place
-	login *login
-	id    string // of a token that is refused for a trial alone
+	seen    *verified // of an allowed token
+	place   uint8     // of its key, see key.place
+	login   *login    // an allowed one
+	ofLogin bool
+	id      string // of a refused token whose signature is good
 }
 
 func (s *Set) decide(q *question, d *Demand, v *Verdict) used {
@@ -67,7 +71,7 @@ func (s *Set) decide(q *question, d *Demand, v *Verdict) used {
 	}
 	q.key = m.numbered[seen.key]
 	if reason := q.key.standing(q.now); reason != Allowed {
-		return refuse(v, reason)
+		return refuseToken(v, reason, seen.identity.ID)
 	}
 	return s.answer(m, seen, q, d, v)
 }
@@ -79,6 +83,12 @@ func refuse(v *Verdict, r Reason) used {
 
 // examine makes every check of a token that is not recognised.
 func (s *Set) examine(m *moment, q *question, d *Demand, v *Verdict) used {
+// refuseToken refuses a token whose signature is good.
+func refuseToken(v *Verdict, r Reason, id string) used {
+	v.Reason = r
+	return used{id: id}
+}
+
 	u, err := jws.ParseToken(q.raw)
 	if err != nil {
 		return refuse(v, reasonOf(err))
@@ -120,7 +130,7 @@ func (s *Set) examine(m *moment, q *question, d *Demand, v *Verdict) used {
 		seen, reason = m.read(slot, &claims, q.unix)
 	}
 	if reason != Allowed {
-		return refuse(v, reason)
+		return refuseToken(v, reason, claims.ID)
 	}
 	seen.digest, seen.key, seen.identity.KeyID = digestOf(q.raw), key.number, key.id
 	if seen.life&restricted != 0 {
@@ -129,8 +139,10 @@ func (s *Set) examine(m *moment, q *question, d *Demand, v *Verdict) used {
 	if own := s.config.Audience(); slices.Equal(own, seen.identity.Audience) {
 		seen.identity.Audience = own // the same texts are compared at a glance
 	}
-	if key.number != 0 { // else there are more keys than numbers
-		s.cache.put(q.hint, seen)
+	if key.number != 0 {
+		s.retire(s.cache.put(q.hint, seen))
+	} else {
+		s.retire(seen) // there are more keys than numbers: nobody comes for its counts
 	}
 	return s.answer(m, seen, q, d, v)
 }
@@ -222,13 +234,13 @@ func (v *verified) standing(m *moment, now int64) Reason {
 // answer makes the checks that time and the door can change.
 func (s *Set) answer(m *moment, seen *verified, q *question, d *Demand, v *Verdict) used {
 	if reason := seen.standing(m, q.unix); reason != Allowed {
-		return refuse(v, reason)
+		return refuseToken(v, reason, seen.identity.ID)
 	}
 	if !meet(seen.identity.Audience, s.audience(seen.identity.Audience, d)) {
-		return refuse(v, WrongAudience)
+		return refuseToken(v, WrongAudience, seen.identity.ID)
 	}
 	if q.unix < seen.begins {
-		return refuse(v, NotYetValid)
+		return refuseToken(v, NotYetValid, seen.identity.ID)
 	}
 	v.Identity = seen.identity
 	v.Reason = demanded(&v.Identity, seen.allowed, d)
@@ -237,7 +249,7 @@ func (s *Set) answer(m *moment, seen *verified, q *question, d *Demand, v *Verdi
 		*v = Verdict{Reason: TrialStopped}
 		return used{id: seen.identity.ID}
 	}
-	return used{seen: seen, place: q.key.place}
+	return used{seen: seen, place: q.key.place, id: seen.identity.ID}
 }
 
 func meet(a, b []string) bool {
@@ -286,14 +298,14 @@ func (s *Set) audience(own []string, d *Demand) []string {
 func (s *Set) login(m *moment, c *jws.Claims, q *question, d *Demand, v *Verdict) used {
 	l := m.logins[authority.LoginID(c.ID)]
 	if reason := l.standing(q.now, m.generation, s.config.LoginIdle()); reason != Allowed {
-		return refuse(v, reason)
+		return refuseLogin(v, reason)
 	}
 	if !l.matches(c) {
-		return refuse(v, Mismatch)
+		return refuseLogin(v, Mismatch)
 	}
 	issuer := s.config.LoginIssuer()
 	if err := c.Check(jws.Expect{Issuer: issuer, Audience: []string{issuer}, Now: q.now, Leeway: Leeway}); err != nil {
-		return refuse(v, reasonOf(err))
+		return refuseLogin(v, reasonOf(err))
 	}
 	v.Identity = Identity{
 		ID: c.ID, Login: true, ClientID: l.Admin, Role: authority.RoleAdmin, Issuer: c.Issuer, Audience: c.Audience,
@@ -301,7 +313,12 @@ func (s *Set) login(m *moment, c *jws.Claims, q *question, d *Demand, v *Verdict
 	}
 	v.Reason = demanded(&v.Identity, nil, d)
 	v.Identity.checked = v.Reason == Allowed
-	return used{login: l}
+	return used{login: l, ofLogin: true}
+}
+
+func refuseLogin(v *Verdict, r Reason) used {
+	v.Reason = r
+	return used{ofLogin: true}
 }
 
 // standing is where the login is in its life.

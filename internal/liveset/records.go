@@ -28,16 +28,16 @@ type use struct {
 	how         atomic.Uint32 // see how
 }
 
-// how is the number of the address that a token was last used from and, above it,
+// how is the number of the source that a token was last used from and, above it,
 // that of the key.
 type how uint32
 
-const addressBits = 17
+const sourceBits = 17
 
-func howOf(address, key uint32) how { return how(key<<addressBits | address) }
+func howOf(source, key uint32) how { return how(key<<sourceBits | source) }
 
-func (h how) address() uint32 { return uint32(h) & (1<<addressBits - 1) }
-func (h how) key() uint32     { return uint32(h) >> addressBits }
+func (h how) source() uint32 { return uint32(h) & (1<<sourceBits - 1) }
+func (h how) key() uint32    { return uint32(h) >> sourceBits }
 
 // life is the part of a record that changes, in one word: whether the token is
 // deleted, whether its addresses are limited, whether its end is that of the

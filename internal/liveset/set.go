@@ -35,18 +35,21 @@ type Config struct {
 	Recognised int
 	// Record reads a token's record where it lasts; only explanations ask.
 	Record func(authority.TokenID) (authority.Token, error)
-	Now    func() time.Time
+	// Tally is told what was counted, by verdicts themselves: it is quick and calls
+	// nobody. nil: nothing is counted.
+	Tally func(authority.Counted)
+	Now   func() time.Time
 }
 
 // Set is the live set. All methods may be called concurrently; a zero Set
 // answers StateUnknown until it is loaded.
 type Set struct {
-	config    Config
-	counts    [counters]counter
-	addresses *numbers[netip.Addr]
-	kids      *numbers[authority.KeyID]
-	cache     *cache
-	current   atomic.Pointer[moment] // nil until loaded
+	config  Config
+	counts  [counters]counter
+	sources *numbers[source]
+	kids    *numbers[authority.KeyID]
+	cache   *cache
+	current atomic.Pointer[moment] // nil until loaded
 	fresh     fresh
 
 	trial      trial
@@ -58,7 +61,7 @@ type Set struct {
 // counters are as many as keep processors from waiting for each other.
 const counters = 16
 
-// counter counts verdicts by reason, in lines of the processor's cache that no
+// counter counts refusals by reason, in lines of the processor's cache that no
 // other counter has.
 type counter struct {
 	of [(len(names) + 7) / 8 * 8]atomic.Uint64
@@ -101,7 +104,8 @@ func New(c Config) (*Set, error) {
 	}
 	return &Set{
 		config: c, cache: newCache(c.Recognised),
-		addresses: newNumbers[netip.Addr](1<<addressBits - 1), kids: newNumbers[authority.KeyID](1<<(32-addressBits) - 1),
+		// The last number is that of no source: see closed.
+		sources: newNumbers[source](1<<sourceBits - 2), kids: newNumbers[authority.KeyID](1<<(32-sourceBits) - 1),
 	}, nil
 }
 
@@ -126,7 +130,7 @@ func (s *Set) Load(snapshot authority.Change) {
 	}
 	s.since.CompareAndSwap(0, s.config.Now().UnixNano())
 	s.current.Store(next)
-	s.cache.clear()
+	s.cache.clear(s.retire)
 }
 
 func keepUse(from, to *records, id string) {
@@ -289,7 +293,7 @@ func (s *Set) Len() int {
 	return int(m.records.next) - len(m.records.free)
 }
 
-// Refusals counts the verdicts that were not allow, by reason, since start.
+// Refusals counts the verdicts that did not allow, by reason, since start.
 func (s *Set) Refusals() map[string]uint64 {
 	counts := make(map[string]uint64)
 	for i := range names {
@@ -297,7 +301,7 @@ func (s *Set) Refusals() map[string]uint64 {
 		for c := range s.counts {
 			n += s.counts[c].of[i].Load()
 		}
-		if n > 0 && Reason(i) != Allowed {
+		if n > 0 {
 			counts[Reason(i).String()] = n
 		}
 	}

@@ -1,7 +1,6 @@
 package liveset
 
 import (
-	"net/netip"
 	"time"
 
 	"mintmark/internal/authority"
@@ -24,27 +23,19 @@ func (r *record) usedLike(other *record) {
 	}
 }
 
-// mark notes an accepted use; it writes only what is new, and looks at the record
-// once a second for each address.
-func (s *Set) mark(use used, now int64, from netip.Addr) {
-	at := uint32(now) // until 2106
-	noted := use.seen.noted.Load()
-	if uint32(noted>>32) == at && s.addresses.value(uint32(noted)) == from {
-		return
-	}
+// mark notes an accepted use in the record; it writes only what is new.
+func (s *Set) mark(use used, at uint32, from source, number uint32) {
 	u := &use.seen.record.uses[use.place]
 	h := how(u.how.Load())
-	if h.key() != use.seen.key || s.addresses.value(h.address()) != from {
+	if h.key() != use.seen.key || s.sources.value(h.source()) != from {
 		if h.key() != use.seen.key || u.first.Load() == 0 {
 			u.first.Store(at)
 		}
-		h = howOf(s.addresses.of(from), use.seen.key)
-		u.how.Store(uint32(h))
+		u.how.Store(uint32(howOf(number, use.seen.key)))
 	}
 	if u.last.Load() != at {
 		u.last.Store(at)
 	}
-	use.seen.noted.Store(uint64(at)<<32 | uint64(h.address()))
 }
 
 // Since is when uses began to be counted: when the set was first loaded.
@@ -105,7 +96,7 @@ func (s *Set) useOf(u *use) authority.KeyUse {
 	}
 	h := how(u.how.Load())
 	out := authority.KeyUse{Key: s.kids.value(h.key()), First: seconds(u.first.Load()), Last: seconds(last)}
-	if from := s.addresses.value(h.address()); from.IsValid() {
+	if from := s.sources.value(h.source()).from; from.IsValid() {
 		out.From = from.String()
 	}
 	return out
