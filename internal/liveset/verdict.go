@@ -123,6 +123,7 @@ type Demand struct {
 	Audience    []string // nil: the server's own audience
 	AnyAudience bool     // a token for any recipient will do
 	From        netip.Addr
+	Via         netip.Addr // who stands between us and the client and may be believed; zero: nobody, or it is not known
 }
 
 // Identity is who a token speaks for. Only Decide makes one that is not zero,
