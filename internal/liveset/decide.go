@@ -81,14 +81,14 @@ func refuse(v *Verdict, r Reason) used {
 	return used{}
 }
 
-// examine makes every check of a token that is not recognised.
-func (s *Set) examine(m *moment, q *question, d *Demand, v *Verdict) used {
 // refuseToken refuses a token whose signature is good.
 func refuseToken(v *Verdict, r Reason, id string) used {
 	v.Reason = r
 	return used{id: id}
 }
 
+// examine makes every check of a token that is not recognised.
+func (s *Set) examine(m *moment, q *question, d *Demand, v *Verdict) used {
 	u, err := jws.ParseToken(q.raw)
 	if err != nil {
 		return refuse(v, reasonOf(err))
