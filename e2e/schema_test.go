@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 
@@ -118,13 +119,8 @@ func (d documents) take(value map[string]any) error {
 		}
 		return schema.Validate(value)
 	}
-	var failed error
-	for _, item := range d.items {
-		err := item.Validate(value)
-		if err == nil {
-			return nil
-		}
-		failed = errors.Join(failed, err)
+	if !slices.ContainsFunc(d.items, func(item *jsonschema.Schema) bool { return item.Validate(value) == nil }) {
+		return fmt.Errorf("what is no document is an item of no list either: %v", value)
 	}
-	return fmt.Errorf("a line is an item of no list: %w", failed)
+	return nil
 }

@@ -52,7 +52,8 @@ func (c *cli) auditCommand() *cobra.Command {
 	f.IntVar(&q.Limit, "limit", 50, "how many at the most")
 	f.Uint64Var(&q.Before, "before", 0, "only entries before this number")
 	offer(cmd, "outcome", "ok", "refused")
-	return c.group("audit", "Read the audit log", c.example("manager audit list", "manager audit list --action config. --utc"), cmd)
+	return c.group("audit", "Read, export and check the audit log", c.example("manager audit list", "manager audit verify"),
+		cmd, c.followAudit(), c.exportAudit(), c.verifyAudit())
 }
 
 // pageSize checks --limit: a page of nothing would read as no limit.

@@ -26,6 +26,8 @@ func documents() map[string][]any {
 		"AdminList":      {listed[api.Admin]{}},
 		"Applied":        {api.Applied{}},
 		"Bench":          {benchFigures{}},
+		"Bundle":         {bundle{}},
+		"Chain":          {chain{}},
 		"CheckList":      {listed[api.Check]{}},
 		"Configuration":  {configured{}},
 		"DifferenceList": {listed[api.Difference]{}},

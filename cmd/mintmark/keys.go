@@ -39,7 +39,7 @@ func (c *cli) keyCommand() *cobra.Command {
 
 func (c *cli) supportCommand() *cobra.Command {
 	return c.group("support", "Rarely needed operations", c.example("manager support reset-jwt-key", "manager support reset-jwt-key --dry-run"),
-		c.resetCommand("support", "reset-jwt-key"))
+		c.resetCommand("support", "reset-jwt-key"), c.bundleCommand())
 }
 
 func (c *cli) resetCommand(group, use string) *cobra.Command {
