@@ -114,6 +114,7 @@ const (
 // Config is what an Authority is made of.
 type Config struct {
 	Store     Store
+	Fleet     Fleet // nil: the store is this process's own
 	Custody   Custody
 	Passwords Passwords
 	Usage     Usage

@@ -1,0 +1,49 @@
+package authority
+
+import (
+	"context"
+	"time"
+)
+
+// Node is one server of a fleet, as it says of itself.
+type Node struct {
+	ID        string // random, of one process
+	Name      string // host and address, for people
+	Version   string
+	Issuer    string
+	StartedAt time.Time
+	SeenAt    time.Time // by the store's clock
+	Revision  uint64    // of the state that it answers from
+	Ready     bool
+}
+
+// Fleet is a store that several nodes share. Its failures are those of a Store.
+type Fleet interface {
+	// Beat says that a node is alive, forgets those that were not for a day, and
+	// answers the store's clock.
+	Beat(ctx context.Context, n Node) (now time.Time, err error)
+	// Nodes lists the nodes of the last day, those seen last first.
+	Nodes(ctx context.Context) (FleetState, error)
+	// Level answers when this process was last known to hold everything that was
+	// committed, with a reading of the monotonic clock; zero: not yet. It waits
+	// for nobody.
+	Level() time.Time
+}
+
+// FleetState is what a store knows of its nodes.
+type FleetState struct {
+	Nodes    []Node
+	Revision uint64 // of what was committed last
+	Now      time.Time
+}
+
+// Nodes lists the nodes that share the store; none when it is not shared.
+func (a *Authority) Nodes(ctx context.Context, c Caller) (FleetState, error) {
+	if err := c.mustAdmin(); err != nil {
+		return FleetState{}, err
+	}
+	if a.Fleet == nil {
+		return FleetState{}, nil
+	}
+	return a.Fleet.Nodes(ctx)
+}
