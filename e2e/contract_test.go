@@ -1,0 +1,223 @@
+package e2e
+
+import (
+	"context"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// reading are the commands that only read, as they are given to a home with a
+// token of ci; changing are those that do something, or run until they are ended.
+// Every command is in one of the two.
+func reading() []string {
+	return []string{
+		"status", "doctor", "version", "help token create", "config show", "config diff", "config validate", "config properties list",
+		"config properties get server.listen", "token list", "token show ci", "key list", "key evidence", "audit list", "audit verify",
+		"admin list", "completion bash", "audit export",
+	}
+}
+
+func changing() []string {
+	return []string{
+		"init", "serve", "guard", "start", "stop", "restart", "bench", "config apply", "config discard", "config rollback", "config properties set",
+		"config properties unset", "token create", "token copy", "token replace", "token delete", "token restore", "token inspect",
+		"key rotate", "key extend", "key trial-stop", "key retire", "key reset", "support reset-jwt-key", "support bundle", "audit follow",
+		"admin create", "admin reset-password", "admin unlock",
+	}
+}
+
+// commandTree are the names of all commands but groups, as their help lists them.
+func commandTree(t *testing.T, program string) []string {
+	t.Helper()
+	subcommand := regexp.MustCompile(`(?m)^  ([a-z-]+) +[A-Z]`)
+	var leaves []string
+	var walk func(path []string)
+	walk = func(path []string) {
+		got := runs(t, exec.Command(program, append(slices.Clone(path), "-h")...))
+		_, commands, group := strings.Cut(got.out, "\nCommands:\n")
+		if !group {
+			leaves = append(leaves, strings.Join(path, " "))
+			return
+		}
+		commands, _, _ = strings.Cut(commands, "\n\n")
+		for _, match := range subcommand.FindAllStringSubmatch(commands, -1) {
+			walk(append(slices.Clone(path), match[1]))
+		}
+	}
+	walk(nil)
+	return leaves
+}
+
+func TestEveryCommandIsKnownToReadOrToChange(t *testing.T) {
+	program, err := binary()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range commandTree(t, program) {
+		given := func(line string) bool { return line == name || strings.HasPrefix(line, name+" ") }
+		if reads, changes := slices.ContainsFunc(reading(), given), slices.ContainsFunc(changing(), given); reads == changes {
+			t.Errorf("%s: it is in none, or in both, of the lists of commands in this file", name)
+		}
+	}
+}
+
+// homeInUse is a running home with something for every command to say: tokens, a
+// staged property, a key that is rotated away, a failure to warn of.
+func homeInUse(t *testing.T) home {
+	t.Helper()
+	h := startHome(t, "--store", "memory")
+	token := h.token(t, "ci", "user", "--tag", "team:data", "--expires", "2d")
+	h.accepts(t, "Bearer "+token, "ci")
+	h.manager(t, "key", "rotate", "--overlap", "1h")
+	h.manager(t, "config", "properties", "set", "tokens.lifetime.default", "30d")
+	return h
+}
+
+// Numbers that time changes between two runs are not compared.
+func TestColourIsAllThatDiffersBetweenTheOutputsOfACommand(t *testing.T) {
+	h := homeInUse(t)
+	escapes, number := regexp.MustCompile("\x1b\\[[0-9;]*m"), regexp.MustCompile(`[0-9]+`)
+	plain := func(text string) string { return number.ReplaceAllString(escapes.ReplaceAllString(text, ""), "#") }
+	coloured := 0
+	for _, line := range append(reading(), "token show nobody", "token delete nobody", "config properties get nothing", "token lst") {
+		args := append(strings.Fields(line), "--utc")
+		at := func(env []string, more ...string) string {
+			s := h.atTerminal(t, env, append(slices.Clone(args), more...)...)
+			select {
+			case <-s.closed:
+			case <-time.After(stepTimeout):
+				t.Fatalf("%s has not ended:\n%s", line, s.text())
+			}
+			return s.text()
+		}
+		shown := at(nil)
+		if escapes.MatchString(shown) {
+			coloured++
+		}
+		for _, without := range []string{at([]string{"NO_COLOR=1"}), at(nil, "--no-color")} {
+			if strings.Contains(without, "\x1b") {
+				t.Errorf("%s: colour without colour: %q", line, without)
+			}
+			if plain(shown) != plain(without) {
+				t.Errorf("%s:\n%q with colours\n%q without", line, shown, without)
+			}
+		}
+		piped, again := h.run(t, args...), h.run(t, append(slices.Clone(args), "--no-color")...)
+		if plain(piped.out) != plain(again.out) || plain(piped.err) != plain(again.err) || strings.Contains(piped.out+piped.err, "\x1b") {
+			t.Errorf("%s, in a pipe:\n%q %q\n%q %q with --no-color", line, piped.out, piped.err, again.out, again.err)
+		}
+	}
+	if coloured < 10 {
+		t.Errorf("%d commands use colours", coloured)
+	}
+}
+
+// The input is open and never answers, so whoever asks waits for ever; so it is
+// at a terminal with --no-input, or when the result is for a program.
+func TestNothingAsksWhereNobodyCanAnswer(t *testing.T) {
+	const needed = 8
+	h := homeInUse(t)
+	h.token(t, "idle", "user")
+	password := write(t, filepath.Join(t.TempDir(), "password"), adminPassword+"\n")
+	h.manager(t, "admin", "create", "maria", "--password-file", password)
+	for _, line := range []string{
+		"token delete idle", "token delete ci", "token delete ci --yes", "token replace ci --overlap 0s", "key rotate", "key retire", "key retire --yes",
+		"key trial-stop", "key reset", "key reset --yes", "support reset-jwt-key", "config rollback", "admin create jo", "admin reset-password maria",
+	} {
+		args := strings.Fields(line)
+		for name, got := range map[string]said{
+			"without a terminal": h.waits(t, args...), "for a program": h.waits(t, append(slices.Clone(args), "-o", "json")...),
+		} {
+			if got.code != needed || got.out != "" || !strings.Contains(got.err, "Pass --") {
+				t.Errorf("%s %s: exit code %d\n%s%s", line, name, got.code, got.out, got.err)
+			}
+		}
+		for _, more := range [][]string{{"--no-input"}, {"-o", "json"}} {
+			s := h.atTerminal(t, nil, append(slices.Clone(args), more...)...)
+			s.sees("Pass --")
+			s.ends(needed)
+		}
+	}
+	h.accepts(t, "Bearer "+h.token(t, "after", "admin"), "after")
+}
+
+// waits runs a command with an input that stays open and silent, and no terminal.
+func (h home) waits(t *testing.T, args ...string) said {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), commandTimeout)
+	defer cancel()
+	silent, keep, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _, _ = silent.Close(), keep.Close() }()
+	command := exec.CommandContext(ctx, filepath.Join(h.dir, "manager"), args...)
+	command.Stdin, command.SysProcAttr = silent, &syscall.SysProcAttr{Setsid: true}
+	got := runs(t, command)
+	if err := fit(got.out, got.err); err != nil {
+		t.Errorf("manager %s: %v", args, err)
+	}
+	return got
+}
+
+// What a script reads of create, copy and replace is the token and a newline,
+// whatever else is asked for; only JSON has it as a member.
+func TestATokenIsAloneOnTheOutputInEveryMode(t *testing.T) {
+	h := homeInUse(t)
+	alone := regexp.MustCompile(`^[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\n$`)
+	commands := func(n string) []string {
+		h.token(t, "old"+n, "user")
+		return []string{"token create --client-id new" + n + " --role user", "token copy old" + n, "token replace old" + n}
+	}
+	for n, mode := range []string{"", "-q", "-v", "--utc", "--no-color", "--no-headers", "--no-input", "--yes", "-o table", "-o tsv", "--columns id"} {
+		for _, line := range commands(string(rune('a' + n))) {
+			got := h.run(t, strings.Fields(line+" "+mode)...)
+			if got.code != 0 || !alone.MatchString(got.out) {
+				t.Errorf("%s %s: exit code %d, the output is %q", line, mode, got.code, got.out)
+			}
+			if token := strings.TrimSpace(got.out); token != "" && strings.Contains(got.err, token) {
+				t.Errorf("%s %s: the token is in the conversation too", line, mode)
+			}
+			if quiet := mode == "-q"; quiet && strings.Trim(got.err, "\n") != "" && !strings.HasPrefix(got.err, "warning: tokens are kept in memory only") {
+				t.Errorf("%s %s: %q is more than a warning", line, mode, got.err)
+			}
+		}
+	}
+	for n, mode := range []string{"-o json", "-o jsonl", "--json"} {
+		for _, line := range commands(string(rune('p' + n))) {
+			got := h.run(t, strings.Fields(line+" "+mode)...)
+			if err := fit(got.out, got.err); got.code != 0 || err != nil || !strings.Contains(got.out, `"token":`) {
+				t.Errorf("%s %s: exit code %d, %v\n%s", line, mode, got.code, err, got.err)
+			}
+		}
+	}
+	s := h.atTerminal(t, nil, "token", "copy", "ci")
+	s.ends(0)
+	lines := strings.Split(s.lines(), "\n")
+	if !slices.ContainsFunc(lines, func(l string) bool { return alone.MatchString(l + "\n") }) {
+		t.Errorf("at a terminal no line is the token alone:\n%s", s.lines())
+	}
+}
+
+func TestTheScriptsReachEveryExitCode(t *testing.T) {
+	scripts := ""
+	for _, name := range files(t, filepath.Join("testdata", "script")) {
+		scripts += read(t, filepath.Join("testdata", "script", name))
+	}
+	codes := regexp.MustCompile(`(?m)^\s+exit[A-Z][A-Za-z]+\s+= ([0-9]+)$`).FindAllStringSubmatch(read(t, filepath.Join("..", "cmd", "mintmark", "exit.go")), -1)
+	if len(codes) < 12 {
+		t.Fatalf("exit.go has %d exit codes", len(codes))
+	}
+	for _, code := range codes {
+		if !strings.Contains(scripts, "\nexits "+code[1]+" ") {
+			t.Errorf("no script reaches exit code %s", code[1])
+		}
+	}
+}
