@@ -52,6 +52,7 @@ func houseDrawing() map[string]room {
 		"internal/edge":    {ours: []string{"internal/authority", "internal/liveset"}},
 		"internal/limits":  {ours: []string{"internal/liveset"}, pure: true},
 		"internal/metrics": {ours: []string{"internal/authority", "internal/liveset"}, modules: []string{"github.com/prometheus/client_golang"}},
+		"internal/usage":   {ours: []string{"internal/authority"}},
 		"internal/tracing": {ours: []string{"internal/authority", "internal/edge", "internal/liveset"}, modules: []string{"go.opentelemetry.io/otel"}},
 		"internal/control": {ours: []string{"internal/authority", "internal/config"}},
 		"internal/httpapi": {ours: []string{

@@ -33,6 +33,7 @@ import (
 	"mintmark/internal/signing"
 	"mintmark/internal/store/mapstore"
 	"mintmark/internal/tracing"
+	"mintmark/internal/usage"
 )
 
 // core is everything of a server but its listeners.
@@ -42,6 +43,7 @@ type core struct {
 	store     *mapstore.Store
 	ring      *signing.Ring
 	live      *liveset.Set
+	usage     *usage.Ledger
 	running   *control.Running
 	authority *authority.Authority
 	control   *control.Control
@@ -80,6 +82,9 @@ func (c *cli) openCore(ctx context.Context, dir home.Dir, h how) (_ *core, err e
 	var book *config.Book
 	if dir != "" {
 		if k.held, err = lock(ctx, dir, c.files, h.wait); err != nil {
+			return nil, err
+		}
+		if err = c.finishRestore(ctx, dir); err != nil {
 			return nil, err
 		}
 		if book, err = config.Open(c.files, dir.Config()); err != nil {
@@ -191,8 +196,11 @@ func (c *cli) warnMissing(n int) {
 }
 
 func (k *core) wire(book *config.Book, files durable.Files) (err error) {
+	if err = k.openUsage(); err != nil {
+		return err
+	}
 	k.live, err = liveset.New(liveset.Config{
-		Verifier: k.ring.Verifier, Now: k.clock.Now, LoginIdle: k.running.LoginIdle,
+		Verifier: k.ring.Verifier, Now: k.clock.Now, LoginIdle: k.running.LoginIdle, Tally: k.usage.Count,
 		Audience:    k.running.Audience,
 		LoginIssuer: func() string { return k.running.Settings().Issuer },
 		Record: func(id authority.TokenID) (authority.Token, error) {
@@ -202,9 +210,11 @@ func (k *core) wire(book *config.Book, files durable.Files) (err error) {
 	if err != nil {
 		return err
 	}
+		return err
+	}
 	k.observe(book)
 	k.authority, err = authority.New(authority.Config{
-		Store: k.rules(), Custody: k.ring, Passwords: password.NewHasher(password.Recommended(), 2, rand.Reader), Usage: k.live,
+		Store: k.rules(), Custody: k.ring, Passwords: password.NewHasher(password.Recommended(), 2, rand.Reader), Usage: k.live, Ledger: k.usage,
 		Policy: k.running.Policy, Now: k.clock.Now, Rand: rand.Reader, Host: k.host,
 	})
 	if err != nil {
@@ -302,6 +312,9 @@ func (k *core) handler(operator string, rest http.Handler) http.Handler {
 	}
 	if rest != nil {
 		mux.Handle("/", rest)
+	}
+	if operator != "" {
+		mux.HandleFunc("POST "+backupPath, k.serveBackup)
 	}
 	return edge.Wrap(edge.Config{
 		Log: k.log, Now: time.Now, NewID: requestID, TrustedProxies: k.proxies, Operator: operator,

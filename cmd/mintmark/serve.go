@@ -126,12 +126,18 @@ func (s *server) run(ctx context.Context, settings config.Settings) (err error) 
 	background, end := context.WithCancel(context.WithoutCancel(ctx))
 	defer end()
 	go s.maintain(background)
+	counted := make(chan error, 1)
+	go func() { counted <- s.usage.Run(background) }()
 	select {
 	case <-ctx.Done():
 	case err = <-failed:
 	}
 	err = errors.Join(err, s.drain(all, settings.Drain))
 	s.tidy(context.WithoutCancel(ctx))
+	end()
+	if lost := <-counted; lost != nil {
+		s.log.Error("the last counts of use were not saved", "error", lost)
+	}
 	return err
 }
 

@@ -97,6 +97,12 @@ var keys = sync.OnceValues(func() (map[jws.Algorithm]map[authority.KeyID]*jws.Si
 // empty makes a house whose set is not loaded.
 func empty(t testing.TB, alg jws.Algorithm) *house {
 	t.Helper()
+	return emptyCounting(t, alg, nil)
+}
+
+// emptyCounting is one whose counts somebody is told.
+func emptyCounting(t testing.TB, alg jws.Algorithm, counts func(authority.Counted)) *house {
+	t.Helper()
 	all, err := keys()
 	must(t, err)
 	h := &house{alg: alg, keys: all[alg], records: make(map[authority.TokenID]authority.Token)}
@@ -109,7 +115,7 @@ func empty(t testing.TB, alg jws.Algorithm) *house {
 			return h.keys[kid].Verifier()
 		},
 		Audience: func() []string { return []string{audience, "https://b.example"} }, LoginIssuer: func() string { return issuer },
-		LoginIdle: func() time.Duration { return idle }, Record: h.record, Recognised: 64, Now: h.now,
+		LoginIdle: func() time.Duration { return idle }, Record: h.record, Recognised: 64, Tally: counts, Now: h.now,
 	})
 	must(t, err)
 	return h
