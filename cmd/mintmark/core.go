@@ -210,8 +210,6 @@ func (k *core) wire(book *config.Book, files durable.Files) (err error) {
 	if err != nil {
 		return err
 	}
-		return err
-	}
 	k.observe(book)
 	k.authority, err = authority.New(authority.Config{
 		Store: k.rules(), Custody: k.ring, Passwords: password.NewHasher(password.Recommended(), 2, rand.Reader), Usage: k.live, Ledger: k.usage,
