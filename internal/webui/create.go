@@ -55,7 +55,7 @@ func (w *console) createToken(rw http.ResponseWriter, r *http.Request, a admin) 
 	}
 	switch kind := authority.KindOf(err); {
 	case err == nil:
-		w.showTokens(v, http.StatusCreated, tokensBody{Dialog: "result", Token: issued.TokenView, Text: issued.Text.Unsafe()}, page{
+		w.showTokens(v, http.StatusCreated, tokensBody{tokenDialog: tokenDialog{Dialog: "result", Token: issued.TokenView, Text: issued.Text.Unsafe()}}, page{
 			Title: "Token created", Dialog: []string{w.createCommand(form)},
 		})
 	case kind == authority.Internal:
@@ -68,7 +68,7 @@ func (w *console) createToken(rw http.ResponseWriter, r *http.Request, a admin) 
 			form.Key = w.NewKey()
 			p.Problem = "This form has already made a token. Press Create again to make another one."
 		}
-		w.showTokens(v, statusOf(kind), tokensBody{Dialog: "new", Form: form}, p)
+		w.showTokens(v, statusOf(kind), tokensBody{tokenDialog: tokenDialog{Dialog: "new"}, Form: form}, p)
 	}
 }
 
@@ -92,11 +92,11 @@ func (f tokenForm) request() (authority.TokenRequest, error) {
 	case "never":
 		request.Never = true
 	case "date":
-		day, err := time.Parse("2006-01-02", f.Date)
+		end, err := endOfDay(f.Date, f.Offset)
 		if err != nil {
 			return request, fault("expires_at", "Choose a date.")
 		}
-		request.ExpiresAt = day.AddDate(0, 0, 1).Add(f.offset() - time.Second)
+		request.ExpiresAt = end
 	default:
 		days, err := strconv.Atoi(f.Expires)
 		if err != nil || days < 1 || days > 36500 {
@@ -107,14 +107,19 @@ func (f tokenForm) request() (authority.TokenRequest, error) {
 	return request, nil
 }
 
-// offset moves the end of a day from UTC to the viewer's own zone, which only
-// script knows; without it, or beyond any zone there is, the day is UTC's.
-func (f tokenForm) offset() time.Duration {
-	minutes, err := strconv.Atoi(f.Offset)
-	if err != nil || minutes < -14*60 || minutes > 12*60 {
-		return 0
+// endOfDay is the last second of a day where the viewer is, which only script
+// knows: offset is the minutes that UTC is ahead there. Without it, or beyond any
+// zone there is, the day is UTC's.
+func endOfDay(date, offset string) (time.Time, error) {
+	first, err := time.Parse(time.DateOnly, date)
+	if err != nil {
+		return time.Time{}, err
 	}
-	return time.Duration(minutes) * time.Minute
+	minutes, err := strconv.Atoi(offset)
+	if err != nil || minutes < -14*60 || minutes > 12*60 {
+		minutes = 0
+	}
+	return first.AddDate(0, 0, 1).Add(time.Duration(minutes)*time.Minute - time.Second), nil
 }
 
 func words(s string) []string {

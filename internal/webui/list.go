@@ -15,8 +15,28 @@ import (
 // soon is how near an end must be for the list to mark it.
 const soon = 14 * 24 * time.Hour
 
+// tokenDialog is what is open over a page, and of which token.
+type tokenDialog struct {
+	Dialog    string // "", "new", "result", "reveal", "delete" and others
+	Token     authority.TokenView
+	Text      string // of the token; only in an answer to POST
+	CopyOff   bool
+	CopyStale bool // the password must be entered again first
+	Memory    bool
+	Issuer    string
+}
+
+// copyFacts fills in what the dialog with a text says about every token.
+func (w *console) copyFacts(a admin, d *tokenDialog) {
+	policy := w.Policy()
+	d.CopyOff = policy.Copy == authority.CopyNever
+	d.CopyStale = policy.Copy == authority.CopyReauth && w.Now().Sub(a.authenticatedAt) > policy.StepUp
+	d.Memory, d.Issuer = !w.Authority.Facts().Persistent, policy.Issuer
+}
+
 // tokensBody is the list and whichever dialog is open over it.
 type tokensBody struct {
+	tokenDialog
 	List           authority.TokenList
 	Counts         authority.TokenCounts
 	Request        authority.ListRequest
@@ -29,16 +49,9 @@ type tokensBody struct {
 	Elsewhere      int    // tokens of other states that match
 	ElsewhereState string // theirs, as the filter has it
 	Form           tokenForm
-	Dialog         string // "", "new", "result", "reveal", "delete"
-	Token          authority.TokenView
-	Text           string // of a token; only in an answer to POST
 	Mistype        bool
 	InUse          bool
-	CopyOff        bool
-	CopyStale      bool // the password must be entered again first
-	Memory         bool
 	MyAddr         string
-	Issuer         string
 	Grace          string // how long a delete can be undone, "" when it cannot
 }
 
@@ -91,7 +104,7 @@ func (w *console) tokensPage(rw http.ResponseWriter, r *http.Request, a admin) {
 }
 
 func (w *console) newTokenPage(rw http.ResponseWriter, r *http.Request, a admin) {
-	w.showTokens(visit{rw, r, a}, http.StatusOK, tokensBody{Dialog: "new"}, page{})
+	w.showTokens(visit{rw, r, a}, http.StatusOK, tokensBody{tokenDialog: tokenDialog{Dialog: "new"}}, page{})
 }
 
 // showTokens renders the list with a dialog over it.
@@ -109,8 +122,8 @@ func (w *console) showTokens(v visit, status int, b tokensBody, p page) {
 	}
 	b.Form.Choices, b.Form.Never = expiryChoices(policy), policy.NeverExpire && policy.MaxLifetime == 0
 	b.Form.Known = w.knownTags(v)
-	b.CopyOff, b.CopyStale = w.copying(v.admin)
-	b.Memory, b.MyAddr, b.Issuer = !w.Authority.Facts().Persistent, edge.Of(v.r).From(), policy.Issuer
+	w.copyFacts(v.admin, &b.tokenDialog)
+	b.MyAddr = edge.Of(v.r).From()
 	if policy.RestoreGrace > 0 {
 		b.Grace = spell(policy.RestoreGrace)
 	}
@@ -176,13 +189,6 @@ func (w *console) lookElsewhere(v visit, b *tokensBody) error {
 func holdsToken(s string) bool {
 	_, rest, found := strings.Cut(s, "eyJ") // {" in base64url
 	return found && len(rest) > 60
-}
-
-// copying says whether policy shows tokens again, and whether the password has
-// to be entered first.
-func (w *console) copying(a admin) (off, stale bool) {
-	policy := w.Policy()
-	return policy.Copy == authority.CopyNever, policy.Copy == authority.CopyReauth && w.Now().Sub(a.authenticatedAt) > policy.StepUp
 }
 
 // knownTags are the tags of the newest User tokens, to choose from.

@@ -10,58 +10,6 @@ import (
 	"mintmark/internal/control"
 )
 
-type secretBody struct {
-	Keys     []authority.Key
-	Current  authority.Key
-	Day, Due int
-	Tokens   int
-	Host     string
-	Reason   string
-	Mistype  bool
-	Reset    bool     // the form is open
-	Steps    []string // the same rotation from the shell
-}
-
-func (w *console) secretPage(rw http.ResponseWriter, r *http.Request, a admin) {
-	w.showSecret(visit{rw, r, a}, http.StatusOK, secretBody{Reset: r.URL.Query().Has("reset")})
-}
-
-func (w *console) showSecret(v visit, status int, b secretBody) {
-	keys, err := w.Authority.Keys(v.r.Context(), v.Caller)
-	if err != nil {
-		w.failure(v.rw, v.r, &v.admin, err)
-		return
-	}
-	s, err := w.Control.Status(v.r.Context(), v.Caller)
-	if err != nil {
-		w.failure(v.rw, v.r, &v.admin, err)
-		return
-	}
-	b.Keys, b.Current, b.Tokens, b.Host = keys, s.CurrentKey, s.Tokens.Active, w.Host
-	b.Steps = []string{w.command("stop"), w.command("support", "reset-jwt-key"), w.command("config", "apply"), w.command("start")}
-	b.Day = int(w.Now().Sub(s.CurrentKey.CurrentSince)/(24*time.Hour)) + 1
-	b.Due = int(s.KeyDue.Sub(s.CurrentKey.CurrentSince) / (24 * time.Hour))
-	w.render(v.rw, v.r, &v.admin, status, page{
-		Name: "secret", Title: "Signing secret", Nav: "secret", Body: b,
-		Shell: []string{w.command("key", "list")},
-	})
-}
-
-func (w *console) resetSecret(rw http.ResponseWriter, r *http.Request, a admin) {
-	if strings.TrimSpace(r.PostFormValue("confirm")) != w.Host {
-		w.showSecret(visit{rw, r, a}, http.StatusUnprocessableEntity, secretBody{Reset: true, Mistype: true, Reason: r.PostFormValue("reason")})
-		return
-	}
-	if _, err := w.Authority.ResetKeys(r.Context(), a.Caller, r.PostFormValue("reason")); err != nil {
-		if !w.stepUp(rw, r, err, "/secret?reset") {
-			w.failure(rw, r, &a, err)
-		}
-		return
-	}
-	w.clearSession(rw, r)
-	http.Redirect(rw, r, "/sign-in?ended=reset", http.StatusSeeOther)
-}
-
 type auditBody struct {
 	Page                                               authority.AuditPage
 	Actor, Action, Target, Outcome, Since, Until, Next string
@@ -82,7 +30,8 @@ func (w *console) auditPage(rw http.ResponseWriter, r *http.Request, a admin) {
 		Groups: []option{
 			{"token.", "tokens"},
 			{"login.", "sign-ins"},
-			{"keys.", "signing secret"},
+			{"key.", "rotation"},
+			{"keys.", "resets"},
 			{"admin.", "administrators"},
 			{"config.", "settings"},
 			{"setup.", "first sign-in"},

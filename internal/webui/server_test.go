@@ -40,7 +40,7 @@ func TestSigningSecretAdvisesAndNamesTheFourCommands(t *testing.T) {
 	h.issue(t, authority.TokenRequest{ClientID: "a", Role: "user"})
 	_, body := v.get("/secret")
 	shows(t, body, "Day 1 of 182. Rotation is recommended every six months.", `<meter min="0" max="182" value="1" high="168"`, "key_2026a", "current · signs and verifies", "key_2026b", "next · published, does not sign yet",
-		"A reset ends <b>1 token</b> and every sign-in, yours included", `Type <b translate="no">tokens-01</b> to reset`, "The secret itself is never shown")
+		`id="rotate" href="/secret/rotate">Rotate secret…</a>`, "The secret itself is never shown")
 	place := 0
 	for _, command := range []string{"manager stop", "manager support reset-jwt-key", "manager config apply", "manager start"} {
 		next := strings.Index(body[place:], ">"+command+"<")
@@ -49,6 +49,8 @@ func TestSigningSecretAdvisesAndNamesTheFourCommands(t *testing.T) {
 		}
 		place += next
 	}
+	_, body = v.get("/secret/reset")
+	shows(t, body, "A reset ends <b>1 token</b> and every sign-in, yours included", `Type <b translate="no">tokens-01</b> to reset`)
 	h.clock.Add(int64(170 * 24 * time.Hour))
 	v.signIn(adminPassword)
 	_, body = v.get("/secret")
@@ -65,7 +67,7 @@ func TestMistypedResetChangesNothingAndKeepsTheReason(t *testing.T) {
 	if status != http.StatusUnprocessableEntity {
 		t.Errorf("answered %d", status)
 	}
-	shows(t, body, "That is not the host name.", `value="laptop &lt;lost&gt;"`, `id="reset" open`)
+	shows(t, body, "That is not the host name.", `value="laptop &lt;lost&gt;"`, `<dialog id="reset-dialog"`)
 	if v := h.allow(text); !v {
 		t.Error("the token has ended")
 	}

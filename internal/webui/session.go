@@ -111,7 +111,7 @@ func (w *console) endedText(r *http.Request, code, next string) string {
 	case "expired":
 		return "Your sign-in has reached its end. " + goOn
 	case "reset":
-		return "The signing secret was reset, so all sign-ins ended." + w.resetTime(r)
+		return w.keyEnded(r)
 	case "bye":
 		return "You are signed out."
 	case "out", "other":
@@ -120,18 +120,17 @@ func (w *console) endedText(r *http.Request, code, next string) string {
 	return ""
 }
 
-// resetTime is when the key that signs now began to: after a reset, its time.
-func (w *console) resetTime(r *http.Request) string {
-	keys, err := w.Authority.PublishedKeys(r.Context())
-	if err != nil {
-		return "" // a time is a courtesy here
+// keyEnded says what became of the key that had signed a login: a reset ended
+// it, or, when there was none while the login could last, its overlap is over.
+func (w *console) keyEnded(r *http.Request) string {
+	at, err := w.Authority.ResetAt(r.Context())
+	switch {
+	case err != nil:
+		return "You are signed out. Sign in to go on." // why is a courtesy here
+	case w.Now().Sub(at) > w.Policy().LoginAbsolute:
+		return "The signing secret was rotated, and the one before is not accepted any more. Sign in to go on."
 	}
-	for _, k := range keys {
-		if k.State == authority.KeyCurrent {
-			return " That was on " + k.CurrentSince.UTC().Format("2 Jan 2006 at 15:04 UTC") + "."
-		}
-	}
-	return ""
+	return "The signing secret was reset, so all sign-ins ended. That was on " + at.UTC().Format("2 Jan 2006 at 15:04 UTC") + "."
 }
 
 // pageName is what a page is called, "" for one that has no name of its own.

@@ -232,7 +232,7 @@ func TestUnsafeMethodsAndForeignSitesChangeNothing(t *testing.T) {
 	h := newHouse(t, nil)
 	v := h.signedIn(t)
 	id := string(h.issue(t, authority.TokenRequest{ClientID: "a", Role: "user"}).ID)
-	changes := []string{"/tokens", "/tokens/new", "/tokens/" + id + "/reveal", "/tokens/" + id + "/delete", "/tokens/" + id + "/restore", "/secret/reset", "/settings/stage", "/settings/apply", "/settings/discard", "/sign-out", "/reauth", "/preferences", "/sign-in", "/setup"}
+	changes := []string{"/tokens", "/tokens/new", "/tokens/" + id + "/reveal", "/tokens/" + id + "/delete", "/tokens/" + id + "/restore", "/secret/reset", "/secret/rotate", "/secret/extend", "/secret/trial", "/secret/trial/end", "/secret/stop", "/secret/contact/" + id, "/secret/copy/" + id, "/settings/stage", "/settings/apply", "/settings/discard", "/sign-out", "/reauth", "/preferences", "/sign-in", "/setup"}
 	for _, path := range changes {
 		r := v.request(http.MethodPost, path, "confirm=tokens-01&client_id=b&role=user&expires=7")
 		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
@@ -241,7 +241,7 @@ func TestUnsafeMethodsAndForeignSitesChangeNothing(t *testing.T) {
 			t.Errorf("POST %s from another site answered %d", path, answer.StatusCode)
 		}
 	}
-	for _, path := range []string{"/tokens/" + id + "/reveal", "/tokens/" + id + "/restore", "/secret/reset", "/settings/apply", "/settings/discard", "/settings/stage"} {
+	for _, path := range []string{"/tokens/" + id + "/reveal", "/tokens/" + id + "/restore", "/secret/copy/" + id, "/secret/trial/end", "/settings/apply", "/settings/discard", "/settings/stage"} {
 		answer, body := v.do(v.request(http.MethodGet, path, ""))
 		if answer.StatusCode == http.StatusOK || textIn(body) != "" {
 			t.Errorf("GET %s answered %d", path, answer.StatusCode)

@@ -29,30 +29,37 @@ func (w *console) tokenOf(rw http.ResponseWriter, r *http.Request, a admin) (aut
 	return t, true
 }
 
-// revealToken is Copy. Script asks for the text alone; without script the page
-// shows it, selected.
+// revealToken is Copy.
 func (w *console) revealToken(rw http.ResponseWriter, r *http.Request, a admin) {
-	t, ok := w.tokenOf(rw, r, a)
+	v := visit{rw, r, a}
+	w.reveal(v, "/tokens/"+r.PathValue("id"), func(issued authority.Issued, p page) {
+		w.showTokens(v, http.StatusOK, tokensBody{tokenDialog: tokenDialog{Dialog: "reveal", Token: issued.TokenView, Text: issued.Text.Unsafe()}}, p)
+	})
+}
+
+// reveal signs a token again. Script asks for the text alone; without script show
+// renders the page with it, selected. back is where to go on once the password
+// was entered.
+func (w *console) reveal(v visit, back string, show func(authority.Issued, page)) {
+	t, ok := w.tokenOf(v.rw, v.r, v.admin)
 	if !ok {
 		return
 	}
-	plain := r.Header.Get("Accept") == "text/plain"
-	issued, err := w.Authority.RevealToken(r.Context(), a.Caller, t.ID)
+	plain := v.r.Header.Get("Accept") == "text/plain"
+	issued, err := w.Authority.RevealToken(v.r.Context(), v.Caller, t.ID)
 	switch {
 	case err != nil && plain:
-		rw.Header().Set("Content-Type", "text/plain; charset=utf-8")
-		rw.WriteHeader(statusOf(authority.KindOf(err)))
-		_, _ = rw.Write([]byte(publicText(err)))
-	case err != nil && w.stepUp(rw, r, err, "/tokens/"+string(t.ID)):
+		v.rw.Header().Set("Content-Type", "text/plain; charset=utf-8")
+		v.rw.WriteHeader(statusOf(authority.KindOf(err)))
+		_, _ = v.rw.Write([]byte(publicText(err)))
+	case err != nil && w.stepUp(v.rw, v.r, err, back):
 	case err != nil:
-		w.failure(rw, r, &a, err)
+		w.failure(v.rw, v.r, &v.admin, err)
 	case plain:
-		rw.Header().Set("Content-Type", "text/plain; charset=utf-8")
-		_, _ = rw.Write([]byte(issued.Text.Unsafe()))
+		v.rw.Header().Set("Content-Type", "text/plain; charset=utf-8")
+		_, _ = v.rw.Write([]byte(issued.Text.Unsafe()))
 	default:
-		w.showTokens(visit{rw, r, a}, http.StatusOK, tokensBody{Dialog: "reveal", Token: issued.TokenView, Text: issued.Text.Unsafe()}, page{
-			Title: "Token of " + t.ClientID, Dialog: []string{w.command("token", "copy", t.ID.Short())},
-		})
+		show(issued, page{Title: "Token of " + t.ClientID, Dialog: []string{w.command("token", "copy", t.ID.Short())}})
 	}
 }
 
@@ -63,7 +70,7 @@ func (w *console) inUse(t authority.TokenView) bool {
 
 func (w *console) deletePage(rw http.ResponseWriter, r *http.Request, a admin) {
 	if t, ok := w.tokenOf(rw, r, a); ok {
-		w.askDelete(visit{rw, r, a}, http.StatusOK, tokensBody{Token: t}, "")
+		w.askDelete(visit{rw, r, a}, http.StatusOK, tokensBody{tokenDialog: tokenDialog{Token: t}}, "")
 	}
 }
 
@@ -85,12 +92,12 @@ func (w *console) deleteToken(rw http.ResponseWriter, r *http.Request, a admin) 
 	}
 	v := visit{rw, r, a}
 	if w.inUse(t) && strings.TrimSpace(r.PostFormValue("confirm")) != t.ClientID {
-		w.askDelete(v, http.StatusUnprocessableEntity, tokensBody{Token: t, Mistype: true}, "")
+		w.askDelete(v, http.StatusUnprocessableEntity, tokensBody{tokenDialog: tokenDialog{Token: t}, Mistype: true}, "")
 		return
 	}
 	if _, err := w.Authority.RevokeToken(r.Context(), a.Caller, t.ID, r.PostFormValue("leaked") != ""); err != nil {
 		if kind := authority.KindOf(err); kind != authority.Internal {
-			w.askDelete(v, statusOf(kind), tokensBody{Token: t}, "The token was not deleted: "+err.Error())
+			w.askDelete(v, statusOf(kind), tokensBody{tokenDialog: tokenDialog{Token: t}}, "The token was not deleted: "+err.Error())
 			return
 		}
 		w.failure(rw, r, &a, err)
@@ -124,12 +131,10 @@ func back(v visit, done string, id authority.TokenID) {
 }
 
 type tokenBody struct {
-	Token     authority.TokenView
-	Key       authority.Key
-	Claims    string
-	History   authority.AuditPage
-	CopyOff   bool
-	CopyStale bool
+	tokenDialog
+	Key     authority.Key
+	Claims  string
+	History authority.AuditPage
 }
 
 func (w *console) tokenPage(rw http.ResponseWriter, r *http.Request, a admin) {
@@ -137,7 +142,7 @@ func (w *console) tokenPage(rw http.ResponseWriter, r *http.Request, a admin) {
 	if !ok {
 		return
 	}
-	b := tokenBody{Token: t}
+	b := tokenBody{tokenDialog: tokenDialog{Token: t}}
 	var err error
 	if b.History, err = w.Authority.Audit(r.Context(), a.Caller, authority.AuditQuery{Target: string(t.ID), Limit: 50}); err != nil {
 		w.failure(rw, r, &a, err)
@@ -154,7 +159,7 @@ func (w *console) tokenPage(rw http.ResponseWriter, r *http.Request, a admin) {
 		}
 	}
 	b.Claims = claimsText(t, b.Key)
-	b.CopyOff, b.CopyStale = w.copying(a)
+	w.copyFacts(a, &b.tokenDialog)
 	w.render(rw, r, &a, http.StatusOK, page{
 		Name: "token", Title: t.ClientID, Nav: "tokens", Shell: []string{w.command("token", "show", t.ID.Short())}, Body: b,
 	})

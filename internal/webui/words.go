@@ -57,6 +57,17 @@ func slack(d time.Duration) time.Duration {
 	return 30 * time.Second
 }
 
+// length writes a duration as the command line takes it: "14d".
+func length(d time.Duration) string {
+	if d%day == 0 {
+		return fmt.Sprintf("%dd", d/day)
+	}
+	return d.String()
+}
+
+// exact is a time as it is agreed on: "Mon 7 Dec 2026, 14:08 UTC".
+func exact(t time.Time) string { return t.UTC().Format("Mon 2 Jan 2006, 15:04 UTC") }
+
 func roleName(r authority.Role) string { return capital(string(r)) }
 
 func capital(s string) string {

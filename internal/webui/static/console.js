@@ -5,6 +5,7 @@ import { finding } from "./find.js";
 import { newToken } from "./form.js";
 import { keyboard } from "./keys.js";
 import { menu } from "./menu.js";
+import { rotation } from "./rotation.js";
 import { times } from "./times.js";
 
 document.documentElement.classList.add("js");
@@ -15,6 +16,7 @@ newToken();
 finding();
 keyboard();
 times();
+rotation();
 
 for (const form of document.querySelectorAll("form")) {
   form.addEventListener("submit", (event) => {

@@ -122,6 +122,7 @@ function leave(dialog) {
   if (area) wipe(area);
   const link = dialog.querySelector("a[data-close]")?.getAttribute("href") ?? "/tokens";
   history.replaceState(null, "", link);
-  document.getElementById(link.split("#")[1] ?? "")?.querySelector("a")?.focus();
+  const place = document.getElementById(link.split("#")[1] ?? "");
+  (place?.matches("a") ? place : place?.querySelector("a"))?.focus();
   if (dialog.id !== "new-dialog") dialog.remove();
 }
