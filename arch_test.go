@@ -41,6 +41,7 @@ func houseDrawing() map[string]room {
 		"internal/jws":        {ours: []string{"internal/strictjson"}, pure: true},
 		"internal/liveset":    {ours: []string{"internal/authority", "internal/jws"}, pure: true},
 		"internal/signing":    {ours: []string{"internal/authority", "internal/durable", "internal/jws", "internal/strictjson"}},
+		"internal/backup":     {ours: []string{"internal/authority", "internal/store/stored"}, modules: []string{"filippo.io/age"}, pure: true},
 		"internal/password":   {ours: []string{"internal/authority"}, modules: []string{"golang.org/x/crypto", "golang.org/x/text"}},
 		"internal/config":     {ours: []string{"internal/durable", "internal/pathrule", "internal/strictjson"}},
 		"internal/home":       {ours: []string{"internal/durable"}, modules: []string{"golang.org/x/sys"}},

@@ -84,6 +84,9 @@ func (c *cli) openCore(ctx context.Context, dir home.Dir, h how) (_ *core, err e
 		if k.held, err = lock(ctx, dir, c.files, h.wait); err != nil {
 			return nil, err
 		}
+		if err = c.finishRestore(ctx, dir); err != nil {
+			return nil, err
+		}
 		if book, err = config.Open(c.files, dir.Config()); err != nil {
 			return nil, err
 		}
@@ -307,6 +310,9 @@ func (k *core) handler(operator string, rest http.Handler) http.Handler {
 	}
 	if rest != nil {
 		mux.Handle("/", rest)
+	}
+	if operator != "" {
+		mux.HandleFunc("POST "+backupPath, k.serveBackup)
 	}
 	return edge.Wrap(edge.Config{
 		Log: k.log, Now: time.Now, NewID: requestID, TrustedProxies: k.proxies, Operator: operator,

@@ -33,7 +33,14 @@ func (d Dir) Tokens() string  { return filepath.Join(string(d), "tokens.json") }
 func (d Dir) Log() string     { return filepath.Join(string(d), "logs", "server.log") }
 func (d Dir) Pid() string     { return filepath.Join(string(d), "run", "mintmark.pid") }
 func (d Dir) Code() string    { return filepath.Join(string(d), "run", "first-sign-in-code") }
-func (d Dir) lock() string    { return filepath.Join(string(d), ".lock") }
+func (d Dir) Restore() string { return filepath.Join(string(d), "restore.pending") } // of a restore that was begun
+func (d Dir) Backups() string { return filepath.Join(string(d), "backups") }
+
+// Kept is the folder in which a restore keeps what was there before; of "" the
+// folder of all of them.
+func (d Dir) Kept(id string) string { return filepath.Join(string(d), "kept", id) }
+
+func (d Dir) lock() string { return filepath.Join(string(d), ".lock") }
 
 // ErrExists says that a directory is an installation already, or is not empty.
 var ErrExists = errors.New("already exists")
@@ -123,6 +130,9 @@ func Open(path string) (Dir, error) {
 	}
 	d := Dir(path)
 	if _, err := os.Lstat(d.Config()); err != nil {
+		if _, begun := os.Lstat(d.Restore()); begun == nil {
+			return d, nil // whoever takes its lock finishes it
+		}
 		if errors.Is(err, fs.ErrNotExist) && Beside(d.Manager()) != "" {
 			return "", fmt.Errorf("%s is missing: it is lost and not new, so nothing was started. Put a copy of it back", d.Config())
 		}

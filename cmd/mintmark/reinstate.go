@@ -1,0 +1,186 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"mintmark/internal/authority"
+	"mintmark/internal/backup"
+	"mintmark/internal/config"
+	"mintmark/internal/home"
+	"mintmark/internal/signing"
+	"mintmark/internal/store/mapstore"
+)
+
+// maxPlan bounds what is read of a restore that was begun.
+const maxPlan = 16 << 30
+
+// finishRestore does what a restore has decided on, to its end: each step may be
+// done again, so one that was cut short is finished by whoever opens the home
+// next. The caller holds the lock. Without a restore it does nothing.
+func (c *cli) finishRestore(ctx context.Context, dir home.Dir) error {
+	if _, err := os.Lstat(dir.Restore()); errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	text, err := c.files.Read(dir.Restore(), maxPlan)
+	if err != nil {
+		return err
+	}
+	plan, err := backup.Read(bytes.NewReader(text))
+	if err != nil || plan.Restored == nil {
+		return fmt.Errorf("%s is no restore that was begun here (%w); remove it to go on with what is here", dir.Restore(), err)
+	}
+	f := finish{cli: c, dir: dir, plan: plan, id: plan.Restored.Detail["restore"]}
+	if err := f.run(ctx); err != nil {
+		return fmt.Errorf("finish the restore of a backup: %w", err)
+	}
+	return nil
+}
+
+// finish is a restore that is certain.
+type finish struct {
+	*cli
+	dir  home.Dir
+	plan *backup.Content
+	id   string
+}
+
+func (f finish) run(ctx context.Context) error {
+	kept := f.dir.Kept(f.id)
+	if err := os.MkdirAll(kept, 0o700); err != nil {
+		return err
+	}
+	if err := f.properties(); err != nil {
+		return err
+	}
+	_, settings, err := config.Resolve(config.Layers{File: f.plan.Properties})
+	if err != nil {
+		return err
+	}
+	if err := f.clear(settings.Store); err != nil {
+		return err
+	}
+	ring, err := signing.Parse(f.plan.Keyring, rand.Reader)
+	if err != nil {
+		return err
+	}
+	if _, err = signing.CreateFrom(f.files, f.dir.Keyring(), ring, rand.Reader); err != nil {
+		return err
+	}
+	if err := mapstore.CreateBeside(mapstore.Config{Home: string(f.dir), Files: f.files}); err != nil {
+		return err
+	}
+	if err := mapstore.CreateTokens(f.files, settings.Store); err != nil {
+		return err
+	}
+	store, err := mapstore.Open(mapstore.Config{Home: string(f.dir), Tokens: settings.Store, Files: f.files, Now: time.Now})
+	if err != nil {
+		return err
+	}
+	if err = authority.Replay(ctx, store, f.plan.Events); err == nil {
+		err = authority.Reinstate(ctx, store, f.plan.Records, *f.plan.Restored)
+	}
+	if err = errors.Join(err, store.Close()); err != nil {
+		return err
+	}
+	if err := f.notice(); err != nil {
+		return err
+	}
+	return errors.Join(os.Remove(f.dir.Restore()), syncFolder(string(f.dir)))
+}
+
+// clear sets aside what is here. Of the audit log only one that does not go on.
+func (f finish) clear(tokens string) error {
+	files := []string{mapstore.StateFile, filepath.Base(f.dir.Keyring())}
+	if len(f.plan.Events) > 0 {
+		files = append(files, mapstore.AuditFile)
+	}
+	kept := f.dir.Kept(f.id)
+	for _, name := range files {
+		if err := setAside(filepath.Join(string(f.dir), name), filepath.Join(kept, name)); err != nil {
+			return err
+		}
+	}
+	// Its folder may be on another disk, where a rename does not reach.
+	if err := setAside(tokens, tokens+".before-"+f.id); err != nil {
+		return err
+	}
+	return errors.Join(syncFolder(kept), syncFolder(string(f.dir)), syncFolder(filepath.Dir(tokens)))
+}
+
+// setAside moves a file out of the way. One that is there when that was done
+// already is what an earlier attempt has made.
+func setAside(path, to string) error {
+	if _, err := os.Lstat(to); err == nil {
+		if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+			return err
+		}
+		return nil
+	}
+	if err := os.Rename(path, to); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	return nil
+}
+
+// properties applies the configuration of the plan: as a revision of the book
+// that is here, or in a new one when that cannot be read.
+func (f finish) properties() error {
+	by, now := config.Author{Kind: "local", Name: operator(), From: "local"}, time.Now().UTC()
+	kept := filepath.Join(f.dir.Kept(f.id), filepath.Base(f.dir.Config()))
+	book, err := config.Open(f.files, f.dir.Config())
+	if err != nil {
+		if err := setAside(f.dir.Config(), kept); err != nil {
+			return err
+		}
+		_, err := config.Create(f.files, f.dir.Config(), f.plan.Properties, by, now)
+		return err
+	}
+	if before, err := f.files.Read(f.dir.Config(), maxPlan); err != nil {
+		return err
+	} else if err := f.files.CreateNew(kept, before); err != nil && !errors.Is(err, os.ErrExist) {
+		return err
+	}
+	if _, err := book.Discard(by, now); err != nil {
+		return err
+	}
+	_, applied := book.Applied()
+	for name := range applied {
+		if _, stays := f.plan.Properties[name]; !stays {
+			if err := book.Stage(name, nil, by, now); err != nil {
+				return err
+			}
+		}
+	}
+	for name, value := range f.plan.Properties {
+		if err := book.Stage(name, &value, by, now); err != nil {
+			return err
+		}
+	}
+	_, _, err = book.Apply(0, by, now)
+	return err
+}
+
+// noticeFile says in a kept folder what the restore did.
+const noticeFile = "restored.txt"
+
+// notice is what the status says until the kept folder is removed.
+func (f finish) notice() error {
+	d := f.plan.Restored.Detail
+	text := fmt.Sprintf("restored at %s from %s of %s, made at %s: %s tokens valid, %s ended", f.plan.Restored.At.UTC().Format(time.RFC3339),
+		f.plan.Restored.Label, f.plan.Host, d["taken_at"], d["active"], d["ended"])
+	if d["tokens"] == string(authority.RestoreKeep) {
+		text += "; tokens that were deleted in between are valid again"
+	}
+	err := f.files.CreateNew(filepath.Join(f.dir.Kept(f.id), noticeFile), []byte(text+"\n"))
+	if errors.Is(err, os.ErrExist) {
+		return nil
+	}
+	return err
+}
