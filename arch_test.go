@@ -52,15 +52,17 @@ func houseDrawing() map[string]room {
 
 		"internal/edge":    {ours: []string{"internal/authority", "internal/liveset"}},
 		"internal/limits":  {ours: []string{"internal/liveset"}, pure: true},
+		"internal/refusals": {ours: []string{"internal/authority", "internal/liveset"}, pure: true},
 		"internal/metrics": {ours: []string{"internal/authority", "internal/liveset"}, modules: []string{"github.com/prometheus/client_golang"}},
 		"internal/usage":   {ours: []string{"internal/authority"}},
 		"internal/tracing": {ours: []string{"internal/authority", "internal/edge", "internal/liveset"}, modules: []string{"go.opentelemetry.io/otel"}},
 		"internal/control": {ours: []string{"internal/authority", "internal/config"}},
 		"internal/httpapi": {ours: []string{
-			"api", "internal/authority", "internal/config", "internal/control", "internal/edge", "internal/jsonschema", "internal/liveset", "internal/strictjson",
+			"api", "internal/authority", "internal/config", "internal/control", "internal/edge", "internal/jsonschema", "internal/liveset", "internal/refusals",
+			"internal/strictjson",
 		}},
 		"internal/webui": {ours: []string{
-			"internal/authority", "internal/bitting", "internal/config", "internal/control", "internal/edge", "internal/liveset",
+			"internal/authority", "internal/bitting", "internal/config", "internal/control", "internal/edge", "internal/liveset", "internal/refusals",
 		}},
 		"internal/gateway": {ours: []string{"internal/authority", "internal/edge", "internal/liveset", "internal/pathrule", "internal/strictjson"}},
 		"internal/gateway/extauthz": {

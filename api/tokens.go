@@ -90,10 +90,15 @@ type TokenQuery struct {
 	Cursor     string
 }
 
-// Explain asks why a door would answer a token as it does. The other members
-// are what the door demands.
+// Explain asks why a request was refused, by the id that its answer had; or how a
+// door would answer a token. The other members are what the door demands of the
+// token; of a request they are known.
 type Explain struct {
-	Token    Secret   `json:"token"`
+	Token     Secret `json:"token,omitzero"`
+	RequestID string `json:"request_id,omitempty"`
+	// Door is forward_auth (without it), guard, ext_authz, introspection, kubernetes
+	// or api.
+	Door     string   `json:"door,omitempty"`
 	Role     string   `json:"role,omitempty"`
 	Tags     []string `json:"tags,omitempty"`
 	ClientID string   `json:"client_id,omitempty"`
@@ -110,7 +115,30 @@ type Finding struct {
 }
 
 // Findings is every check in the order in which it is made; the last one is the
-// verdict.
+// verdict, and the first that is not OK its cause.
 type Findings struct {
-	Items []Finding `json:"items"`
+	Items   []Finding `json:"items"`
+	Refusal *Refused  `json:"refusal,omitempty"` // when a request id was asked about
+}
+
+// Refused is a request that a door refused. What the token said of itself, nobody
+// has vouched for.
+type Refused struct {
+	RequestID string    `json:"request_id"`
+	At        time.Time `json:"at"`
+	Door      string    `json:"door"`
+	From      string    `json:"from"` // the client's address; "": it is not known at this door
+	Reason    string    `json:"reason"`
+	Role      string    `json:"role"` // demanded, and so are the next three
+	Tags      []string  `json:"tags"`
+	ClientID  string    `json:"client_id"`
+	Audience  []string  `json:"audience"`
+	Token     Said      `json:"token"`
+}
+
+// Said is what a token said of itself; empty members could not be read.
+type Said struct {
+	ID       string `json:"id"`
+	ClientID string `json:"client_id"`
+	KeyID    string `json:"kid"`
 }

@@ -21,7 +21,7 @@ import (
 // answer.
 func (h *house) openChecks(ctx context.Context, told *opened) error {
 	door, err := extauthz.New(extauthz.Config{
-		Live: h.door("ext_authz"), Audience: h.audience, TrustedProxies: h.proxies, Ready: h.live.Ready, Log: h.log,
+		Live: h.door("ext_authz"), Audience: h.audience, TrustedProxies: h.proxies, Ready: h.live.Ready, NewID: newID, Log: h.log,
 	})
 	if err != nil {
 		return err

@@ -30,6 +30,7 @@ import (
 	"mintmark/internal/liveset"
 	"mintmark/internal/metrics"
 	"mintmark/internal/password"
+	"mintmark/internal/refusals"
 	"mintmark/internal/signing"
 	"mintmark/internal/store/mapstore"
 	"mintmark/internal/tracing"
@@ -51,6 +52,7 @@ type core struct {
 	doors     doors
 	metrics   *metrics.Metrics
 	limits    *limits.Limits
+	refusals  *refusals.Log
 	tracing   *tracing.Tracing // nil: nothing is traced
 	clock     *authority.Clock
 	operator  string // user@host
@@ -210,6 +212,9 @@ func (k *core) wire(book *config.Book, files durable.Files) (err error) {
 	if err != nil {
 		return err
 	}
+	if k.refusals, err = refusals.New(refusals.Config{Live: k.live, Now: k.clock.Now}); err != nil {
+		return err
+	}
 	k.observe(book)
 	k.authority, err = authority.New(authority.Config{
 		Store: k.rules(), Custody: k.ring, Passwords: password.NewHasher(password.Recommended(), 2, rand.Reader), Usage: k.live, Ledger: k.usage,
@@ -240,7 +245,7 @@ func (k *core) wire(book *config.Book, files durable.Files) (err error) {
 	}
 	k.openDoors()
 	k.api, err = httpapi.New(httpapi.Config{
-		Authority: k.authority, Live: explained{k.door("api"), k.live}, Control: k.control, Policy: k.running.Policy, Log: k.log,
+		Authority: k.authority, Live: k.door("api"), Refusals: k.refusals, Control: k.control, Policy: k.running.Policy, Log: k.log,
 		Verify: k.doors.verify, Introspect: k.doors.introspect, Revoke: k.doors.revoke, TokenReview: k.doors.review,
 		JWKS: func(ctx context.Context) ([]byte, error) {
 			keys, err := k.authority.PublishedKeys(ctx)

@@ -62,7 +62,7 @@ func (s *server) guard(g config.Gateways) (service, error) {
 
 func (s *server) extAuthz() (service, error) {
 	return extauthz.New(extauthz.Config{
-		Live: s.door("ext_authz"), TrustedProxies: s.proxies, Ready: s.live.Ready, Log: s.log,
+		Live: s.door("ext_authz"), TrustedProxies: s.proxies, Ready: s.live.Ready, NewID: requestID, Log: s.log,
 		Audience: s.running.Audience,
 	})
 }

@@ -12,7 +12,6 @@ import (
 	"mintmark/internal/config"
 	"mintmark/internal/edge"
 	"mintmark/internal/limits"
-	"mintmark/internal/liveset"
 	"mintmark/internal/metrics"
 	"mintmark/internal/tracing"
 )
@@ -26,20 +25,10 @@ func (k *core) observe(book *config.Book) {
 	}})
 }
 
-// door is the live set as one door asks it: within the limits, and counted.
+// door is the live set as one door asks it: within the limits, its refusals kept,
+// and counted.
 func (k *core) door(name string) edge.Decider {
-	return k.metrics.Door(name, k.limits.Around(k.live))
-}
-
-// explained is a door that is also told why.
-type explained struct {
-	edge.Decider
-	*liveset.Set
-}
-
-// Decide implements [edge.Decider].
-func (e explained) Decide(token string, d liveset.Demand) liveset.Verdict {
-	return e.Decider.Decide(token, d)
+	return k.metrics.Door(name, k.refusals.Around(name, k.limits.Around(k.live)))
 }
 
 // rules is the store as the authority changes it: watched.

@@ -271,21 +271,31 @@ func (c *cli) restoreToken(ctx context.Context, l *link, name string) error {
 func (c *cli) inspectToken() *cobra.Command {
 	var in api.Explain
 	cmd := &cobra.Command{
-		Use: "inspect", Short: "Read a token from the input and say why it is accepted or refused; exit code 10 when it is refused", Args: exactly(0, 0),
-		Example: c.example("manager token inspect < ci.token", "manager token inspect --role admin < ci.token"),
+		Use: "inspect", Short: "Say why a request was refused, or how a door would answer a token; exit code 10 when it is refused", Args: exactly(0, 0),
+		Long: "With --request it explains a refusal that a door of this node gave; the id is in the body and in the header of its answer.\n" +
+			"Otherwise it reads a token from the input, and the other flags are what the door asks of it.",
+		Example: c.example("manager token inspect --request 4f2a9c1e77aa03bd", "manager token inspect --role admin --from 10.2.0.14 < ci.token"),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			text, err := c.readToken(cmd.Context())
-			if err != nil {
-				return err
+			if in.RequestID == "" {
+				text, err := c.readToken(cmd.Context())
+				if err != nil {
+					return err
+				}
+				in.Token = api.NewSecret(text)
 			}
-			in.Token = api.NewSecret(text)
 			return c.withTokens(cmd.Context(), func(ctx context.Context, l *link) error { return c.explain(ctx, l, in) })
 		},
 	}
 	f := cmd.Flags()
+	f.StringVar(&in.RequestID, "request", "", "the id of a request that was refused")
+	f.StringVar(&in.Door, "door", "", "the door: forward_auth, guard, ext_authz, introspection, kubernetes or api")
+	f.StringVar(&in.ClientID, "client-id", "", "the client ID that the door asks for")
+	f.StringArrayVar(&in.Audience, "audience", nil, "the audience that the door asks for; may be given again")
+	f.StringVar(&in.From, "from", "", "the address that the request comes from")
 	f.StringVar(&in.Role, "role", "", "the role that the door asks for")
 	f.StringArrayVar(&in.Tags, "tag", nil, "a tag that the door asks for; may be given again")
 	offer(cmd, "role", "admin", "user", "verifier")
+	offer(cmd, "door", "forward_auth", "guard", "ext_authz", "introspection", "kubernetes", "api")
 	c.offerTokens(cmd, "tag", func(t api.Token) []string { return t.Tags })
 	return cmd
 }
@@ -315,6 +325,9 @@ func (c *cli) explain(ctx context.Context, l *link, in api.Explain) error {
 	found, err := l.Explain(ctx, in)
 	if err != nil {
 		return err
+	}
+	if r := found.Refusal; r != nil {
+		c.say("%s refused request %s at %s, from %s: %s", r.Door, r.RequestID, r.At.UTC().Format(time.RFC3339), orDash(r.From), r.Reason)
 	}
 	err = printList(c, "FindingList", found.Items, []column[api.Finding]{
 		{name: "CHECK", of: func(f api.Finding) string { return f.Check }},

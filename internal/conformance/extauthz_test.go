@@ -2,6 +2,7 @@ package conformance_test
 
 import (
 	"context"
+	"crypto/rand"
 	"net"
 	"net/http/httptest"
 	"net/netip"
@@ -21,7 +22,7 @@ import (
 func (h *house) openExtAuthz() {
 	h.t.Helper()
 	server, err := extauthz.New(extauthz.Config{
-		Live: h.decider, Audience: h.audience, Ready: h.live.Ready, Log: quiet(),
+		Live: h.door("ext_authz"), Audience: h.audience, Ready: h.live.Ready, NewID: rand.Text, Log: quiet(),
 		TrustedProxies: func() []netip.Prefix { return []netip.Prefix{netip.MustParsePrefix("127.0.0.1/32")} },
 	})
 	must(h.t, err)

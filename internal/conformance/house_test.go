@@ -34,6 +34,7 @@ import (
 	"mintmark/internal/liveset"
 	"mintmark/internal/password"
 	"mintmark/internal/pathrule"
+	"mintmark/internal/refusals"
 	"mintmark/internal/signing"
 	"mintmark/internal/store/mapstore"
 	"mintmark/internal/webui"
@@ -60,6 +61,7 @@ type house struct {
 	keyring string // its file, if it has one
 	live    *liveset.Set
 	decider *decider
+	refused *refusals.Log
 	clock   atomic.Int64
 	node    http.Handler
 	guard   http.Handler
@@ -94,6 +96,13 @@ func (d *decider) Decide(token string, asked liveset.Demand) liveset.Verdict {
 func (d *decider) Explain(token string, asked liveset.Demand) []liveset.Finding {
 	return d.set().Explain(token, asked)
 }
+
+func (d *decider) ExplainRefusal(r liveset.Refusal) []liveset.Finding {
+	return d.set().ExplainRefusal(r)
+}
+
+// door is the live set as one door asks it.
+func (h *house) door(name string) edge.Decider { return h.refused.Around(name, h.decider) }
 
 func must(t testing.TB, err error) {
 	t.Helper()
@@ -145,6 +154,8 @@ func newHouseWith(t testing.TB, alg jws.Algorithm, ring *signing.Ring) *house {
 	t.Cleanup(func() { _ = h.store.Close() })
 	h.live = h.liveSet()
 	h.decider = &decider{loaded: h.live, empty: h.liveSet()}
+	h.refused, err = refusals.New(refusals.Config{Live: h.decider, Now: h.now})
+	must(t, err)
 	h.rules, err = authority.New(authority.Config{
 		Store: h.store, Custody: h.ring, Passwords: password.NewHasher(password.Params{Memory: 64, Time: 1, Threads: 1}, 4, rand.Reader),
 		Usage: h.live, Policy: h.running.Policy, Now: h.now, Rand: rand.Reader, Host: "tokens-01",
@@ -190,11 +201,11 @@ func (h *house) openDoors(layers config.Layers) {
 		Program: control.Program{Version: "1.0.0", PID: 4242, StartedAt: h.now(), URL: func() string { return issuer }},
 	})
 	must(h.t, err)
-	verify := gateway.Verify{Live: h.decider, Audience: h.audience}
+	verify := gateway.Verify{Live: h.door("forward_auth"), Audience: h.audience}
 	api, err := httpapi.New(httpapi.Config{
-		Authority: h.rules, Live: h.decider, Control: desk, Policy: h.running.Policy, Log: quiet(), Verify: verify,
-		Introspect: gateway.Introspect{Live: h.decider, Audience: h.audience}, TokenReview: gateway.TokenReview{Live: h.decider, Audience: h.audience},
-		Revoke: gateway.Revoke{Live: h.decider, Audience: h.audience, Rules: h.rules, Log: quiet()},
+		Authority: h.rules, Live: h.door("api"), Refusals: h.refused, Control: desk, Policy: h.running.Policy, Log: quiet(), Verify: verify,
+		Introspect: gateway.Introspect{Live: h.door("introspection"), Audience: h.audience}, TokenReview: gateway.TokenReview{Live: h.door("kubernetes"), Audience: h.audience},
+		Revoke: gateway.Revoke{Live: h.door("revocation"), Audience: h.audience, Rules: h.rules, Log: quiet()},
 		JWKS: func(ctx context.Context) ([]byte, error) {
 			keys, err := h.rules.PublishedKeys(ctx)
 			return h.ring.JWKSet(keys), err
@@ -205,7 +216,7 @@ func (h *house) openDoors(layers config.Layers) {
 	// Its pages take a while to read: most nodes are asked for none.
 	console := sync.OnceValue(func() http.Handler {
 		pages, err := webui.New(webui.Config{
-			Authority: h.rules, Live: h.decider, Control: desk, Policy: h.running.Policy, LoginIdle: h.running.LoginIdle, Now: h.now,
+			Authority: h.rules, Live: h.decider, Refusals: h.refused, Control: desk, Policy: h.running.Policy, LoginIdle: h.running.LoginIdle, Now: h.now,
 			NewKey: rand.Text, Log: quiet(), Host: "tokens-01", Program: "manager",
 		})
 		must(h.t, err)
@@ -239,7 +250,7 @@ func (h *house) openGuard() {
 	all, err := pathrule.Join(nil, rules)
 	must(h.t, err)
 	guard, err := gateway.NewGuard(gateway.GuardConfig{
-		Live: h.decider, Upstream: upstream, Rules: func() pathrule.Rules { return all }, KeepAuthorization: func() bool { return false },
+		Live: h.door("guard"), Upstream: upstream, Rules: func() pathrule.Rules { return all }, KeepAuthorization: func() bool { return false },
 		Patience: time.Minute, Log: quiet(), Now: time.Now,
 	})
 	must(h.t, err)

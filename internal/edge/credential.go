@@ -80,11 +80,8 @@ func CallerOf(r *http.Request, live Decider, d liveset.Demand) (authority.Caller
 	if in.Operator != "" {
 		return authority.LocalOperator(in.Operator, in.Origin()), liveset.Verdict{Reason: liveset.Allowed}, Credential{}
 	}
-	cred := BearerOf(r)
-	if !cred.Present || cred.Fault != "" {
-		return authority.Nobody(in.Origin()), liveset.Verdict{Reason: liveset.NoCredential}, cred
-	}
-	d.From = in.Addr
+	cred := BearerOf(r) // one with a fault has no text
+	d.From, d.RequestID, d.Fault = in.Addr, in.RequestID, cred.Fault
 	v := live.Decide(cred.Text, d)
 	noted(r, v.Reason)
 	return v.Identity.Caller(in.Origin()), v, cred

@@ -5,6 +5,7 @@ import (
 	"net/http/httptest"
 	"net/netip"
 	"net/url"
+	"reflect"
 	"strings"
 	"testing"
 
@@ -79,7 +80,8 @@ func TestAChallengeTellsTheClassAndNothingElse(t *testing.T) {
 	}
 }
 
-// asked answers one verdict and remembers the question.
+// asked answers one verdict, as the live set does none without a token, and
+// remembers the question.
 type asked struct {
 	verdict liveset.Verdict
 	text    string
@@ -87,7 +89,9 @@ type asked struct {
 }
 
 func (a *asked) Decide(text string, d liveset.Demand) liveset.Verdict {
-	a.text, a.demand = text, d
+	if a.text, a.demand = text, d; text == "" {
+		return liveset.Verdict{Reason: liveset.NoCredential}
+	}
 	return a.verdict
 }
 
@@ -118,7 +122,11 @@ func TestOnlyAVerdictMakesACaller(t *testing.T) {
 			if caller.Actor() != c.want || verdict.Reason != c.reason || live.text != c.text {
 				t.Errorf("%+v with %s, asked %q", caller.Actor(), verdict.Reason, live.text)
 			}
-			if c.text != "" && (live.demand.From != netip.MustParseAddr("192.0.2.1") || live.demand.Role != authority.RoleAdmin) {
+			want := liveset.Demand{Role: authority.RoleAdmin, From: netip.MustParseAddr("192.0.2.1"), RequestID: "req_1"}
+			if len(c.fields) > 1 {
+				want.Fault = "There is more than one Authorization field."
+			}
+			if c.operator == "" && !reflect.DeepEqual(want, live.demand) {
 				t.Errorf("demand %+v", live.demand)
 			}
 			if c.operator == "" && authority.Permit(caller) == nil {

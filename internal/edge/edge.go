@@ -173,7 +173,7 @@ func (c *Config) inbound(r *http.Request, in *Inbound) {
 	if c.Operator == "" {
 		c.locate(r, in)
 	}
-	if ids := r.Header["X-Request-Id"]; in.Proxied && len(ids) == 1 && isID(ids[0]) {
+	if ids := r.Header["X-Request-Id"]; in.Proxied && len(ids) == 1 && IsID(ids[0]) {
 		in.RequestID = ids[0]
 	} else {
 		in.RequestID = c.NewID()
@@ -209,8 +209,8 @@ func ClientAddr(peer netip.Addr, forwardedFor []string, trusted []netip.Prefix) 
 	return peer, true, false
 }
 
-// isID takes for a request id what is short and safe wherever ids are shown.
-func isID(s string) bool {
+// IsID takes for a request id what is short and safe wherever ids are shown.
+func IsID(s string) bool {
 	for i := range len(s) {
 		c := s[i]
 		if !(c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '-' || c == '_' || c == '.') {

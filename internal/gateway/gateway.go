@@ -57,11 +57,9 @@ func (v Verify) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // Answer is the whole door; see [edge.Door].
 func (v Verify) Answer(w http.ResponseWriter, r *http.Request, in edge.Inbound) liveset.Reason {
 	cred := edge.BearerOf(r)
-	d, fault := v.demand(r, in)
-	if fault != "" && cred.Text != "" {
-		common(w)
-		write(w, in, problem{Status: http.StatusForbidden, Code: "demand.invalid", Detail: fault})
-		return liveset.Undecided
+	d := v.demand(r, in)
+	if cred.Fault != "" {
+		d.Fault = cred.Fault
 	}
 	// The operator's socket opens no door: here the token itself is asked about.
 	verdict := v.Live.Decide(cred.Text, d)
@@ -89,20 +87,17 @@ func common(w http.ResponseWriter) {
 	w.Header().Set("X-Content-Type-Options", "nosniff")
 }
 
-// demand reads what the door asks; fault says what of it cannot be understood,
-// never what was sent.
-func (v Verify) demand(r *http.Request, in edge.Inbound) (d liveset.Demand, fault string) {
+// demand reads what the door asks.
+func (v Verify) demand(r *http.Request, in edge.Inbound) (d liveset.Demand) {
 	if r.URL.RawQuery != "" {
-		query := demands(r.URL.RawQuery, v.Misspelt)
-		if query == nil {
-			return d, "The query is malformed."
-		}
-		if d, fault = ReadDemand(query, v.Audience()); fault != "" {
-			return d, fault
+		if query := demands(r.URL.RawQuery, v.Misspelt); query != nil {
+			d = ReadDemand(query, v.Audience())
+		} else {
+			d.Fault = "The query is malformed."
 		}
 	}
-	d.Purpose, d.From = liveset.ForToken, in.Addr
-	return d, ""
+	d.Purpose, d.From, d.RequestID = liveset.ForToken, in.Addr, in.RequestID
+	return d
 }
 
 // refusal is why a request may not pass.
@@ -125,6 +120,9 @@ func (f refusal) role() authority.Role {
 
 // problem is what a client is told, with the challenge that goes with it.
 func (f refusal) problem() (p problem, challenge string) {
+	if f.verdict.Reason == liveset.DemandInvalid {
+		return problem{Status: http.StatusForbidden, Code: "demand.invalid", Detail: f.demand.Fault}, ""
+	}
 	class := f.verdict.Reason.Class()
 	p.Status, challenge = edge.Challenge(class, f.cred, f.role())
 	switch p.Status {

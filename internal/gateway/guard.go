@@ -94,7 +94,9 @@ func (p *passage) serve(r *http.Request) {
 	}
 	rule := p.guard.Rules().At(r.Method, path)
 	if !rule.Public {
-		cred, d := edge.BearerOf(r), demandOf(rule, p.in)
+		cred := edge.BearerOf(r)
+		d := demandOf(rule, p.in)
+		d.Fault = cred.Fault
 		verdict := p.guard.Live.Decide(cred.Text, d)
 		edge.Judged(r, verdict.Reason)
 		if !verdict.Allow() {
@@ -114,7 +116,7 @@ func (p *passage) serve(r *http.Request) {
 
 // demandOf is what a rule asks; a token of a User is the least.
 func demandOf(rule pathrule.Rule, in edge.Inbound) liveset.Demand {
-	d := liveset.Demand{Purpose: liveset.ForToken, Tags: rule.Tags, From: in.Addr}
+	d := liveset.Demand{Purpose: liveset.ForToken, Tags: rule.Tags, From: in.Addr, RequestID: in.RequestID}
 	if rule.Role == authority.RoleAdmin {
 		d.Role = rule.Role
 	}

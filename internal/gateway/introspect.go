@@ -42,7 +42,7 @@ func (i Introspect) Answer(w http.ResponseWriter, r *http.Request, in edge.Inbou
 	if reason != liveset.Allowed {
 		return reason
 	}
-	verdict := i.Live.Decide(token, who.sees())
+	verdict := i.Live.Decide(token, who.sees(in))
 	switch f := undecided(verdict); {
 	case f.status != 0:
 		f.write(w)

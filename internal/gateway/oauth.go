@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"cmp"
 	"net/http"
 	"net/url"
 	"slices"
@@ -75,8 +76,8 @@ type asker struct {
 // sees is what a token must be for the asker to know of it. Whoever asks stands
 // between us and the client, whose address is not known here: it is in no range,
 // so a token that is bound to addresses is not good here.
-func (a asker) sees() liveset.Demand {
-	return liveset.Demand{Purpose: liveset.ForToken, Audience: a.audience, AnyAudience: a.whole}
+func (a asker) sees(in edge.Inbound) liveset.Demand {
+	return liveset.Demand{Purpose: liveset.ForToken, Audience: a.audience, AnyAudience: a.whole, RequestID: in.RequestID}
 }
 
 // askerOf is whom a verdict has let in. An Admin token for other recipients than
@@ -213,12 +214,14 @@ func (d door) authenticate(r *http.Request, in edge.Inbound, f *form) (asker, li
 		return askerOf(authority.LocalOperator(in.Operator, in.Origin()), v.Identity, nil), v, proof{}
 	}
 	p := proofOf(r, f)
-	if !p.Present || p.Fault != "" {
-		return asker{}, liveset.Verdict{Reason: liveset.NoCredential}, p
+	if p.Fault != "" {
+		p.Text = ""
 	}
-	v := d.live.Decide(p.Text, liveset.Demand{Purpose: liveset.ForOwnCalls, Role: d.role, AnyAudience: true, From: in.Addr})
-	if v.Allow() && !p.speaksFor(v.Identity.ClientID, f.clientID.value) {
-		v.Reason = liveset.Mismatch
+	v := d.live.Decide(p.Text, liveset.Demand{
+		Purpose: liveset.ForOwnCalls, Role: d.role, ClientID: cmp.Or(p.id, f.clientID.value), AnyAudience: true, From: in.Addr, RequestID: in.RequestID, Fault: p.Fault,
+	})
+	if v.Reason == liveset.ClientIDNotAllowed || v.Allow() && !p.speaksFor(v.Identity.ClientID, f.clientID.value) {
+		v.Reason = liveset.Mismatch // whose token it is, is not told
 	}
 	return askerOf(v.Identity.Caller(in.Origin()), v.Identity, d.audience()), v, p
 }

@@ -67,36 +67,41 @@ func isSlip(name, meant string) bool {
 }
 
 // ReadDemand reads what a door asks: role, tag (every one is needed), client_id
-// and audience (one of own). fault says what of it cannot be understood, never
+// and audience (one of own). Its Fault says what of it cannot be understood, never
 // what was sent; other names are left alone.
-func ReadDemand(asked map[string][]string, own []string) (d liveset.Demand, fault string) {
+func ReadDemand(asked map[string][]string, own []string) (d liveset.Demand) {
+	d.Fault = readDemand(&d, asked, own)
+	return d
+}
+
+func readDemand(d *liveset.Demand, asked map[string][]string, own []string) (fault string) {
 	for _, role := range asked["role"] {
 		switch authority.Role(role) {
 		case authority.RoleAdmin:
 			d.Role = authority.RoleAdmin
 		case authority.RoleUser: // the least that a door asks
 		default:
-			return d, "A door asks for the role user or admin."
+			return "A door asks for the role user or admin."
 		}
 	}
 	for _, tag := range asked["tag"] {
 		if _, err := authority.ParseTag(tag); err != nil {
-			return d, "A tag is name:value."
+			return "A tag is name:value."
 		}
 		d.Tags = append(d.Tags, tag)
 	}
 	if ids := asked["client_id"]; len(ids) > 0 {
 		id, err := authority.ParseClientID(ids[0])
 		if err != nil || id != ids[0] || len(ids) > 1 {
-			return d, "A door asks for one client ID."
+			return "A door asks for one client ID."
 		}
 		d.ClientID = id
 	}
 	if audience := asked["audience"]; len(audience) > 0 {
 		if len(audience) > 1 || !slices.Contains(own, audience[0]) {
-			return d, "A door asks for one audience, and it is one of the server's own."
+			return "A door asks for one audience, and it is one of the server's own."
 		}
 		d.Audience = audience
 	}
-	return d, ""
+	return ""
 }

@@ -69,11 +69,12 @@ func (t TokenReview) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		write(w, in, wrong)
 		return
 	}
-	edge.Judged(r, t.answer(w, question, askerOf(caller, verdict.Identity, t.Audience())))
+	who := askerOf(caller, verdict.Identity, t.Audience())
+	edge.Judged(r, t.answer(w, question, who, in))
 }
 
-func (t TokenReview) answer(w http.ResponseWriter, q review, who asker) liveset.Reason {
-	demand := who.sees()
+func (t TokenReview) answer(w http.ResponseWriter, q review, who asker, in edge.Inbound) liveset.Reason {
+	demand := who.sees(in)
 	if len(q.audiences) > 0 {
 		wanted := []string{} // none of them is no audience, which nil would not be
 		for _, a := range q.audiences {

@@ -29,6 +29,7 @@ import (
 	"mintmark/internal/httpapi"
 	"mintmark/internal/liveset"
 	"mintmark/internal/password"
+	"mintmark/internal/refusals"
 	"mintmark/internal/signing"
 	"mintmark/internal/store/mapstore"
 )
@@ -136,8 +137,10 @@ func newHouseWith(t testing.TB, cost password.Params) *house {
 	must(t, err)
 	must(t, h.rules.Found(t.Context(), operator()))
 	must(t, store.Follow(t.Context(), h.live))
+	refused, err := refusals.New(refusals.Config{Live: h.live, Now: h.now})
+	must(t, err)
 	h.api, err = httpapi.New(httpapi.Config{
-		Authority: h.rules, Live: h.live, Control: h.control(running, layers), Log: logger,
+		Authority: h.rules, Live: refused.Around("api", h.live), Refusals: refused, Control: h.control(running, layers), Log: logger,
 		Policy: func() authority.Policy {
 			p := running.Policy()
 			if h.issuer != "" {

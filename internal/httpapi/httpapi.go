@@ -25,18 +25,14 @@ import (
 	"mintmark/internal/control"
 	"mintmark/internal/edge"
 	"mintmark/internal/liveset"
+	"mintmark/internal/refusals"
 )
-
-// Verdicts is what the edge asks of the live set.
-type Verdicts interface {
-	edge.Decider
-	Explain(token string, d liveset.Demand) []liveset.Finding
-}
 
 // Config is what an API is made of.
 type Config struct {
 	Authority *authority.Authority
-	Live      Verdicts
+	Live      edge.Decider
+	Refusals  *refusals.Log
 	Control   control.Controller
 	// JWKS answers the published keys as a JWK Set.
 	JWKS func(ctx context.Context) ([]byte, error)
@@ -63,7 +59,7 @@ type API struct {
 
 // New makes the API.
 func New(c Config) (*API, error) {
-	if c.Authority == nil || c.Live == nil || c.Control == nil || c.JWKS == nil || c.Ready == nil || c.Policy == nil || c.Log == nil ||
+	if c.Authority == nil || c.Live == nil || c.Refusals == nil || c.Control == nil || c.JWKS == nil || c.Ready == nil || c.Policy == nil || c.Log == nil ||
 		c.Verify == nil || c.Introspect == nil || c.Revoke == nil || c.TokenReview == nil {
 		return nil, errors.New("httpapi: a member of Config is missing")
 	}

@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"mintmark/api"
+	"mintmark/internal/refusals"
 )
 
 // Refusal is one way in which the API says no: a stable code, the status that it
@@ -44,6 +45,7 @@ func Refusals() []Refusal {
 		{"key.not_found", 404, "There is no key with that kid or name."},
 		{"admin.not_found", 404, "There is no such administrator."},
 		{"property.unknown", 404, "There is no such property."},
+		{refusals.CodeUnknown, 404, "No refusal with that request id is kept on this node, or not any more."},
 		{"config.no_revision", 404, "The history does not hold that revision."},
 
 		{api.CodeMethod, 405, "The address does not answer this method; Allow names those it does."},

@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"mintmark/api"
+	"mintmark/internal/refusals"
 )
 
 // table is every route there is.
@@ -98,8 +99,8 @@ func (a *API) tokenRoutes() []Route {
 			Refuses: []string{"request.invalid", "token.not_found"},
 		}, a.markContacted),
 		does(Route{
-			Method: http.MethodPost, Path: "/api/v1/explain", Summary: "Tell every check of a token and what it compared.",
-			Refuses: []string{"request.invalid"},
+			Method: http.MethodPost, Path: "/api/v1/explain", Summary: "Tell why a request was refused, by its id, or how a door would answer a token: every check and what it compared.",
+			Refuses: []string{"request.invalid", refusals.CodeUnknown},
 		}, a.explain),
 	}
 }

@@ -2,14 +2,12 @@ package httpapi
 
 import (
 	"net/http"
-	"net/netip"
 	"slices"
 	"time"
 
 	"mintmark/api"
 	"mintmark/internal/authority"
 	"mintmark/internal/config"
-	"mintmark/internal/liveset"
 )
 
 func (a *API) listTokens(c *call, _ none) (api.TokenList, error) {
@@ -172,42 +170,6 @@ func (a *API) restoreToken(c *call, _ none) (api.Token, error) {
 		return api.Token{}, err
 	}
 	return tokenOf(view), nil
-}
-
-func (a *API) explain(c *call, in api.Explain) (api.Findings, error) {
-	if err := authority.Permit(c.caller); err != nil {
-		return api.Findings{}, err
-	}
-	var wrong faults
-	d := liveset.Demand{Purpose: liveset.ForToken, Tags: in.Tags, ClientID: in.ClientID}
-	if len(in.Audience) > 0 {
-		d.Audience = in.Audience
-	}
-	if in.Token.Unsafe() == "" {
-		wrong.add("token", "token.empty", "Paste a token.")
-	}
-	if in.Role != "" {
-		role, err := authority.ParseRole(in.Role)
-		if err != nil {
-			wrong.add("role", "role.unknown", err.Error())
-		}
-		d.Role = role
-	}
-	if in.From != "" {
-		from, err := netip.ParseAddr(in.From)
-		if err != nil || from.Zone() != "" {
-			wrong.add("from", "from.form", "This is an IP address.")
-		}
-		d.From = from.Unmap()
-	}
-	if err := wrong.err(); err != nil {
-		return api.Findings{}, err
-	}
-	out := api.Findings{Items: []api.Finding{}}
-	for _, f := range a.Live.Explain(in.Token.Unsafe(), d) {
-		out.Items = append(out.Items, api.Finding{Check: f.Check, OK: f.OK, Compared: f.Compared, Advice: f.Advice})
-	}
-	return out, nil
 }
 
 const defaultReplaceOverlap = 24 * time.Hour

@@ -75,7 +75,7 @@ func (d *Describer) Structure(t reflect.Type) Object {
 	for _, f := range members(t) {
 		name, options, _ := strings.Cut(f.Tag.Get("json"), ",")
 		properties[name] = d.Schema(f.Type)
-		if options != "omitempty" {
+		if options != "omitempty" && options != "omitzero" {
 			required = append(required, name)
 		}
 	}
@@ -93,7 +93,8 @@ func (d *Describer) Structure(t reflect.Type) Object {
 // HasRequired reports whether a struct has members that are always there.
 func HasRequired(t reflect.Type) bool {
 	return slices.ContainsFunc(members(t), func(f reflect.StructField) bool {
-		return !strings.HasSuffix(f.Tag.Get("json"), ",omitempty")
+		_, options, _ := strings.Cut(f.Tag.Get("json"), ",")
+		return options != "omitempty" && options != "omitzero"
 	})
 }
 

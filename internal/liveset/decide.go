@@ -25,6 +25,7 @@ func (s *Set) Decide(raw string, d Demand) (v Verdict) {
 			s.trial.note(use.id, now)
 		}
 		s.refused(use, &q, &d, v.Reason)
+		v.said = q.said
 	case use.login != nil:
 		use.login.used.Store(now.UnixNano())
 	default:
@@ -40,6 +41,7 @@ type question struct {
 	now  time.Time
 	unix int64 // seconds of now
 	key  *key  // that it is signed under, once that is known
+	said *Said // by a token that is examined, for whoever keeps refusals
 }
 
 // used is what a token or login was, for its use to be noted; the zero used is
@@ -56,6 +58,8 @@ func (s *Set) decide(q *question, d *Demand, v *Verdict) used {
 	switch {
 	case q.raw == "":
 		return refuse(v, NoCredential)
+	case d.Fault != "":
+		return refuse(v, DemandInvalid)
 	case len(q.raw) > jws.MaxSize:
 		return refuse(v, TooLarge)
 	case s.fresh.over(q.now):
@@ -90,6 +94,9 @@ func refuseToken(v *Verdict, r Reason, id string) used {
 // examine makes every check of a token that is not recognised.
 func (s *Set) examine(m *moment, q *question, d *Demand, v *Verdict) used {
 	u, err := jws.ParseToken(q.raw)
+	if d.RequestID != "" {
+		q.said = &Said{Size: len(q.raw), Header: u.Header(), form: err}
+	}
 	if err != nil {
 		return refuse(v, reasonOf(err))
 	}
@@ -106,6 +113,9 @@ func (s *Set) examine(m *moment, q *question, d *Demand, v *Verdict) used {
 		return refuse(v, reason)
 	}
 	claims, err := u.UnverifiedClaims()
+	if q.said != nil {
+		q.said.Claims, q.said.claims = claims, err
+	}
 	if err != nil {
 		return refuse(v, reasonOf(err))
 	}

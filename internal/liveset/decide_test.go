@@ -48,7 +48,7 @@ type fault struct {
 // in which they are.
 func before() []fault {
 	return []fault{
-		{"nothing", func(_ *house, d *draft) { d.text = func(string) string { return "" } }, liveset.NoCredential, "form", "nothing was sent", "large cut none"},
+		{"nothing", func(_ *house, d *draft) { d.text = func(string) string { return "" } }, liveset.NoCredential, "credential", "nothing was sent", "large cut none"},
 		{"large", func(_ *house, d *draft) {
 			d.text = func(s string) string { return s + "." + strings.Repeat("A", 9000) }
 		}, liveset.TooLarge, "form", "at most 8192", "nothing cut"},
@@ -59,7 +59,7 @@ func before() []fault {
 		}, liveset.Malformed, "form", "crit is refused", "none type foreign lost retired unknown mismatch"},
 		{"no kid", func(h *house, d *draft) { d.header = `{"alg":"` + string(h.alg) + `","typ":"at+jwt"}` }, liveset.Malformed, "form", "no kid", "none crit type foreign lost retired unknown mismatch"},
 		{"type", func(_ *house, d *draft) { d.typ = "JWT" }, liveset.WrongType, "type", `typ "JWT"`, "none crit mismatch"},
-		{"unloaded", func(_ *house, d *draft) { d.unloaded = true }, liveset.StateUnknown, "key", "not loaded", ""},
+		{"unloaded", func(_ *house, d *draft) { d.unloaded = true }, liveset.StateUnknown, "state", "does not know", ""},
 		{"unknown", func(_ *house, d *draft) { d.kid, d.signer = "elsewhere", "elsewhere" }, liveset.UnknownKey, "key", "kid elsewhere is no key of this server", "retired next lost mismatch foreign"},
 		{"next", func(_ *house, d *draft) { d.kid, d.signer = "next", "next" }, liveset.UnknownKey, "key", "kid next is next", "retired unknown lost mismatch foreign"},
 		{"lost", func(_ *house, d *draft) { d.kid, d.signer = "lost", "lost" }, liveset.UnknownKey, "key", "its secret is not in the keyring", "retired unknown next mismatch foreign"},
@@ -192,7 +192,9 @@ func TestEveryRefusalHasItsReasonAndItsCause(t *testing.T) {
 					if len(h.Refusals()) != 0 {
 						t.Errorf("explaining counts %v", h.Refusals())
 					}
-					wantReason(t, h.Decide(raw, d), f.want)
+					v := h.Decide(raw, d)
+					wantReason(t, v, f.want)
+					wantCause(t, h.ExplainRefusal(v.Refused(raw, &d, h.now())), f)
 					if got := h.Refusals(); len(got) != 1 || got[f.want.String()] != 1 {
 						t.Errorf("the refusals are %v", got)
 					}
@@ -200,6 +202,10 @@ func TestEveryRefusalHasItsReasonAndItsCause(t *testing.T) {
 						t.Error("a refused use is counted")
 					}
 					seen[f.want] = true
+					h, raw, d = ask(t, alg, kind == "login", f)
+					d.RequestID = "req_1" // whoever keeps refusals is told what was read
+					v = h.Decide(raw, d)
+					wantCause(t, h.ExplainRefusal(v.Refused(raw, &d, h.now())), f)
 				})
 			}
 		}

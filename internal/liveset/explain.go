@@ -1,6 +1,7 @@
 package liveset
 
 import (
+	"cmp"
 	"fmt"
 	"net/netip"
 	"time"
@@ -18,12 +19,32 @@ type Finding struct {
 	Advice   string // what to do; "" when OK
 }
 
-// findings are collected in the order of Decide, so the first that is not OK is
-// the cause of the verdict.
-type findings []Finding
+// explanation collects findings in the order of Decide, so the first that is not
+// OK is the cause of the verdict.
+//
+// Of a refusal that was given, the cause is known: what comes before it was passed
+// then, whatever it would be now.
+type explanation struct {
+	*Set
+	demand   *Demand
+	now      time.Time // when it is asked, or was
+	findings []Finding
+	cause    string // the check by which it was refused; "" behind it, and when it is asked about now
+	was      Reason // that of the cause
+}
 
-func (f *findings) add(check string, reason Reason, compared string) bool {
-	*f = append(*f, Finding{check, reason == Allowed, compared, advice(reason)})
+func (e *explanation) add(check string, reason Reason, compared string) bool {
+	switch {
+	case e.cause == "":
+	case check == e.cause:
+		if reason != e.was {
+			compared = fmt.Sprintf("%s then; now: %s", e.was, compared)
+		}
+		reason, e.cause = e.was, ""
+	case reason != Allowed:
+		reason, compared = Allowed, "good then; now: "+compared
+	}
+	e.findings = append(e.findings, Finding{check, reason == Allowed, compared, advice(reason)})
 	return reason == Allowed
 }
 
@@ -35,6 +56,14 @@ func whether(ok bool, reason Reason) Reason {
 	return reason
 }
 
+// because is Allowed without an error.
+func because(err error) Reason {
+	if err == nil {
+		return Allowed
+	}
+	return reasonOf(err)
+}
+
 // Explain runs every check of Decide on a token and says what each compared; it
 // goes on after a check that fails while the rest can still be checked. It
 // counts nothing and marks no use. The last finding is the verdict.
@@ -42,75 +71,170 @@ func (s *Set) Explain(raw string, d Demand) []Finding {
 	now := s.config.Now().UTC()
 	var verdict Verdict
 	s.decide(&question{raw: raw, hint: hintOf(raw), now: now, unix: now.Unix()}, &d, &verdict)
-	var f findings
-	s.explain(&f, raw, d, now)
-	f.add("verdict", verdict.Reason, verdict.Reason.String())
-	return f
+	e := explanation{Set: s, demand: &d, now: now}
+	said, unverified := hear(raw)
+	e.credential(&said, func(v *jws.Verifier) (Reason, string) {
+		if _, err := unverified.Verify(v); err != nil {
+			return reasonOf(err), err.Error()
+		}
+		return Allowed, fmt.Sprintf("%s under %s", said.Header.Alg, said.Header.Kid)
+	})
+	e.add("verdict", verdict.Reason, verdict.Reason.String())
+	return e.findings
 }
 
-func (s *Set) explain(f *findings, raw string, d Demand, now time.Time) {
-	if raw == "" {
-		f.add("form", NoCredential, "nothing was sent")
+// ExplainRefusal says what the checks of a refusal compared, as far as the present
+// state still tells. The first finding that is not OK is why it was refused, also
+// if it would not be now. The signature is gone and is not checked again.
+func (s *Set) ExplainRefusal(r Refusal) []Finding {
+	e := explanation{Set: s, demand: &r.Demand, now: r.At.UTC(), cause: causeOf(&r), was: r.Reason}
+	e.credential(&r.Said, func(*jws.Verifier) (Reason, string) {
+		h := r.Said.Header
+		switch {
+		case e.cause != "signature":
+			return Allowed, fmt.Sprintf("%s under %s", h.Alg, h.Kid)
+		case r.Reason == BadSignature:
+			return r.Reason, fmt.Sprintf("the signature does not match kid %s", h.Kid)
+		}
+		return r.Reason, fmt.Sprintf("the header says %s, the key is for another algorithm", h.Alg)
+	})
+	if e.cause != "" {
+		e.add(e.cause, r.Reason, "it was refused for this; what it was held against has changed since")
+	}
+	e.add("verdict", r.Reason, r.Reason.String())
+	return e.findings
+}
+
+// causeOf is the check that refuses for a reason.
+func causeOf(r *Refusal) string {
+	switch r.Reason {
+	case NoCredential:
+		return "credential"
+	case DemandInvalid:
+		return "demand"
+	case TooMany:
+		return "limit"
+	case StateUnknown:
+		return "state"
+	case Malformed, TooLarge:
+		return "form"
+	case AlgorithmRefused, BadSignature:
+		if r.Said.form == nil {
+			return "signature"
+		}
+		return "form"
+	case WrongType:
+		if r.Said.form == nil {
+			return "type"
+		}
+		return "form"
+	case UnknownKey, RetiredKey:
+		return "key"
+	case BadClaims:
+		return "claims"
+	case UnknownToken, Deleted, Revoked, Replaced, Expired, SignedOut, Idle:
+		return "live set"
+	case Mismatch:
+		return "record"
+	case WrongIssuer:
+		return "issuer"
+	case WrongAudience:
+		return "audience"
+	case NotYetValid:
+		return "time"
+	case AddressNotAllowed:
+		return "address"
+	case RoleInsufficient:
+		return "role"
+	case ClientIDNotAllowed:
+		return "client"
+	case TagMissing:
+		return "tags"
+	case TrialStopped:
+		return "trial"
+	case Undecided, Allowed:
+	}
+	return "verdict"
+}
+
+const unknownState = "this node does not know the state of its tokens"
+
+// credential makes the checks that come before any record is read; verify is that
+// of the signature.
+func (e *explanation) credential(said *Said, verify func(*jws.Verifier) (Reason, string)) {
+	if e.cause == "limit" {
+		e.add("limit", TooMany, fmt.Sprintf("requests of the token or of %s, and what is left of its limit", e.demand.From))
+	}
+	switch {
+	case said.Size == 0:
+		e.add("credential", NoCredential, cmp.Or(e.demand.Fault, "nothing was sent"))
+		return
+	case e.demand.Fault != "":
+		e.add("demand", DemandInvalid, e.demand.Fault)
+		return
+	case e.cause == "" && e.fresh.over(e.now):
+		e.add("state", StateUnknown, unknownState)
+		return
+	case said.form != nil:
+		e.add("form", reasonOf(said.form), fmt.Sprintf("%s (it has %d bytes)", said.form, said.Size))
 		return
 	}
-	if s.fresh.over(now) {
-		f.add("state", StateUnknown, "the state is older than this server may answer from: its store is out of reach")
-		return
-	}
-	unverified, err := jws.ParseToken(raw)
-	if err != nil {
-		f.add("form", reasonOf(err), err.Error())
-		return
-	}
-	h := unverified.Header()
-	f.add("form", Allowed, fmt.Sprintf("compact JWS of %d bytes", len(raw)))
-	_, reason := kindOf(h, d.Purpose)
-	f.add("type", reason, fmt.Sprintf("typ %q, wanted %s", h.Typ, d.Purpose.types()))
+	h := said.Header
+	e.add("form", Allowed, fmt.Sprintf("compact JWS of %d bytes", said.Size))
+	_, reason := kindOf(h, e.demand.Purpose)
+	e.add("type", reason, fmt.Sprintf("typ %q, wanted %s", h.Typ, e.demand.Purpose.types()))
 	isLogin, reason := kindOf(h, ForOwnCalls)
 	if reason != Allowed {
 		return
 	}
-	m := s.current.Load()
-	if m == nil {
-		f.add("key", StateUnknown, "kid "+h.Kid+" cannot be looked up: the state is not loaded")
+	m := e.current.Load()
+	if e.cause == "state" || m == nil {
+		e.add("state", StateUnknown, unknownState)
 		return
 	}
 	kid := authority.KeyID(h.Kid)
 	key := m.keys[kid]
-	if reason := key.standing(now); !f.add("key", reason, "kid "+h.Kid+m.keyState(kid)) {
+	if !e.add("key", key.standing(e.now), "kid "+h.Kid+m.keyState(kid)) {
 		return
 	}
-	claims, err := unverified.UnverifiedClaims()
-	if err != nil {
-		f.add("claims", reasonOf(err), err.Error())
+	if said.claims != nil {
+		e.add("claims", reasonOf(said.claims), said.claims.Error())
 		return
 	}
-	if _, here := m.records.find(m.records.name(claims.ID)); !here && !isLogin {
-		f.add("live set", UnknownToken, fmt.Sprintf("jti %q has no record here", claims.ID))
+	_, here := m.records.find(m.records.name(said.Claims.ID))
+	if !here && !isLogin && !e.add("live set", UnknownToken, fmt.Sprintf("jti %q has no record here", said.Claims.ID)) {
 		return
 	}
-	if _, err := unverified.Verify(key.verifier); err != nil {
-		f.add("signature", reasonOf(err), err.Error())
+	var verifier *jws.Verifier
+	if key != nil {
+		verifier = key.verifier
+	}
+	if reason, compared := verify(verifier); !e.add("signature", reason, compared) {
 		return
 	}
-	f.add("signature", Allowed, fmt.Sprintf("%s under %s", h.Alg, h.Kid))
-	if isLogin {
-		s.explainLogin(f, m, &claims, d, now)
+	switch {
+	case isLogin:
+		e.login(m, said)
+		return
+	case !here:
+		c := &said.Claims
+		e.demanded(&Identity{ClientID: c.ClientID, Role: roleOf(c.Role), Tags: c.Tags}, nil)
 		return
 	}
-	s.explainToken(f, m, &claims, d, now)
-	if key.onTrial(now) {
-		f.add("trial", TrialStopped, fmt.Sprintf("kid %s is not accepted until %s", key.id, key.trial.UTC().Format(time.RFC3339)))
+	e.token(m, said)
+	if key != nil && key.onTrial(e.now) {
+		e.add("trial", TrialStopped, fmt.Sprintf("kid %s is not accepted until %s", key.id, key.trial.UTC().Format(time.RFC3339)))
 	}
 }
 
-func (s *Set) explainToken(f *findings, m *moment, c *jws.Claims, d Demand, now time.Time) {
-	t, err := s.config.Record(authority.TokenID(c.ID))
+func (e *explanation) token(m *moment, said *Said) {
+	c := &said.Claims
+	t, err := e.config.Record(authority.TokenID(c.ID))
 	if err != nil {
-		f.add("live set", StateUnknown, "the record cannot be read now")
+		e.add("live set", StateUnknown, "there is no record that can be read now")
 		return
 	}
-	state := t.State(now, m.generation)
+	state := t.State(e.now, m.generation)
 	reason := map[authority.TokenState]Reason{
 		authority.StateActive: Allowed, authority.StateDeleted: Deleted, authority.StateRevoked: Revoked, authority.StateExpired: Expired,
 		authority.StateReplaced: Replaced,
@@ -119,58 +243,55 @@ func (s *Set) explainToken(f *findings, m *moment, c *jws.Claims, d Demand, now 
 	if state == authority.StateReplaced {
 		compared += fmt.Sprintf(" since %s, by %s", t.EndsAt.UTC().Format(time.RFC3339), t.ReplacedBy.Short())
 	}
-	f.add("live set", reason, compared)
-	said := claimsOf(&t)
-	f.add("record", whether(m.records.check(&said) == m.records.check(c), Mismatch), fmt.Sprintf("sub %q, client_id %q, role %q, tags %q, aud %q, iat %s, exp %s; record %q, role %q, tags %q, aud %q, iat %s, exp %s",
-		c.Subject, c.ClientID, c.Role, c.Tags, c.Audience, c.IssuedAt, c.Expires, t.ClientID, t.Role, t.Tags, t.Audience, said.IssuedAt, said.Expires))
-	explainClaims(f, c, jws.Expect{Issuer: t.Issuer, Audience: s.audience(t.Audience, &d), Now: now})
-	explainDemand(f, &Identity{ClientID: t.ClientID, Role: t.Role, Tags: t.Tags}, t.AllowedAddresses, &d)
+	e.add("live set", reason, compared)
+	record := claimsOf(&t)
+	e.add("record", whether(said.cut || m.records.check(&record) == m.records.check(c), Mismatch), fmt.Sprintf("sub %q, client_id %q, role %q, tags %q, aud %q, iat %s, exp %s; record %q, role %q, tags %q, aud %q, iat %s, exp %s",
+		c.Subject, c.ClientID, c.Role, c.Tags, c.Audience, c.IssuedAt, c.Expires, t.ClientID, t.Role, t.Tags, t.Audience, record.IssuedAt, record.Expires))
+	e.times(c, jws.Expect{Issuer: t.Issuer, Audience: e.audience(t.Audience, e.demand), Now: e.now})
+	e.demanded(&Identity{ClientID: t.ClientID, Role: t.Role, Tags: t.Tags}, t.AllowedAddresses)
 }
 
-func (s *Set) explainLogin(f *findings, m *moment, c *jws.Claims, d Demand, now time.Time) {
-	l, idle := m.logins[authority.LoginID(c.ID)], s.config.LoginIdle()
-	reason := l.standing(now, m.generation, idle)
+func (e *explanation) login(m *moment, said *Said) {
+	c := &said.Claims
+	l, idle := m.logins[authority.LoginID(c.ID)], e.config.LoginIdle()
+	reason := l.standing(e.now, m.generation, idle)
 	if l == nil {
-		f.add("live set", reason, fmt.Sprintf("jti %q is no login here", c.ID))
+		e.add("live set", reason, fmt.Sprintf("jti %q is no login here", c.ID))
 		return
 	}
-	f.add("live set", reason, fmt.Sprintf("the login of %s ends %s, last used %s, idle at most %s",
+	e.add("live set", reason, fmt.Sprintf("the login of %s ends %s, last used %s, idle at most %s",
 		l.Admin, l.ExpiresAt.UTC().Format(time.RFC3339), time.Unix(0, l.used.Load()).UTC().Format(time.RFC3339), idle))
-	f.add("record", whether(l.matches(c), Mismatch), fmt.Sprintf("sub %q, client_id %q, role %q, tags %q, iat %s, exp %s; record %q, iat %s, exp %s",
+	e.add("record", whether(said.cut || l.matches(c), Mismatch), fmt.Sprintf("sub %q, client_id %q, role %q, tags %q, iat %s, exp %s; record %q, iat %s, exp %s",
 		c.Subject, c.ClientID, c.Role, c.Tags, c.IssuedAt, c.Expires, l.Admin, jws.At(l.CreatedAt), jws.At(l.ExpiresAt)))
-	issuer := s.config.LoginIssuer()
-	explainClaims(f, c, jws.Expect{Issuer: issuer, Audience: []string{issuer}, Now: now})
-	explainDemand(f, &Identity{ClientID: l.Admin, Role: authority.RoleAdmin}, nil, &d)
+	issuer := e.config.LoginIssuer()
+	e.times(c, jws.Expect{Issuer: issuer, Audience: []string{issuer}, Now: e.now})
+	e.demanded(&Identity{ClientID: l.Admin, Role: authority.RoleAdmin}, nil)
 }
 
-func explainClaims(f *findings, c *jws.Claims, e jws.Expect) {
-	check := func(name string, err error, compared string) {
-		reason := Allowed
-		if err != nil {
-			reason = reasonOf(err)
-		}
-		f.add(name, reason, compared)
-	}
-	check("issuer", c.CheckIssuer(e.Issuer), fmt.Sprintf("iss %q, wanted %q", c.Issuer, e.Issuer))
-	check("audience", c.CheckAudience(e.Audience), fmt.Sprintf("aud %q, wanted one of %q", c.Audience, e.Audience))
-	check("time", c.CheckTimes(e.Now, Leeway), fmt.Sprintf("iat %s, nbf %s, exp %s, now %s", c.IssuedAt, c.NotBefore, c.Expires, e.Now.Format(time.RFC3339)))
+// times are the checks of what a token is for and of its time.
+func (e *explanation) times(c *jws.Claims, want jws.Expect) {
+	e.add("issuer", because(c.CheckIssuer(want.Issuer)), fmt.Sprintf("iss %q, wanted %q", c.Issuer, want.Issuer))
+	e.add("audience", because(c.CheckAudience(want.Audience)), fmt.Sprintf("aud %q, wanted one of %q", c.Audience, want.Audience))
+	e.add("time", because(c.CheckTimes(want.Now, Leeway)), fmt.Sprintf("iat %s, nbf %s, exp %s, now %s", c.IssuedAt, c.NotBefore, c.Expires, want.Now.Format(time.RFC3339)))
 }
 
-func explainDemand(f *findings, i *Identity, allowed []netip.Prefix, d *Demand) {
+// demanded are the checks of what the door asks beyond a valid token.
+func (e *explanation) demanded(i *Identity, allowed []netip.Prefix) {
+	d := e.demand
 	if len(allowed) > 0 {
-		f.add("address", whether(comesFrom(allowed, d.From), AddressNotAllowed), fmt.Sprintf("%s, allowed %s", d.From, allowed))
+		from := "an address that is not known at this door"
+		if d.From.IsValid() {
+			from = d.From.String()
+		}
+		e.add("address", whether(comesFrom(allowed, d.From), AddressNotAllowed), fmt.Sprintf("%s, allowed %s", from, allowed))
 	}
 	role := d.Role
 	if role == "" {
 		role = "any that the door takes"
 	}
-	f.add("role", whether(hasRole(i, d), RoleInsufficient), fmt.Sprintf("%s, wanted %s", i.Role, role))
-	clientID := d.ClientID
-	if clientID == "" {
-		clientID = "any"
-	}
-	f.add("client", whether(hasClientID(i, d), ClientIDNotAllowed), fmt.Sprintf("%s, wanted %s", i.ClientID, clientID))
-	f.add("tags", whether(hasTags(i, d), TagMissing), fmt.Sprintf("%q, wanted %q", i.Tags, d.Tags))
+	e.add("role", whether(hasRole(i, d), RoleInsufficient), fmt.Sprintf("%s, wanted %s", i.Role, role))
+	e.add("client", whether(hasClientID(i, d), ClientIDNotAllowed), fmt.Sprintf("%s, wanted %s", i.ClientID, cmp.Or(d.ClientID, "any")))
+	e.add("tags", whether(hasTags(i, d), TagMissing), fmt.Sprintf("%q, wanted %q", i.Tags, d.Tags))
 }
 
 func (m *moment) keyState(kid authority.KeyID) string {
@@ -228,6 +349,8 @@ func advice(r Reason) string {
 		return "The token was deleted. Restore it while that is possible, or create a new one."
 	case Replaced:
 		return "The token has a successor, and the time to change over is over. Copy the successor."
+	case DemandInvalid:
+		return "The door is configured to ask for what no token can have. Correct its query, or its context_extensions."
 	case TrialStopped:
 		return "The previous key is on a trial stop and will be accepted again. Copy the token to have it under the current key."
 	case Mismatch:
@@ -235,17 +358,17 @@ func advice(r Reason) string {
 	case SignedOut, Idle:
 		return "The login has ended. Sign in again."
 	case AddressNotAllowed:
-		return "The request came from an address that the token does not allow."
+		return "The request came from an address that the token does not allow. Allow it, or look who uses the token; behind a proxy, name that in server.trusted_proxies."
 	case RoleInsufficient:
-		return "The door asks for another role."
+		return "The door asks for another role. Issue a token with that role, or have the door ask for less."
 	case TagMissing:
-		return "The door asks for a tag that the token does not have."
+		return "The door asks for a tag that the token does not have. Issue a token with that tag, or have the door ask for less."
 	case ClientIDNotAllowed:
-		return "The door asks for another client ID."
+		return "The door asks for another client ID. Use that client's token, or have the door ask for this one."
 	case TooMany:
 		return "Ask less often, or raise the limit: limits.token and limits.source."
 	case StateUnknown:
-		return "The server does not know the state of its tokens. Look at its status."
+		return "The server did not know the state of its tokens. Look at its status, and try again."
 	}
 	return ""
 }

@@ -39,8 +39,9 @@ const (
 	RoleInsufficient
 	TagMissing
 	ClientIDNotAllowed
-	TrialStopped // nothing is wrong with it: its key is on a trial stop
-	TooMany      // a limit of the door's; Decide itself has none
+	DemandInvalid // the door was asked for what no token can have
+	TrialStopped  // nothing is wrong with it: its key is on a trial stop
+	TooMany       // a limit of the door's; Decide itself has none
 	StateUnknown
 )
 
@@ -50,7 +51,7 @@ var names = [...]string{ //nolint:gochecknoglobals // a constant table: Go has n
 	Expired: "expired", NotYetValid: "not_yet_valid", WrongIssuer: "wrong_issuer", WrongAudience: "wrong_audience",
 	UnknownToken: "unknown_token", Deleted: "deleted", Revoked: "revoked", Replaced: "replaced", Mismatch: "record_mismatch", SignedOut: "signed_out", Idle: "idle",
 	AddressNotAllowed: "address_not_allowed", RoleInsufficient: "role_insufficient", TagMissing: "tag_missing",
-	ClientIDNotAllowed: "client_id_not_allowed", TrialStopped: "trial_stopped", TooMany: "too_many", StateUnknown: "state_unknown",
+	ClientIDNotAllowed: "client_id_not_allowed", DemandInvalid: "demand_invalid", TrialStopped: "trial_stopped", TooMany: "too_many", StateUnknown: "state_unknown",
 }
 
 // Reasons lists every reason of a verdict that was given, for doors and tests
@@ -79,7 +80,7 @@ const (
 	ClassAllow     Class = iota // 200
 	ClassMissing                // 401 without an error code
 	ClassInvalid                // 401 invalid_token; all invalid tokens read alike
-	ClassForbidden              // 403 insufficient_scope
+	ClassForbidden              // 403 insufficient_scope, or a demand that no token meets
 	ClassLimited                // 429; 403 at forward-auth, whose proxies know no other refusal
 	ClassUnknown                // 503: unknown is never allow
 )
@@ -91,7 +92,7 @@ func (r Reason) Class() Class {
 		return ClassAllow
 	case NoCredential:
 		return ClassMissing
-	case AddressNotAllowed, RoleInsufficient, TagMissing, ClientIDNotAllowed:
+	case AddressNotAllowed, RoleInsufficient, TagMissing, ClientIDNotAllowed, DemandInvalid:
 		return ClassForbidden
 	case TooMany:
 		return ClassLimited
@@ -102,6 +103,19 @@ func (r Reason) Class() Class {
 		return ClassInvalid
 	}
 	return ClassInvalid
+}
+
+// Signed reports whether a token that is refused for the reason has a good
+// signature. Anybody can bring the others about.
+func (r Reason) Signed() bool {
+	switch r {
+	case Undecided, NoCredential, Malformed, TooLarge, AlgorithmRefused, UnknownKey, RetiredKey, WrongType, BadSignature, BadClaims, UnknownToken, DemandInvalid,
+		TooMany, StateUnknown:
+		return false
+	case Allowed, Expired, NotYetValid, WrongIssuer, WrongAudience, Deleted, Revoked, Replaced, Mismatch, SignedOut, Idle, AddressNotAllowed, RoleInsufficient,
+		TagMissing, ClientIDNotAllowed, TrialStopped:
+	}
+	return true
 }
 
 // Purpose is which kind of token a door takes.
@@ -124,6 +138,8 @@ type Demand struct {
 	AnyAudience bool     // a token for any recipient will do
 	From        netip.Addr
 	Via         netip.Addr // who stands between us and the client and may be believed; zero: nobody, or it is not known
+	RequestID   string     // under which a refusal is kept; "": it is not. No verdict depends on it
+	Fault       string     // what is wrong with the credential, which is "" then, or with the demand: nothing passes
 }
 
 // Identity is who a token speaks for. Only Decide makes one that is not zero,
@@ -159,11 +175,13 @@ func (i Identity) Caller(o authority.Origin) authority.Caller {
 }
 
 // Verdict is the answer to one question. The Identity is zero unless the
-// reason's class is ClassAllow or ClassForbidden.
+// reason's class is ClassAllow or ClassForbidden; of DemandInvalid, which looks at
+// no token, it is zero, too.
 type Verdict struct {
 	Reason   Reason
 	Identity Identity
 	Quota    *Quota // what a limit leaves; nil without a limit
+	said     *Said  // by a token that was examined and refused, if it is known
 }
 
 // Quota is what a limit leaves to whoever asked.

@@ -25,6 +25,7 @@ import (
 	"mintmark/internal/edge"
 	"mintmark/internal/liveset"
 	"mintmark/internal/password"
+	"mintmark/internal/refusals"
 	"mintmark/internal/signing"
 	"mintmark/internal/store/mapstore"
 	"mintmark/internal/webui"
@@ -37,6 +38,7 @@ const adminPassword = "correct horse battery staple 4"
 type house struct {
 	authority *authority.Authority
 	live      *liveset.Set
+	refused   *refusals.Log
 	running   *control.Running
 	handler   http.Handler
 	store     *faultyStore
@@ -143,8 +145,10 @@ func newHouse(t testing.TB, env map[string]string, changes ...func(testing.TB, *
 	})
 	must(err)
 	var keys atomic.Int64
+	h.refused, err = refusals.New(refusals.Config{Live: h.live, Now: h.now})
+	must(err)
 	console, err := webui.New(webui.Config{
-		Authority: h.authority, Live: h.live, Control: c, Policy: h.running.Policy, LoginIdle: h.running.LoginIdle, Now: h.now,
+		Authority: h.authority, Live: h.live, Refusals: h.refused, Control: c, Policy: h.running.Policy, LoginIdle: h.running.LoginIdle, Now: h.now,
 		NewKey: func() string { return strconv.FormatInt(keys.Add(1), 10) }, Log: slog.New(slog.NewTextHandler(t.Output(), nil)), Host: "tokens-01", Program: "manager", Home: h.home,
 	})
 	must(err)

@@ -137,7 +137,7 @@ func (w *console) keyEnded(r *http.Request) string {
 func pageName(path string) string {
 	path, _, _ = strings.Cut(path, "?")
 	return map[string]string{
-		"/tokens": "API Tokens", "/secret": "Signing secret", "/audit": "Audit log", "/settings": "Settings", "/status": "System status",
+		"/tokens": "API Tokens", "/secret": "Signing secret", "/audit": "Audit log", "/explain": "Explain a refusal", "/settings": "Settings", "/status": "System status",
 	}[path]
 }
 

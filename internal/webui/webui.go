@@ -28,6 +28,7 @@ import (
 	"mintmark/internal/authority"
 	"mintmark/internal/control"
 	"mintmark/internal/edge"
+	"mintmark/internal/refusals"
 )
 
 //go:embed templates/*.html
@@ -40,6 +41,7 @@ var staticFiles embed.FS
 type Config struct {
 	Authority *authority.Authority
 	Live      edge.Decider
+	Refusals  *refusals.Log
 	Control   control.Controller
 	Policy    func() authority.Policy
 	LoginIdle func() time.Duration
@@ -62,7 +64,7 @@ type console struct {
 
 // New makes the console. It is mounted at "/".
 func New(c Config) (http.Handler, error) {
-	if c.Authority == nil || c.Live == nil || c.Control == nil || c.Policy == nil || c.LoginIdle == nil || c.Now == nil || c.NewKey == nil || c.Log == nil {
+	if c.Authority == nil || c.Live == nil || c.Refusals == nil || c.Control == nil || c.Policy == nil || c.LoginIdle == nil || c.Now == nil || c.NewKey == nil || c.Log == nil {
 		return nil, errors.New("webui: a member of Config is missing")
 	}
 	static, err := fs.Sub(staticFiles, "static")
@@ -128,6 +130,8 @@ func (w *console) signedRoutes(mux *http.ServeMux) {
 		"POST /secret/contact/{id}": w.markContacted,
 		"POST /secret/copy/{id}":    w.copyNew,
 		"GET /secret/evidence.csv":  w.exportEvidence,
+		"GET /explain":              w.explainPage,
+		"POST /explain":             w.explain,
 		"GET /audit":                w.auditPage,
 		"GET /settings":             w.settingsPage,
 		"POST /settings/stage":      w.stageSetting,

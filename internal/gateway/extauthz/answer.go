@@ -10,7 +10,6 @@ import (
 	rpcstatus "google.golang.org/genproto/googleapis/rpc/status"
 	"google.golang.org/grpc/codes"
 
-	"mintmark/internal/authority"
 	"mintmark/internal/edge"
 	"mintmark/internal/gateway"
 	"mintmark/internal/liveset"
@@ -53,43 +52,18 @@ func allow(v *liveset.Verdict, spoofed []string) *authv3.CheckResponse {
 	return &a.answer
 }
 
-// refusals are the answers that are always the same. They are shared: nobody
-// changes one.
-type refusals struct {
-	known    map[known]*authv3.CheckResponse
-	internal *authv3.CheckResponse
-}
-
-type known struct {
-	reason liveset.Reason
-	role   authority.Role // demanded
-}
-
-func newRefusals() refusals {
-	r := refusals{known: make(map[known]*authv3.CheckResponse)}
-	for _, reason := range liveset.Reasons() {
-		for _, role := range []authority.Role{"", authority.RoleAdmin} {
-			v, d := liveset.Verdict{Reason: reason}, liveset.Demand{Role: role}
-			r.known[known{reason, role}] = refuse(gateway.Tell(v, edge.Credential{}, d), nil)
-		}
-	}
-	r.internal = refuse(gateway.TellFault(http.StatusInternalServerError, "internal", "Something went wrong on the server."), nil)
-	return r
-}
-
-func (r refusals) of(v liveset.Verdict, cred edge.Credential, d liveset.Demand) *authv3.CheckResponse {
-	if cred.Fault == "" && v.Quota == nil {
-		if answer, ok := r.known[known{v.Reason, d.Role}]; ok {
-			return answer
-		}
-	}
-	return refuse(gateway.Tell(v, cred, d), v.Quota)
+// fault is the answer when something went wrong in here.
+func fault() *authv3.CheckResponse {
+	return refuse(gateway.TellFault(http.StatusInternalServerError, "internal", "Something went wrong on the server."), "", nil)
 }
 
 // refuse is a refusal with what Envoy is to answer its client.
-func refuse(told gateway.Told, left *liveset.Quota) *authv3.CheckResponse {
+func refuse(told gateway.Told, requestID string, left *liveset.Quota) *authv3.CheckResponse {
 	headers := []*corev3.HeaderValueOption{
 		header("content-type", "application/problem+json"), header("cache-control", "no-store"), header("x-content-type-options", "nosniff"),
+	}
+	if requestID != "" {
+		headers = append(headers, header("x-request-id", requestID))
 	}
 	if told.Challenge != "" {
 		headers = append(headers, header("www-authenticate", told.Challenge))

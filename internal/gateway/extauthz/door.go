@@ -15,7 +15,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"net/http"
 	"net/netip"
 	"runtime/debug"
 	"strings"
@@ -38,11 +37,13 @@ type Config struct {
 	TrustedProxies func() []netip.Prefix
 	// Ready reports whether the live set is loaded.
 	Ready func() bool
+	// NewID makes a request id, for a check whose own cannot be believed.
+	NewID func() string
 	Log   *slog.Logger
 }
 
 func (c Config) check() error {
-	if c.Live == nil || c.Audience == nil || c.TrustedProxies == nil || c.Ready == nil || c.Log == nil {
+	if c.Live == nil || c.Audience == nil || c.TrustedProxies == nil || c.Ready == nil || c.NewID == nil || c.Log == nil {
 		return errors.New("extauthz: a member of Config is missing")
 	}
 	return nil
@@ -52,7 +53,6 @@ func (c Config) check() error {
 type door struct {
 	authv3.UnimplementedAuthorizationServer
 	Config
-	refusals refusals
 }
 
 // Check answers whether a request may pass. The credential is the request's
@@ -65,23 +65,24 @@ func (d *door) Check(ctx context.Context, r *authv3.CheckRequest) (answer *authv
 		if p := recover(); p != nil {
 			// The value of a panic may hold a secret; its type does not.
 			d.Log.Error("check panicked", "type", fmt.Sprintf("%T", p), "stack", string(debug.Stack()))
-			answer = d.refusals.internal
+			answer = fault()
 		}
 	}()
 	attributes := r.GetAttributes()
 	asked := fieldsOf(attributes.GetRequest().GetHttp())
 	cred := edge.BearerIn(asked.query, asked.authorization)
-	demand, fault := d.demand(attributes.GetContextExtensions())
-	if fault != "" && cred.Text != "" {
-		return refuse(gateway.TellFault(http.StatusForbidden, "demand.invalid", fault), nil), nil
+	demand := d.demand(attributes.GetContextExtensions())
+	if cred.Fault != "" {
+		demand.Fault = cred.Fault
 	}
-	demand.Purpose, demand.From = liveset.ForToken, d.client(ctx, attributes, asked.forwardedFor)
+	demand.Purpose = liveset.ForToken
+	d.locate(ctx, attributes, asked.forwardedFor, &demand)
 	verdict := d.Live.Decide(cred.Text, demand)
 	if d.Log.Enabled(ctx, slog.LevelDebug) {
-		d.Log.DebugContext(ctx, "check", "verdict", verdict.Reason.String(), "from", demand.From.String())
+		d.Log.DebugContext(ctx, "check", "request_id", demand.RequestID, "verdict", verdict.Reason.String(), "from", demand.From.String())
 	}
 	if !verdict.Allow() {
-		return d.refusals.of(verdict, cred, demand), nil
+		return refuse(gateway.Tell(verdict, cred, demand), demand.RequestID, verdict.Quota), nil
 	}
 	return allow(&verdict, asked.spoofed), nil
 }
@@ -141,11 +142,10 @@ func isOurs(name string) bool {
 	return false
 }
 
-// demand reads what the configuration of Envoy asks; fault says what of it
-// cannot be understood.
-func (d *door) demand(extensions map[string]string) (liveset.Demand, string) {
+// demand reads what the configuration of Envoy asks.
+func (d *door) demand(extensions map[string]string) liveset.Demand {
 	if len(extensions) == 0 {
-		return liveset.Demand{}, ""
+		return liveset.Demand{}
 	}
 	asked := make(map[string][]string, len(extensions))
 	for name, value := range extensions {
@@ -157,30 +157,32 @@ func (d *door) demand(extensions map[string]string) (liveset.Demand, string) {
 				asked[name] = append(asked[name], strings.TrimSpace(tag))
 			}
 		default:
-			return liveset.Demand{}, "context_extensions demand role, tag, client_id or audience."
+			return liveset.Demand{Fault: "context_extensions demand role, tag, client_id or audience."}
 		}
 	}
 	return gateway.ReadDemand(asked, d.Audience())
 }
 
-// client is where a request comes from. Whoever asks may say so if it is a
-// configured proxy; else it is the one who asks.
-func (d *door) client(ctx context.Context, a *authv3.AttributeContext, forwardedFor []string) netip.Addr {
+// locate finds out where a request comes from, and its id. Whoever asks may say so
+// if it is a configured proxy; else it is the one who asks, and the id is ours.
+func (d *door) locate(ctx context.Context, a *authv3.AttributeContext, forwardedFor []string, demand *liveset.Demand) {
+	demand.RequestID = d.NewID()
 	p, ok := peer.FromContext(ctx)
 	if !ok {
-		return netip.Addr{}
+		return
 	}
 	tcp, ok := p.Addr.(*net.TCPAddr)
 	if !ok {
-		return netip.Addr{}
+		return
 	}
-	trusted := d.TrustedProxies()
-	from, proxied, _ := edge.ClientAddr(tcp.AddrPort().Addr(), nil, trusted)
-	if !proxied {
-		return from
+	trusted, proxied := d.TrustedProxies(), false
+	if demand.From, proxied, _ = edge.ClientAddr(tcp.AddrPort().Addr(), nil, trusted); !proxied {
+		return
+	}
+	if id := a.GetRequest().GetHttp().GetId(); edge.IsID(id) {
+		demand.RequestID = id
 	}
 	if source, err := netip.ParseAddr(a.GetSource().GetAddress().GetSocketAddress().GetAddress()); err == nil {
-		from, _, _ = edge.ClientAddr(source, forwardedFor, trusted)
+		demand.From, _, _ = edge.ClientAddr(source, forwardedFor, trusted)
 	}
-	return from
 }

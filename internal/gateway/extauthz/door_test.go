@@ -123,6 +123,7 @@ func serve(t testing.TB, live edge.Decider, change ...func(*extauthz.Config)) *e
 	e := &envoy{t: t}
 	c := extauthz.Config{
 		Live: live, Audience: audience, TrustedProxies: func() []netip.Prefix { return nil }, Ready: func() bool { return true },
+		NewID: func() string { return "req_1" },
 		Log: slog.New(slog.NewTextHandler(&e.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
 	}
 	for _, f := range change {
@@ -204,8 +205,9 @@ func told(t testing.TB, answer *authv3.CheckResponse) (int, codes.Code, string, 
 	t.Helper()
 	denied := answer.GetDeniedResponse()
 	var p struct {
-		Code   string `json:"code"`
-		Status int    `json:"status"`
+		Code      string `json:"code"`
+		Status    int    `json:"status"`
+		RequestID string `json:"request_id"`
 	}
 	if err := json.Unmarshal([]byte(denied.GetBody()), &p); err != nil || p.Status != int(denied.GetStatus().GetCode()) {
 		t.Fatalf("%v with the body %q: %v", denied.GetStatus(), denied.GetBody(), err)
@@ -213,6 +215,9 @@ func told(t testing.TB, answer *authv3.CheckResponse) (int, codes.Code, string, 
 	headers := set(denied.GetHeaders())
 	if headers["content-type"] != "application/problem+json" || headers["cache-control"] != "no-store" || headers["x-content-type-options"] != "nosniff" {
 		t.Errorf("headers %v", headers)
+	}
+	if p.RequestID != headers["x-request-id"] || p.RequestID == "" && p.Code != "internal" {
+		t.Errorf("the request is %q, and %q in the header", p.RequestID, headers["x-request-id"])
 	}
 	return p.Status, codes.Code(answer.GetStatus().GetCode()), p.Code, headers["www-authenticate"]
 }
@@ -513,7 +518,7 @@ func TestAStopThatIsOutOfPatienceCutsChecksOff(t *testing.T) {
 	}
 }
 
-func TestRefusalsAreSharedByManyAtOnce(t *testing.T) {
+func TestManyAskAtOnce(t *testing.T) {
 	h := newHouse(t)
 	user := h.issue(authority.TokenRequest{ClientID: "etl", Role: "user"})
 	e := serve(t, h.live)

@@ -31,7 +31,7 @@ func New(c Config) (*Server, error) {
 		// grow it every time.
 		grpc.NumStreamWorkers(32),
 	)
-	authv3.RegisterAuthorizationServer(s, &door{Config: c, refusals: newRefusals()})
+	authv3.RegisterAuthorizationServer(s, &door{Config: c})
 	healthv1.RegisterHealthServer(s, health{ready: c.Ready})
 	return &Server{s}, nil
 }
