@@ -9,8 +9,8 @@ import (
 	"slices"
 
 	"mintmark/internal/authority"
-	"mintmark/internal/store/stored"
 	"mintmark/internal/durable"
+	"mintmark/internal/store/stored"
 )
 
 // The files of a home.
@@ -23,17 +23,30 @@ const (
 // audit.ndjson. It refuses a home that has one of them. The caller holds the
 // home's lock.
 func Create(cfg Config) error {
-	f := &file{path: filepath.Join(cfg.Home, StateFile), format: stateFormat}
-	var w writer
-	text, err := w.compose(f, &state{}, place{}, nil)
-	if err != nil {
-		return err
-	}
 	// The state comes last: a home with a state has a log.
 	if err := cfg.Files.CreateNew(filepath.Join(cfg.Home, AuditFile)); err != nil {
 		return fmt.Errorf("create the audit log: %w", err)
 	}
-	if err := cfg.Files.CreateNew(f.path, text); err != nil {
+	return createState(cfg)
+}
+
+// CreateBeside is Create for a home that may have kept its audit log, which then
+// goes on: a restore.
+func CreateBeside(cfg Config) error {
+	if err := cfg.Files.CreateNew(filepath.Join(cfg.Home, AuditFile)); err != nil && !errors.Is(err, fs.ErrExist) {
+		return fmt.Errorf("create the audit log: %w", err)
+	}
+	return createState(cfg)
+}
+
+func createState(cfg Config) error {
+	f := &file{path: filepath.Join(cfg.Home, StateFile), format: stateFormat}
+	var w writer
+	text, err := w.compose(f, &state{}, place{}, nil)
+	if err == nil {
+		err = cfg.Files.CreateNew(f.path, text)
+	}
+	if err != nil {
 		return fmt.Errorf("create the state: %w", err)
 	}
 	return nil
