@@ -32,6 +32,7 @@ func (k *core) surroundings() []control.Check {
 	if k.dir == "" {
 		return checks
 	}
+	checks = append(checks, restoreChecks(k.dir)...)
 	checks = append(checks, spaceCheck("free space", string(k.dir)))
 	if settings.Store != "" && filepath.Dir(settings.Store) != string(k.dir) {
 		checks = append(checks, spaceCheck("free space of the store", filepath.Dir(settings.Store)))
