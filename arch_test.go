@@ -71,6 +71,7 @@ func houseDrawing() map[string]room {
 		},
 
 		"internal/store/stored":   {ours: []string{"internal/authority", "internal/strictjson"}, pure: true},
+		"internal/store/usagesql": {ours: []string{"internal/authority"}, modules: []string{"modernc.org/sqlite"}},
 		"internal/store/mapstore": {ours: []string{"internal/authority", "internal/durable", "internal/store/stored", "internal/strictjson"}, modules: []string{"golang.org/x/sys"}},
 
 		"internal/conformance": {

@@ -45,6 +45,7 @@ type core struct {
 	ring      *signing.Ring
 	live      *liveset.Set
 	usage     *usage.Ledger
+	counts    authority.UsageStore // nil: counts end with the process
 	running   *control.Running
 	authority *authority.Authority
 	control   *control.Control
@@ -107,6 +108,9 @@ func (c *cli) openCore(ctx context.Context, dir home.Dir, h how) (_ *core, err e
 		return nil, err
 	}
 	c.sayCaughtUp(k, h)
+	if err = k.openUsage(ctx, h); err != nil {
+		return nil, err
+	}
 	if err = k.wire(book, c.files); err != nil {
 		return nil, err
 	}
@@ -202,7 +206,7 @@ func (k *core) wire(book *config.Book, files durable.Files) (err error) {
 		return err
 	}
 	k.live, err = liveset.New(liveset.Config{
-		Verifier: k.ring.Verifier, Now: k.clock.Now, LoginIdle: k.running.LoginIdle, Tally: k.usage.Count,
+		Verifier: k.ring.Verifier, Now: k.clock.Now, LoginIdle: k.running.LoginIdle, Tally: k.usage.Count, Masked: k.running.Masked,
 		Audience:    k.running.Audience,
 		LoginIssuer: func() string { return k.running.Settings().Issuer },
 		Record: func(id authority.TokenID) (authority.Token, error) {
@@ -283,7 +287,13 @@ func (k *core) load(ctx context.Context, h how) error {
 	if err := k.control.Recover(ctx, k.self()); err != nil {
 		return err
 	}
-	return k.store.Follow(ctx, k.live)
+	if err := k.store.Follow(ctx, k.live); err != nil {
+		return err
+	}
+	if !h.serving { // a server has no time for it before it is ready
+		k.recall(ctx)
+	}
+	return nil
 }
 
 // url is where people reach this server from this machine.
@@ -330,6 +340,9 @@ func (k *core) Close() error {
 	var err error
 	if k.store != nil {
 		err = k.store.Close()
+	}
+	if k.counts != nil {
+		err = errors.Join(err, k.counts.Close())
 	}
 	if k.held != nil {
 		err = errors.Join(err, k.held.Close())

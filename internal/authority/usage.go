@@ -20,6 +20,27 @@ const (
 // from, as it is with most that are introspected.
 const UnknownAddress = "unknown"
 
+// AddressText is a client's address as it is kept and shown: masked, it is the
+// first three bytes of an IPv4 address, and of IPv6 what a site has (RFC 6177
+// section 2).
+func AddressText(a netip.Addr, masked bool) string {
+	if !masked {
+		return a.String()
+	}
+	return MaskAddress(a).String()
+}
+
+// MaskAddress is the network that is kept of a masked address.
+func MaskAddress(a netip.Addr) netip.Prefix {
+	a = a.Unmap().WithZone("")
+	bits := 48
+	if a.Is4() {
+		bits = 24
+	}
+	network, _ := a.Prefix(bits) // there is one: bits is in range
+	return network
+}
+
 // TokenUsage is what is known of how a token was used. Times are to the second.
 type TokenUsage struct {
 	AsOf     time.Time // when it was put together: what was counted until then is in it

@@ -40,6 +40,7 @@ type Settings struct {
 	StepUp        time.Duration
 	LimitToken    Rate // zero: none
 	LimitSource   Rate
+	MaskAddresses bool // counts of use keep networks, not addresses
 	Metrics       string // address; "" = none
 	LogLevel      string
 	LogFormat     string
@@ -174,7 +175,8 @@ func typed(values map[string]Value) Settings {
 		Listen: text(Listen), Certificate: text(Certificate), Key: text(Key), Drain: length(Drain),
 		LoginIdle: length(LoginIdle), LoginAbsolute: length(LoginAbsolute), LoginAttempts: attempts, LoginPause: length(LoginPause), StepUp: length(StepUp),
 		Fleet:   Fleet{length(MaxStaleness), text(SealingKey)},
-		Metrics: text(Metrics), LogLevel: text(LogLevel), LogFormat: text(LogFormat),
+		MaskAddresses: text(UsageAddress) == "masked",
+		Metrics:       text(Metrics), LogLevel: text(LogLevel), LogFormat: text(LogFormat),
 	}
 	s.LimitToken, _ = ParseRate(text(LimitToken)) // checked; unset is none
 	s.LimitSource, _ = ParseRate(text(LimitSource))

@@ -69,7 +69,7 @@ func TestEveryPropertyReachesItsSetting(t *testing.T) {
 		config.LimitToken: "100/s", config.LimitSource: "6000/m burst 1", config.Metrics: "127.0.0.1:9464", config.LogLevel: "warn", config.LogFormat: "json",
 		config.ExtAuthzListen: "127.0.0.1:3001", config.GuardUpstream: "http://127.0.0.1:9000", config.GuardListen: "127.0.0.1:8443", config.GuardPublicPaths: "/docs",
 		config.GuardRules: "/docs/private role=admin", config.GuardAuthorization: "keep", config.GuardTimeout: "11s",
-		config.MaxStaleness: "5s", config.SealingKey: "/sealing.key",
+		config.UsageAddress: "masked", config.MaxStaleness: "5s", config.SealingKey: "/sealing.key",
 	}})
 	if err != nil {
 		t.Fatal(err)
@@ -78,7 +78,7 @@ func TestEveryPropertyReachesItsSetting(t *testing.T) {
 		Store: "/s.json", Copy: "never", Lifetime: 24 * time.Hour, MaxLifetime: 48 * time.Hour, RestoreGrace: 3 * time.Hour,
 		Algorithm: "EdDSA", Issuer: "https://i.example", Audience: []string{"https://a.example", "https://b.example"}, Reminder: 96 * time.Hour,
 		RotateAuto: true, Overlap: 120 * time.Hour, HoldIfUsed: true,
-		Listen: "0.0.0.0:8443", Certificate: "/c.pem", Key: "/k.pem",
+		Listen: "0.0.0.0:8443", Certificate: "/c.pem", Key: "/k.pem", MaskAddresses: true,
 		Proxies: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("192.0.2.7/32")}, Drain: 5 * time.Second,
 		LoginIdle: 6 * time.Minute, LoginAbsolute: 7 * time.Hour, LoginAttempts: 8, LoginPause: 9 * time.Minute, StepUp: 10 * time.Minute,
 		LimitToken: config.Rate{Events: 100, Window: time.Second, Burst: 100}, LimitSource: config.Rate{Events: 6000, Window: time.Minute, Burst: 1},

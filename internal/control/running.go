@@ -50,13 +50,16 @@ func (r *Running) Policy() authority.Policy {
 // LoginIdle is how long a login lasts without use.
 func (r *Running) LoginIdle() time.Duration { return r.Settings().LoginIdle }
 
-// Every verdict asks for the next three: they copy nothing that is large.
+// Every verdict asks for the next four: they copy nothing that is large.
 
 // Audience is the server's own audience.
 func (r *Running) Audience() []string { return r.now.Load().settings.Audience }
 
 // Proxies are the peers that may say who the client is.
 func (r *Running) Proxies() []netip.Prefix { return r.now.Load().settings.Proxies }
+
+// Masked reports whether the addresses of clients are kept masked.
+func (r *Running) Masked() bool { return r.now.Load().settings.MaskAddresses }
 
 // Limits are the rates of each token and each source.
 func (r *Running) Limits() (token, source config.Rate) {

@@ -30,6 +30,7 @@ func (d Dir) Manager() string { return filepath.Join(string(d), "manager") }
 func (d Dir) Config() string  { return filepath.Join(string(d), "config.json") }
 func (d Dir) Keyring() string { return filepath.Join(string(d), "keyring.json") }
 func (d Dir) Tokens() string  { return filepath.Join(string(d), "tokens.json") }
+func (d Dir) Usage() string   { return filepath.Join(string(d), "usage.db") }
 func (d Dir) Log() string     { return filepath.Join(string(d), "logs", "server.log") }
 func (d Dir) Pid() string     { return filepath.Join(string(d), "run", "mintmark.pid") }
 func (d Dir) Code() string    { return filepath.Join(string(d), "run", "first-sign-in-code") }

@@ -41,3 +41,6 @@ func (n *numbers[T]) of(value T) uint32 {
 	n.values.Store(&values)
 	return number
 }
+
+// many is how many values have a number.
+func (n *numbers[T]) many() int { return len(*n.values.Load()) }

@@ -38,6 +38,8 @@ type Config struct {
 	// Tally is told what was counted, by verdicts themselves: it is quick and calls
 	// nobody. nil: nothing is counted.
 	Tally func(authority.Counted)
+	// Masked reports whether clients' addresses are shown masked; nil: never.
+	Masked func() bool
 	Now   func() time.Time
 }
 
@@ -202,16 +204,7 @@ func (s *Set) keyOf(c authority.Changed[authority.KeyID, authority.Key]) *key {
 // assignPlaces gives the keys that sign or signed the two uses of a record in
 // turn, so that the current and the previous key have one each.
 func (m *moment) assignPlaces() {
-	var keys []*key
-	for _, k := range m.keys {
-		if !k.current.IsZero() {
-			keys = append(keys, k)
-		}
-	}
-	slices.SortFunc(keys, func(a, b *key) int {
-		return cmp.Or(a.current.Compare(b.current), strings.Compare(string(a.id), string(b.id)))
-	})
-	for i, k := range keys {
+	for i, k := range m.inTurn() {
 		place := uint8(i & 1)
 		if k.state == authority.KeyCurrent {
 			m.place = place
@@ -222,6 +215,19 @@ func (m *moment) assignPlaces() {
 			m.enter(&moved)
 		}
 	}
+}
+
+// inTurn is the keys that sign or signed, the current one last.
+func (m *moment) inTurn() (keys []*key) {
+	for _, k := range m.keys {
+		if !k.current.IsZero() {
+			keys = append(keys, k)
+		}
+	}
+	slices.SortFunc(keys, func(a, b *key) int {
+		return cmp.Or(a.current.Compare(b.current), strings.Compare(string(a.id), string(b.id)))
+	})
+	return keys
 }
 
 // enter puts a key in the place of the one with its id.

@@ -1,6 +1,7 @@
 package liveset
 
 import (
+	"net/netip"
 	"time"
 
 	"mintmark/internal/authority"
@@ -38,7 +39,8 @@ func (s *Set) mark(use used, at uint32, from source, number uint32) {
 	}
 }
 
-// Since is when uses began to be counted: when the set was first loaded.
+// Since is when uses began to be counted: what an earlier process has counted was
+// brought back by Recall, else when the set was first loaded.
 func (s *Set) Since() time.Time {
 	if at := s.since.Load(); at != 0 {
 		return time.Unix(0, at).UTC()
@@ -46,8 +48,7 @@ func (s *Set) Since() time.Time {
 	return s.config.Now()
 }
 
-// LastUse answers the latest accepted use of a token since this process began,
-// to the second.
+// LastUse answers the latest accepted use of a token that is known, to the second.
 func (s *Set) LastUse(id authority.TokenID) authority.Use {
 	var latest authority.KeyUse
 	m := s.current.Load()
@@ -61,8 +62,8 @@ func (s *Set) LastUse(id authority.TokenID) authority.Use {
 	return authority.Use{At: latest.Last, From: latest.From, Key: latest.Key}
 }
 
-// KeyUses answers the accepted uses of a token since this process began, under
-// each of the two keys that were made current last, to the second.
+// KeyUses answers the accepted uses of a token that are known, under each of the
+// two keys that were made current last, to the second.
 func (s *Set) KeyUses(id authority.TokenID) []authority.KeyUse {
 	var out []authority.KeyUse
 	m := s.current.Load()
@@ -97,7 +98,7 @@ func (s *Set) useOf(u *use) authority.KeyUse {
 	h := how(u.how.Load())
 	out := authority.KeyUse{Key: s.kids.value(h.key()), First: seconds(u.first.Load()), Last: seconds(last)}
 	if from := s.sources.value(h.source()).from; from.IsValid() {
-		out.From = from.String()
+		out.From = authority.AddressText(from, s.config.Masked != nil && s.config.Masked())
 	}
 	return out
 }
@@ -106,3 +107,71 @@ func (s *Set) useOf(u *use) authority.KeyUse {
 func (m *moment) inOrder() [2]uint8 { return [2]uint8{1 - m.place, m.place} }
 
 func seconds(at uint32) time.Time { return time.Unix(int64(at), 0).UTC() }
+
+// Recall brings back uses that an earlier process has seen, and since when uses
+// are known. load is given the two keys that were made current last and hands
+// over the uses under them. What this process has seen counts for more.
+func (s *Set) Recall(since time.Time, load func(keys []authority.KeyID, each func(authority.TokenID, authority.KeyUse)) error) error {
+	s.writer.Lock()
+	keys := s.latestKeys()
+	s.writer.Unlock()
+	if err := load(keys, s.recall); err != nil {
+		return err
+	}
+	for at := s.since.Load(); since.UnixNano() < at; at = s.since.Load() {
+		if s.since.CompareAndSwap(at, since.UnixNano()) {
+			break
+		}
+	}
+	return nil
+}
+
+// latestKeys are those that a record has room for.
+func (s *Set) latestKeys() (ids []authority.KeyID) {
+	m := s.current.Load()
+	if m == nil {
+		return nil
+	}
+	keys := m.inTurn()
+	for _, k := range keys[max(0, len(keys)-2):] {
+		ids = append(ids, k.id)
+	}
+	return ids
+}
+
+func (s *Set) recall(id authority.TokenID, before authority.KeyUse) {
+	s.writer.Lock()
+	defer s.writer.Unlock()
+	m := s.current.Load()
+	r, k := m.recordOf(id), m.keys[before.Key]
+	if r == nil || k == nil || k.number == 0 {
+		return
+	}
+	u, first := &r.uses[k.place], uint32(before.First.Unix()) //nolint:gosec // until 2106
+	number := uint32(0)
+	if s.sources.many() < 1<<(sourceBits-1) { // half of the numbers are for those who come
+		number = s.sources.of(source{from: addressIn(before.From)})
+	}
+	if u.last.CompareAndSwap(0, uint32(before.Last.Unix())) { //nolint:gosec // as above
+		u.how.CompareAndSwap(0, uint32(howOf(number, k.number)))
+	}
+	if how(u.how.Load()).key() == k.number {
+		for now := u.first.Load(); now == 0 || first < now; now = u.first.Load() {
+			if u.first.CompareAndSwap(now, first) {
+				break
+			}
+		}
+	}
+}
+
+// addressIn is an address, or that of a network, of a text; none of any other.
+func addressIn(text string) netip.Addr {
+	if p, err := netip.ParsePrefix(text); err == nil {
+		return p.Addr()
+	}
+	a, err := netip.ParseAddr(text)
+	if err != nil {
+		return netip.Addr{}
+	}
+	return a
+}

@@ -22,22 +22,14 @@ const (
 // others stands for every further source.
 func others() address { return address{bits: rest} }
 
-// addressOf answers the network alone when it is to be masked: of IPv4 the
-// first three bytes, of IPv6 what a site has (RFC 6177 section 2).
 func addressOf(a netip.Addr, masked bool) address {
-	if !a.IsValid() {
+	switch {
+	case !a.IsValid():
 		return address{}
+	case masked:
+		return ofNetwork(authority.MaskAddress(a))
 	}
-	a = a.Unmap().WithZone("")
-	if !masked {
-		return address{a.As16(), every}
-	}
-	bits := 48
-	if a.Is4() {
-		bits = 24
-	}
-	network, _ := a.Prefix(bits) // there is one: bits is in range
-	return ofNetwork(network)
+	return address{a.Unmap().WithZone("").As16(), every}
 }
 
 func ofNetwork(p netip.Prefix) address {

@@ -1,0 +1,129 @@
+package usagesql
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"strconv"
+	"strings"
+	"time"
+
+	"mintmark/internal/authority"
+)
+
+// each hands every row to a function, and closes them.
+func each(rows *sql.Rows, err error, row func(scan func(...any) error) error) error {
+	if err != nil {
+		return err
+	}
+	for rows.Next() {
+		if err := row(rows.Scan); err != nil {
+			return errors.Join(err, rows.Close())
+		}
+	}
+	return errors.Join(rows.Err(), rows.Close())
+}
+
+func readSource(scan func(...any) error) (s authority.UsageSource, err error) {
+	var first, last int64
+	err = scan(&s.From, &s.Via, &s.Key, &first, &last, &s.Allowed, &s.Refused)
+	s.First, s.Last = moment(first), moment(last)
+	return s, err
+}
+
+// Usage implements authority.UsageStore.
+func (s *Store) Usage(ctx context.Context, id authority.TokenID) (authority.UsageRecord, error) {
+	r := authority.UsageRecord{Token: id}
+	of := func(statement string, row func(scan func(...any) error) error) error {
+		rows, err := s.db.QueryContext(ctx, statement+` WHERE token = $1`, string(id))
+		return each(rows, err, row)
+	}
+	count := func(into *[]authority.UsageCount) func(scan func(...any) error) error {
+		return func(scan func(...any) error) error {
+			var n authority.UsageCount
+			var at int64
+			err := scan(&at, &n.Key, &n.Allowed, &n.Refused)
+			n.Start = moment(at)
+			*into = append(*into, n)
+			return err
+		}
+	}
+	err := errors.Join(
+		of(`SELECT token, kid, first_at, last_at, address FROM usage_keys`, func(scan func(...any) error) error {
+			_, k, err := readUse(scan)
+			r.Keys = append(r.Keys, k)
+			return err
+		}),
+		of(`SELECT at, kid, allowed, refused FROM usage_hours`, count(&r.Hours)),
+		of(`SELECT at, kid, allowed, refused FROM usage_days`, count(&r.Days)),
+		of(`SELECT address, via, kid, first_at, last_at, allowed, refused FROM usage_sources`, func(scan func(...any) error) error {
+			n, err := readSource(scan)
+			r.Sources = append(r.Sources, n)
+			return err
+		}),
+		of(`SELECT reason, address, first_at, last_at, refused FROM usage_refusals`, func(scan func(...any) error) error {
+			var f authority.UsageRefusal
+			var first, last int64
+			err := scan(&f.Reason, &f.From, &first, &last, &f.Count)
+			f.First, f.Last = moment(first), moment(last)
+			r.Refusals = append(r.Refusals, f)
+			return err
+		}),
+	)
+	return r, unavailable(err)
+}
+
+// readUse reads a row of usage_keys.
+func readUse(scan func(...any) error) (id authority.TokenID, k authority.KeyUse, err error) {
+	var first, last int64
+	err = scan(&id, &k.Key, &first, &last, &k.From)
+	k.First, k.Last = moment(first), moment(last)
+	return id, k, err
+}
+
+// LastUses implements authority.UsageStore.
+func (s *Store) LastUses(ctx context.Context, keys []authority.KeyID, use func(authority.TokenID, authority.KeyUse)) error {
+	for _, kid := range keys {
+		rows, err := s.db.QueryContext(ctx, `SELECT token, kid, first_at, last_at, address FROM usage_keys WHERE kid = $1`, string(kid))
+		err = each(rows, err, func(scan func(...any) error) error {
+			id, k, err := readUse(scan)
+			if err == nil {
+				use(id, k)
+			}
+			return err
+		})
+		if err != nil {
+			return unavailable(err)
+		}
+	}
+	return nil
+}
+
+// UsageSums implements authority.UsageStore.
+func (s *Store) UsageSums(ctx context.Context, since time.Time, tokens []authority.TokenID) (all []authority.UsageSum, err error) {
+	const most = 500 // parameters of one statement
+	for from := 0; ; from += most {
+		where, args := "", []any{since.UTC().Truncate(time.Hour).Unix()}
+		if tokens != nil {
+			if from >= len(tokens) {
+				return all, nil
+			}
+			var in []string
+			for _, id := range tokens[from:min(from+most, len(tokens))] {
+				args = append(args, string(id))
+				in = append(in, "$"+strconv.Itoa(len(args)))
+			}
+			where = ` AND token IN (` + strings.Join(in, ", ") + `)`
+		}
+		rows, err := s.db.QueryContext(ctx, `SELECT token, kid, CAST(sum(allowed) AS bigint) FROM usage_hours WHERE at >= $1`+where+` AND token <> '' GROUP BY token, kid`, args...)
+		err = each(rows, err, func(scan func(...any) error) error {
+			var n authority.UsageSum
+			err := scan(&n.Token, &n.Key, &n.Count)
+			all = append(all, n)
+			return err
+		})
+		if err != nil || tokens == nil {
+			return all, unavailable(err)
+		}
+	}
+}
