@@ -202,9 +202,6 @@ func (c *cli) warnMissing(n int) {
 }
 
 func (k *core) wire(book *config.Book, files durable.Files) (err error) {
-	if err = k.openUsage(); err != nil {
-		return err
-	}
 	k.live, err = liveset.New(liveset.Config{
 		Verifier: k.ring.Verifier, Now: k.clock.Now, LoginIdle: k.running.LoginIdle, Tally: k.usage.Count, Masked: k.running.Masked,
 		Audience:    k.running.Audience,
