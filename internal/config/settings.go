@@ -40,7 +40,7 @@ type Settings struct {
 	StepUp        time.Duration
 	LimitToken    Rate // zero: none
 	LimitSource   Rate
-	MaskAddresses bool // counts of use keep networks, not addresses
+	MaskAddresses bool   // counts of use keep networks, not addresses
 	Metrics       string // address; "" = none
 	LogLevel      string
 	LogFormat     string
@@ -174,7 +174,7 @@ func typed(values map[string]Value) Settings {
 		RotateAuto: text(RotateAuto) == "on", Overlap: length(Overlap), HoldIfUsed: text(OverlapEnd) == "hold-if-used",
 		Listen: text(Listen), Certificate: text(Certificate), Key: text(Key), Drain: length(Drain),
 		LoginIdle: length(LoginIdle), LoginAbsolute: length(LoginAbsolute), LoginAttempts: attempts, LoginPause: length(LoginPause), StepUp: length(StepUp),
-		Fleet:   Fleet{length(MaxStaleness), text(SealingKey)},
+		Fleet:         Fleet{length(MaxStaleness), text(SealingKey)},
 		MaskAddresses: text(UsageAddress) == "masked",
 		Metrics:       text(Metrics), LogLevel: text(LogLevel), LogFormat: text(LogFormat),
 	}

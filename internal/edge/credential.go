@@ -81,7 +81,7 @@ func CallerOf(r *http.Request, live Decider, d liveset.Demand) (authority.Caller
 		return authority.LocalOperator(in.Operator, in.Origin()), liveset.Verdict{Reason: liveset.Allowed}, Credential{}
 	}
 	cred := BearerOf(r) // one with a fault has no text
-	d.From, d.RequestID, d.Fault = in.Addr, in.RequestID, cred.Fault
+	d.From, d.Via, d.RequestID, d.Fault = in.Addr, in.Via, in.RequestID, cred.Fault
 	v := live.Decide(cred.Text, d)
 	noted(r, v.Reason)
 	return v.Identity.Caller(in.Origin()), v, cred

@@ -29,7 +29,7 @@ type Inbound struct {
 	RequestID string
 	Addr      netip.Addr // the client, as far as configured proxies tell; zero on the socket
 	Proxied   bool       // the peer is a configured proxy
-	ViaProxy  bool       // Addr was forwarded by a configured proxy
+	Via       netip.Addr // the configured proxy that forwarded Addr; zero: none did
 	TLS       bool       // the client's connection is encrypted, as far as configured proxies tell
 	Operator  string     // user@host on the home's socket, else ""
 }
@@ -186,7 +186,10 @@ func (c *Config) locate(r *http.Request, in *Inbound) {
 	if err != nil {
 		return
 	}
-	in.Addr, in.Proxied, in.ViaProxy = ClientAddr(peer.Addr(), r.Header["X-Forwarded-For"], c.TrustedProxies())
+	var told bool
+	if in.Addr, in.Proxied, told = ClientAddr(peer.Addr(), r.Header["X-Forwarded-For"], c.TrustedProxies()); told {
+		in.Via = peer.Addr().Unmap().WithZone("")
+	}
 	if !in.Proxied {
 		return
 	}

@@ -96,7 +96,7 @@ func (v Verify) demand(r *http.Request, in edge.Inbound) (d liveset.Demand) {
 			d.Fault = "The query is malformed."
 		}
 	}
-	d.Purpose, d.From, d.RequestID = liveset.ForToken, in.Addr, in.RequestID
+	d.Purpose, d.From, d.Via, d.RequestID = liveset.ForToken, in.Addr, in.Via, in.RequestID
 	return d
 }
 

@@ -116,7 +116,7 @@ func (p *passage) serve(r *http.Request) {
 
 // demandOf is what a rule asks; a token of a User is the least.
 func demandOf(rule pathrule.Rule, in edge.Inbound) liveset.Demand {
-	d := liveset.Demand{Purpose: liveset.ForToken, Tags: rule.Tags, From: in.Addr, RequestID: in.RequestID}
+	d := liveset.Demand{Purpose: liveset.ForToken, Tags: rule.Tags, From: in.Addr, Via: in.Via, RequestID: in.RequestID}
 	if rule.Role == authority.RoleAdmin {
 		d.Role = rule.Role
 	}

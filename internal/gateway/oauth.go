@@ -77,7 +77,7 @@ type asker struct {
 // between us and the client, whose address is not known here: it is in no range,
 // so a token that is bound to addresses is not good here.
 func (a asker) sees(in edge.Inbound) liveset.Demand {
-	return liveset.Demand{Purpose: liveset.ForToken, Audience: a.audience, AnyAudience: a.whole, RequestID: in.RequestID}
+	return liveset.Demand{Purpose: liveset.ForToken, Audience: a.audience, AnyAudience: a.whole, Via: in.Addr, RequestID: in.RequestID}
 }
 
 // askerOf is whom a verdict has let in. An Admin token for other recipients than
@@ -218,7 +218,7 @@ func (d door) authenticate(r *http.Request, in edge.Inbound, f *form) (asker, li
 		p.Text = ""
 	}
 	v := d.live.Decide(p.Text, liveset.Demand{
-		Purpose: liveset.ForOwnCalls, Role: d.role, ClientID: cmp.Or(p.id, f.clientID.value), AnyAudience: true, From: in.Addr, RequestID: in.RequestID, Fault: p.Fault,
+		Purpose: liveset.ForOwnCalls, Role: d.role, ClientID: cmp.Or(p.id, f.clientID.value), AnyAudience: true, From: in.Addr, Via: in.Via, RequestID: in.RequestID, Fault: p.Fault,
 	})
 	if v.Reason == liveset.ClientIDNotAllowed || v.Allow() && !p.speaksFor(v.Identity.ClientID, f.clientID.value) {
 		v.Reason = liveset.Mismatch // whose token it is, is not told

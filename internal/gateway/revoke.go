@@ -32,7 +32,7 @@ func (v Revoke) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	// What a token is allowed does not matter, only that it is one.
-	verdict := v.Live.Decide(token, liveset.Demand{Purpose: liveset.ForToken, AnyAudience: true, RequestID: edge.Of(r).RequestID})
+	verdict := v.Live.Decide(token, liveset.Demand{Purpose: liveset.ForToken, AnyAudience: true, Via: edge.Of(r).Addr, RequestID: edge.Of(r).RequestID})
 	if f := undecided(verdict); f.status != 0 {
 		f.write(w)
 		return

@@ -40,7 +40,7 @@ type Config struct {
 	Tally func(authority.Counted)
 	// Masked reports whether clients' addresses are shown masked; nil: never.
 	Masked func() bool
-	Now   func() time.Time
+	Now    func() time.Time
 }
 
 // Set is the live set. All methods may be called concurrently; a zero Set
@@ -52,7 +52,7 @@ type Set struct {
 	kids    *numbers[authority.KeyID]
 	cache   *cache
 	current atomic.Pointer[moment] // nil until loaded
-	fresh     fresh
+	fresh   fresh
 
 	trial      trial
 	since      atomic.Int64 // Unix nanoseconds of the first load; 0: not loaded

@@ -183,6 +183,7 @@ func (d *door) locate(ctx context.Context, a *authv3.AttributeContext, forwarded
 		demand.RequestID = id
 	}
 	if source, err := netip.ParseAddr(a.GetSource().GetAddress().GetSocketAddress().GetAddress()); err == nil {
+		demand.Via = demand.From
 		demand.From, _, _ = edge.ClientAddr(source, forwardedFor, trusted)
 	}
 }
