@@ -59,7 +59,7 @@ func (c *cli) serve(ctx context.Context, flags map[string]string) error {
 	if err != nil {
 		return err
 	}
-	k, err := c.openCore(ctx, dir, how{flags: flags, serving: true, wait: 2 * time.Second})
+	k, err := c.openReachable(ctx, dir, how{flags: flags, serving: true, wait: 2 * time.Second})
 	if err != nil {
 		return err
 	}
