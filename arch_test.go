@@ -50,13 +50,13 @@ func houseDrawing() map[string]room {
 		"internal/jsonschema": {ours: []string{"api"}, pure: true},
 		"internal/pathrule":   {ours: []string{"internal/authority"}, pure: true},
 
-		"internal/edge":    {ours: []string{"internal/authority", "internal/liveset"}},
-		"internal/limits":  {ours: []string{"internal/liveset"}, pure: true},
+		"internal/edge":     {ours: []string{"internal/authority", "internal/liveset"}},
+		"internal/limits":   {ours: []string{"internal/liveset"}, pure: true},
 		"internal/refusals": {ours: []string{"internal/authority", "internal/liveset"}, pure: true},
-		"internal/metrics": {ours: []string{"internal/authority", "internal/liveset"}, modules: []string{"github.com/prometheus/client_golang"}},
-		"internal/usage":   {ours: []string{"internal/authority"}},
-		"internal/tracing": {ours: []string{"internal/authority", "internal/edge", "internal/liveset"}, modules: []string{"go.opentelemetry.io/otel"}},
-		"internal/control": {ours: []string{"internal/authority", "internal/config"}},
+		"internal/metrics":  {ours: []string{"internal/authority", "internal/liveset"}, modules: []string{"github.com/prometheus/client_golang"}},
+		"internal/usage":    {ours: []string{"internal/authority"}},
+		"internal/tracing":  {ours: []string{"internal/authority", "internal/edge", "internal/liveset"}, modules: []string{"go.opentelemetry.io/otel"}},
+		"internal/control":  {ours: []string{"internal/authority", "internal/config"}},
 		"internal/httpapi": {ours: []string{
 			"api", "internal/authority", "internal/config", "internal/control", "internal/edge", "internal/jsonschema", "internal/liveset", "internal/refusals",
 			"internal/strictjson",
@@ -71,6 +71,8 @@ func houseDrawing() map[string]room {
 		},
 
 		"internal/store/stored":   {ours: []string{"internal/authority", "internal/strictjson"}, pure: true},
+		"internal/store/sqlstore": {ours: []string{"internal/authority", "internal/store/stored"}},
+		"internal/store/sqlite":   {ours: []string{"internal/authority", "internal/durable", "internal/store/sqlstore"}, modules: []string{"modernc.org/sqlite"}},
 		"internal/store/usagesql": {ours: []string{"internal/authority"}, modules: []string{"modernc.org/sqlite"}},
 		"internal/store/mapstore": {ours: []string{"internal/authority", "internal/durable", "internal/store/stored", "internal/strictjson"}, modules: []string{"golang.org/x/sys"}},
 

@@ -39,14 +39,14 @@ func (q *TokenQuery) SortValue(t *Token) string {
 	case SortRole:
 		return string(t.Role)
 	case SortCreatedAt:
-		return sortTime(t.CreatedAt)
+		return SortTime(t.CreatedAt)
 	case SortExpiresAt:
-		return sortTime(t.ExpiresAt)
+		return SortTime(t.ExpiresAt)
 	case SortLastUsed:
 		if q.LastUsed == nil {
 			return lastSortValue
 		}
-		return sortTime(q.LastUsed(t.ID))
+		return SortTime(q.LastUsed(t.ID))
 	case SortClientID:
 	}
 	return strings.ToLower(t.ClientID)
@@ -68,7 +68,8 @@ func (q *TokenQuery) Compare(a, b TokenCursor) int {
 	return cmp.Compare(a.ID, b.ID)
 }
 
-func sortTime(t time.Time) string {
+// SortTime is the SortValue of a time.
+func SortTime(t time.Time) string {
 	if t.IsZero() {
 		return lastSortValue
 	}

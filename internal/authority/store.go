@@ -30,10 +30,29 @@ type Store interface {
 	// commit order and without a gap. It returns when the records are loaded. The
 	// follower must be quick and must not call the store.
 	Follow(ctx context.Context, f Follower) error
+	// Synced is when the followers were last known to have every commit that there
+	// was, by this machine's clock. A store that nobody else writes to answers now.
+	Synced() time.Time
 	// Facts says where records last, for status pages and warnings.
 	Facts() StoreFacts
 	// Close waits for what is under way and releases what the store holds.
 	Close() error
+}
+
+// UseKeeper is a Store that keeps last uses beside its tokens and sorts by them
+// itself (TokenQuery.LastUsed is not asked): that order is as fresh as the last
+// call of UsedAt.
+type UseKeeper interface {
+	// UsedAt notes when tokens were last used. An earlier time than the one that is
+	// known, and a token that is not there, are passed over. It may be called again
+	// with the same uses.
+	UsedAt(ctx context.Context, uses []Used) error
+}
+
+// Used is one last use, to the microsecond.
+type Used struct {
+	ID TokenID
+	At time.Time
 }
 
 // ReadToken reads one record. It checks no caller: what it answers is for
@@ -113,7 +132,8 @@ type TokenTable interface {
 	Table[TokenID, Token]
 	// Find answers one page. The order is total: ties break by id.
 	Find(q TokenQuery) (TokenPage, error)
-	// Counts counts every token by state as of now.
+	// Counts counts every token by state as of now. Where counting takes long a
+	// store may answer what it counted some seconds ago.
 	Counts(now time.Time, generation uint64) (TokenCounts, error)
 }
 
@@ -153,7 +173,7 @@ type TokenQuery struct {
 	Limit      int          // 1 to 500
 	Now        time.Time
 	Generation uint64
-	LastUsed   func(TokenID) time.Time // zero: never
+	LastUsed   func(TokenID) time.Time // zero: never; a UseKeeper knows by itself
 }
 
 // TokenCursor is a place in an order: the record's sort value and its id.
@@ -167,12 +187,53 @@ type TokenPage struct {
 	Tokens []Token
 	Next   *TokenCursor // nil: this is the last page
 	Total  int          // records that match, over all pages
+	// TotalIsFloor: at least Total match; a store does not count for long.
+	TotalIsFloor bool
 }
 
 // TokenCounts counts tokens by state, and the active ones by what needs care.
 type TokenCounts struct {
 	Active, Expired, Deleted, Revoked, Replaced int
 	Expiring                                    int // active and ending within 14 days
+}
+
+// CareWithin is how near an end needs care.
+const CareWithin = 14 * 24 * time.Hour
+
+// Add counts one token.
+func (c *TokenCounts) Add(t *Token, now time.Time, generation uint64) {
+	switch t.State(now, generation) {
+	case StateActive:
+		c.Active++
+		if !t.ExpiresAt.IsZero() && !t.ExpiresAt.After(now.Add(CareWithin)) {
+			c.Expiring++
+		}
+	case StateExpired:
+		c.Expired++
+	case StateDeleted:
+		c.Deleted++
+	case StateRevoked:
+		c.Revoked++
+	case StateReplaced:
+		c.Replaced++
+	}
+}
+
+// Of is the number of tokens in one state.
+func (c TokenCounts) Of(state TokenState) int {
+	switch state {
+	case StateActive:
+		return c.Active
+	case StateExpired:
+		return c.Expired
+	case StateDeleted:
+		return c.Deleted
+	case StateRevoked:
+		return c.Revoked
+	case StateReplaced:
+		return c.Replaced
+	}
+	return 0
 }
 
 // AuditQuery filters the audit log; zero members do not filter.

@@ -7,8 +7,8 @@ import (
 	"slices"
 
 	"mintmark/internal/authority"
-	"mintmark/internal/store/stored"
 	"mintmark/internal/durable"
+	"mintmark/internal/store/stored"
 )
 
 // Carried counts what a switch to another token file finds and does. Of tokens it

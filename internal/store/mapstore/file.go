@@ -4,8 +4,8 @@ import (
 	"fmt"
 
 	"mintmark/internal/authority"
-	"mintmark/internal/store/stored"
 	"mintmark/internal/durable"
+	"mintmark/internal/store/stored"
 )
 
 // maxFile bounds what is read into memory at start.

@@ -49,26 +49,10 @@ func (t *tokenTable) Find(q authority.TokenQuery) (authority.TokenPage, error) {
 	return page, nil
 }
 
-const careWithin = 14 * 24 * time.Hour
-
 func (t *tokenTable) Counts(now time.Time, generation uint64) (authority.TokenCounts, error) {
 	var c authority.TokenCounts
 	for w := range t.rows.all() {
-		switch w.value.State(now, generation) {
-		case authority.StateActive:
-			c.Active++
-			if end := w.value.ExpiresAt; !end.IsZero() && !end.After(now.Add(careWithin)) {
-				c.Expiring++
-			}
-		case authority.StateExpired:
-			c.Expired++
-		case authority.StateDeleted:
-			c.Deleted++
-		case authority.StateRevoked:
-			c.Revoked++
-		case authority.StateReplaced:
-			c.Replaced++
-		}
+		c.Add(&w.value, now, generation)
 	}
 	return c, nil
 }

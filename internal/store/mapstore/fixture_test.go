@@ -14,8 +14,8 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"mintmark/internal/authority"
-	"mintmark/internal/store/stored"
 	"mintmark/internal/durable"
+	"mintmark/internal/store/stored"
 )
 
 // fixtures are what the files in the folders of testdata hold. A member that is

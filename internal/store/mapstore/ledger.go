@@ -7,8 +7,8 @@ import (
 	"slices"
 
 	"mintmark/internal/authority"
-	"mintmark/internal/store/stored"
 	"mintmark/internal/durable"
+	"mintmark/internal/store/stored"
 )
 
 const maxInMemory = 100_000 // events of a store without a home

@@ -136,6 +136,9 @@ func (s *Store) Follow(ctx context.Context, f authority.Follower) error {
 	return nil
 }
 
+// Synced implements authority.Store.
+func (s *Store) Synced() time.Time { return s.now() }
+
 // Facts implements authority.Store.
 func (s *Store) Facts() authority.StoreFacts {
 	s.facts.Lock()

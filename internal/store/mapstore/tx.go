@@ -7,7 +7,6 @@ import (
 	"iter"
 	"maps"
 	"slices"
-	"strings"
 
 	"mintmark/internal/authority"
 	"mintmark/internal/store/stored"
@@ -199,7 +198,7 @@ func (a *auditTable) Append(events ...authority.Event) error {
 		return errReadOnlyTx
 	}
 	for _, e := range events {
-		a.events = append(a.events, printable(e))
+		a.events = append(a.events, stored.Printable(e))
 	}
 	return nil
 }
@@ -211,25 +210,3 @@ func (a *auditTable) Page(q authority.AuditQuery) (authority.AuditPage, error) {
 	}
 	return page, nil
 }
-
-// printable copies the event with text that JSON can hold: what is hashed is
-// what is stored.
-func printable(e authority.Event) authority.Event {
-	e = e.Clone()
-	for _, s := range []*string{
-		&e.Actor.Kind, &e.Actor.Name, &e.Action, &e.Target, &e.Label, &e.From, &e.Outcome, &e.RequestID,
-	} {
-		*s = valid(*s)
-	}
-	detail := make(map[string]string, len(e.Detail))
-	for k, v := range e.Detail {
-		detail[valid(k)] = valid(v)
-	}
-	if e.Detail != nil {
-		e.Detail = detail
-	}
-	e.At = e.At.UTC()
-	return e
-}
-
-func valid(s string) string { return strings.ToValidUTF8(s, "\uFFFD") }

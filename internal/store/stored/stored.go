@@ -9,6 +9,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"net/netip"
+	"strings"
 	"time"
 
 	"mintmark/internal/authority"
@@ -265,3 +266,25 @@ func Events() Codec[authority.Event] {
 			}
 		})
 }
+
+// Printable copies an event with text that JSON can hold: what is hashed is what
+// is stored.
+func Printable(e authority.Event) authority.Event {
+	e = e.Clone()
+	for _, s := range []*string{
+		&e.Actor.Kind, &e.Actor.Name, &e.Action, &e.Target, &e.Label, &e.From, &e.Outcome, &e.RequestID,
+	} {
+		*s = valid(*s)
+	}
+	detail := make(map[string]string, len(e.Detail))
+	for k, v := range e.Detail {
+		detail[valid(k)] = valid(v)
+	}
+	if e.Detail != nil {
+		e.Detail = detail
+	}
+	e.At = e.At.UTC()
+	return e
+}
+
+func valid(s string) string { return strings.ToValidUTF8(s, "\uFFFD") }

@@ -1,6 +1,7 @@
 package storetest
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -96,6 +97,9 @@ func wantPages(t *testing.T, s authority.Store, q authority.TokenQuery, all []au
 func queries(t *testing.T, h Harness) {
 	all := population()
 	put(t, h.Store, all...)
+	if h.UsedAt != nil {
+		keepUses(t, h, all)
+	}
 	for _, sort := range []authority.TokenSort{
 		authority.SortClientID, authority.SortRole, authority.SortCreatedAt, authority.SortExpiresAt, authority.SortLastUsed,
 	} {
@@ -105,6 +109,24 @@ func queries(t *testing.T, h Harness) {
 				q.Sort, q.Descending, q.Limit, q.LastUsed = sort, descending, limit, lastUsed
 				wantPages(t, h.Store, q, all)
 			}
+		}
+	}
+}
+
+// keepUses tells a store of the last uses, also of some that are older and of
+// tokens that are not there, twice.
+func keepUses(t *testing.T, h Harness, all []authority.Token) {
+	t.Helper()
+	var uses, old []authority.Used
+	for _, v := range append(all, Token(9999)) {
+		if at := lastUsed(v.ID); !at.IsZero() {
+			uses = append(uses, authority.Used{ID: v.ID, At: at})
+			old = append(old, authority.Used{ID: v.ID, At: at.Add(-time.Minute)})
+		}
+	}
+	for _, list := range [][]authority.Used{uses, old, uses} {
+		if err := h.UsedAt(context.Background(), list); err != nil {
+			t.Fatalf("used at: %v", err)
 		}
 	}
 }

@@ -24,6 +24,8 @@ type Harness struct {
 	Reopen func(t *testing.T) authority.Store
 	// TokensLost: tokens and receipts do not survive Reopen.
 	TokensLost bool
+	// UsedAt is that of an authority.UseKeeper; nil: the store asks the query.
+	UsedAt func(ctx context.Context, uses []authority.Used) error
 	// Split: a transaction may not change tokens and other records.
 	Split bool
 }

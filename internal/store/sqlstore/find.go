@@ -1,0 +1,328 @@
+package sqlstore
+
+import (
+	"database/sql"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"mintmark/internal/authority"
+)
+
+type tokenTable struct {
+	table[authority.TokenID, authority.Token]
+}
+
+// few is how many records are read and sorted for a page. A filter that lets
+// more through is one that a walk along the order meets soon enough: of a
+// million records about as many have to be passed by.
+const few = 5000
+
+// counted is how many of the records that a filter lets through are looked at to
+// say how many match at least.
+const counted = 1000
+
+// Find answers a page in one of two ways. Of the conditions that an index
+// answers it takes the one that fewest records meet; when those are few it reads
+// them all and sorts them. Else it walks along the index of the order and leaves
+// out what does not match.
+func (t *tokenTable) Find(q authority.TokenQuery) (authority.TokenPage, error) {
+	if b := t.tx.batch; b != nil && len(b.sum.tokens)+len(t.tx.own.tokens) > 0 {
+		return t.sift(q)
+	}
+	q.Limit = max(q.Limit, 1)
+	f := &finder{q: q, db: t.tx.db, store: t.tx.store}
+	lead, n, err := f.choose()
+	if err != nil {
+		return authority.TokenPage{}, err
+	}
+	var page authority.TokenPage
+	if lead != nil && n <= few {
+		page, err = f.sorted(lead)
+	} else {
+		page, err = f.walk()
+	}
+	if err == nil {
+		err = f.total(&page, lead, n)
+	}
+	return page, err
+}
+
+// sift finds among what a transaction has changed and what it has not: every
+// record is read.
+func (t *tokenTable) sift(q authority.TokenQuery) (authority.TokenPage, error) {
+	type candidate struct {
+		place authority.TokenCursor
+		token authority.Token
+	}
+	var all []candidate
+	var page authority.TokenPage
+	for v, err := range t.All() {
+		if err != nil {
+			return page, err
+		}
+		if !q.Match(&v) {
+			continue
+		}
+		page.Total++
+		place := authority.TokenCursor{Value: q.SortValue(&v), ID: v.ID}
+		if q.After == nil || q.Compare(place, *q.After) > 0 {
+			all = append(all, candidate{place, v})
+		}
+	}
+	slices.SortFunc(all, func(a, b candidate) int { return q.Compare(a.place, b.place) })
+	if limit := max(q.Limit, 1); len(all) > limit {
+		all = all[:limit]
+		page.Next = &all[limit-1].place
+	}
+	for _, c := range all {
+		page.Tokens = append(page.Tokens, c.token)
+	}
+	return page, nil
+}
+
+// finder answers one query.
+type finder struct {
+	q     authority.TokenQuery
+	db    *dbtx
+	store *Store
+}
+
+// lead is a condition that an index answers, as the selections of the ids that
+// meet it.
+type lead func(*clause) []string
+
+// leads are the conditions of the query that an index answers.
+func (f *finder) leads() []lead {
+	q := &f.q
+	var out []lead
+	from := func(table string, condition func(*clause) string) {
+		out = append(out, func(c *clause) []string { return []string{"SELECT id FROM " + table + " WHERE " + condition(c)} })
+	}
+	if q.Text != "" {
+		text := fold(q.Text)
+		out = append(out, func(c *clause) []string {
+			return []string{
+				"SELECT id FROM tokens WHERE " + c.prefixed("client_fold", text), "SELECT id FROM tokens WHERE " + c.prefixed("id", text),
+				"SELECT id FROM token_tags WHERE " + c.prefixed("fold", text),
+			}
+		})
+	}
+	if q.Tag != "" {
+		from("token_tags", func(c *clause) string { return "fold = " + c.arg(fold(q.Tag)) + " AND tag = " + c.arg(q.Tag) })
+	}
+	if q.ClientID != "" {
+		from("tokens", func(c *clause) string { return "client_fold = " + c.arg(fold(q.ClientID)) })
+	}
+	if q.Role != "" {
+		from("tokens", func(c *clause) string { return "role = " + c.arg(string(q.Role)) })
+	}
+	if q.Expiring > 0 {
+		from("tokens", func(c *clause) string { return "expires_at <= " + c.arg(q.Now.Add(q.Expiring).UnixMicro()) })
+	}
+	if !slices.Contains(q.States, authority.StateActive) && len(q.States) > 0 {
+		out = append(out, func(c *clause) []string {
+			parts := f.states(c, false)
+			for i := range parts {
+				parts[i] = "SELECT id FROM tokens WHERE " + parts[i]
+			}
+			return parts
+		})
+	}
+	return out
+}
+
+// choose answers the condition that fewest records meet, and how many do;
+// few+1 stands for more.
+func (f *finder) choose() (best lead, n int, err error) {
+	for _, l := range f.leads() {
+		var args []any
+		var met int
+		_, err := f.db.row([]any{&met}, "SELECT count(*) FROM ("+some(l(&clause{args: &args}), few+1)+") u", args...)
+		if err != nil {
+			return nil, 0, err
+		}
+		if best == nil || met < n {
+			best, n = l, min(met, few+1)
+		}
+	}
+	return best, n, nil
+}
+
+// some takes no more than limit ids from each selection.
+func some(parts []string, limit int) string {
+	var out []string
+	for i, part := range parts {
+		out = append(out, fmt.Sprintf("SELECT id FROM (%s LIMIT %d) p%d", part, limit, i))
+	}
+	return strings.Join(out, " UNION ALL ")
+}
+
+// states are the conditions that put a token in one of the states of the query.
+// hidden ones no index answers: see conditions.
+func (f *finder) states(c *clause, hidden bool) []string {
+	generation, deleted, stops, as := "generation", "deleted_at", "stops_at", "stops_as"
+	if hidden {
+		generation, deleted, stops, as = "(generation + 0)", "(deleted_at + 0)", "(stops_at + 0)", "(stops_as || '')"
+	}
+	now, of := c.arg(f.q.Now.UnixMicro()), c.arg(int64(f.q.Generation))
+	ended := func(kind string) string {
+		return fmt.Sprintf("(%s IS NULL AND %s = %s AND %s = '%s' AND %s <= %s)", deleted, generation, of, as, kind, stops, now)
+	}
+	var out []string
+	for _, state := range f.q.States {
+		switch state {
+		case authority.StateActive:
+			out = append(out, fmt.Sprintf("(%s IS NULL AND %s = %s AND (%s IS NULL OR %s > %s))", deleted, generation, of, stops, stops, now))
+		case authority.StateExpired:
+			out = append(out, ended(stopsExpired))
+		case authority.StateReplaced:
+			out = append(out, ended(stopsReplaced))
+		case authority.StateDeleted:
+			out = append(out, deleted+" IS NOT NULL")
+		case authority.StateRevoked:
+			out = append(out, fmt.Sprintf("(%s IS NULL AND %s < %s)", deleted, generation, of), fmt.Sprintf("(%s IS NULL AND %s > %s)", deleted, generation, of))
+		}
+	}
+	return out
+}
+
+// conditions are all of the query, spelled so that no index answers them: the
+// database is to take the way that was chosen and no other.
+func (f *finder) conditions(c *clause) {
+	q := &f.q
+	c.or(f.states(c, true))
+	if q.Role != "" {
+		c.and("(role || '') = " + c.arg(string(q.Role)))
+	}
+	if q.ClientID != "" {
+		c.and("(client_id || '') = " + c.arg(q.ClientID))
+	}
+	if q.Tag != "" {
+		c.and("EXISTS (SELECT 1 FROM token_tags g WHERE g.fold = " + c.arg(fold(q.Tag)) + " AND g.tag = " + c.arg(q.Tag) + " AND g.id = tokens.id)")
+	}
+	if q.Expiring > 0 {
+		c.and("(expires_at + 0) <= " + c.arg(q.Now.Add(q.Expiring).UnixMicro()))
+	}
+	if q.Text != "" {
+		text := fold(q.Text)
+		c.or([]string{
+			c.prefixed("(client_fold || '')", text), c.prefixed("(tokens.id || '')", text),
+			"EXISTS (SELECT 1 FROM token_tags g WHERE g.id = tokens.id AND " + c.prefixed("g.fold", text) + ")",
+		})
+	}
+}
+
+// column is what the query sorts by.
+func (f *finder) column() (name string, number bool) {
+	switch f.q.Sort {
+	case authority.SortRole:
+		return "role", false
+	case authority.SortCreatedAt:
+		return "created_at", true
+	case authority.SortExpiresAt:
+		return "expires_at", true
+	case authority.SortLastUsed:
+		return "last_used_at", true
+	case authority.SortClientID:
+	}
+	return "client_fold", false
+}
+
+// found is a token and its place in the order.
+type found struct {
+	token authority.Token
+	place authority.TokenCursor
+}
+
+// read reads tokens and their places.
+func (f *finder) read(text string, args []any) ([]found, error) {
+	name, number := f.column()
+	var out []found
+	r := newTokenReader()
+	err := f.db.rows(func(rows *sql.Rows) error {
+		var word sql.NullString
+		var at sql.NullInt64
+		value := any(&word)
+		if number {
+			value = &at
+		}
+		t, err := r.read(rows, value)
+		place := authority.TokenCursor{Value: word.String, ID: t.ID}
+		if at.Valid {
+			place.Value = authority.SortTime(fromMicro(at))
+		}
+		out = append(out, found{t, place})
+		return err
+	}, "SELECT "+readColumns+", "+name+" FROM tokens WHERE "+text, args...)
+	return out, err
+}
+
+// sorted reads all that meet the lead, and sorts.
+func (f *finder) sorted(l lead) (authority.TokenPage, error) {
+	var args []any
+	c := &clause{args: &args}
+	c.and("id IN (" + strings.Join(l(c), " UNION ") + ")")
+	f.conditions(c)
+	name, _ := f.column()
+	way := ""
+	if f.q.Descending {
+		way = " DESC"
+	}
+	if err := f.behind(c, name); err != nil {
+		return authority.TokenPage{}, err
+	}
+	list, err := f.read(fmt.Sprintf("%s ORDER BY (%s IS NULL), %[2]s%s, id LIMIT %d", c, name, way, f.q.Limit+1), args)
+	return f.page(list), err
+}
+
+// behind adds that a record lies behind the cursor.
+func (f *finder) behind(c *clause, name string) error {
+	if f.q.After == nil {
+		return nil
+	}
+	v, err := f.value(f.q.After.Value)
+	if err != nil {
+		return err
+	}
+	id := c.arg(string(f.q.After.ID))
+	if v == nil {
+		c.and(name + " IS NULL AND id > " + id)
+		return nil
+	}
+	beyond := ">"
+	if f.q.Descending {
+		beyond = "<"
+	}
+	at := c.arg(v)
+	c.and(fmt.Sprintf("(%s IS NULL OR %[1]s %s %s OR (%[1]s = %[3]s AND id > %s))", name, beyond, at, id))
+	return nil
+}
+
+// value is the value of a cursor as the column has it; nil: there is none.
+func (f *finder) value(text string) (any, error) {
+	if text == "" {
+		return nil, nil
+	}
+	if _, number := f.column(); !number {
+		return text, nil
+	}
+	t, err := time.Parse(time.RFC3339Nano, text)
+	if err != nil {
+		return nil, &authority.Error{Kind: authority.Invalid, Code: "cursor.invalid", Err: err}
+	}
+	return t.UnixMicro(), nil
+}
+
+func (f *finder) page(list []found) authority.TokenPage {
+	var page authority.TokenPage
+	if len(list) > f.q.Limit {
+		list = list[:f.q.Limit]
+		page.Next = &list[f.q.Limit-1].place
+	}
+	for _, x := range list {
+		page.Tokens = append(page.Tokens, x.token)
+	}
+	return page
+}

@@ -1,0 +1,210 @@
+package sqlstore
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"mintmark/internal/authority"
+)
+
+// walk reads along the index of the order, from the cursor on: first those that
+// have the cursor's value, then those behind it, then those without a value.
+// Records with one value come by ascending id, whichever way the values go.
+func (f *finder) walk() (authority.TokenPage, error) {
+	w := &walker{finder: f, want: f.q.Limit + 1}
+	w.name, _ = f.column()
+	var from any
+	if f.q.After != nil {
+		var err error
+		if from, err = f.value(f.q.After.Value); err != nil {
+			return authority.TokenPage{}, err
+		}
+		w.ties(from, string(f.q.After.ID))
+	}
+	if f.q.After == nil || from != nil {
+		if f.q.Descending {
+			w.down(from)
+		} else {
+			w.up(from)
+		}
+		w.ties(nil, "")
+	}
+	return f.page(w.list), w.err
+}
+
+type walker struct {
+	*finder
+	name string
+	want int
+	list []found
+	err  error
+}
+
+func (w *walker) full() bool { return w.err != nil || len(w.list) >= w.want }
+
+// stretch reads one stretch of the index.
+func (w *walker) stretch(limit int, order string, of func(*clause)) []found {
+	var args []any
+	c := &clause{args: &args}
+	of(c)
+	w.conditions(c)
+	if w.name == "expires_at" && slices.Equal(w.q.States, []authority.TokenState{authority.StateActive}) {
+		c.and("(expires_at IS NULL OR expires_at > " + c.arg(w.q.Now.UnixMicro()) + ")") // so the walk begins there
+	}
+	var list []found
+	list, w.err = w.read(fmt.Sprintf("%s ORDER BY %s LIMIT %d", c, order, limit), args)
+	return list
+}
+
+// ties reads the records of one value whose id lies behind after.
+func (w *walker) ties(value any, after string) {
+	if w.full() {
+		return
+	}
+	w.list = append(w.list, w.stretch(w.want-len(w.list), "id", func(c *clause) {
+		if value == nil {
+			c.and(w.name + " IS NULL")
+		} else {
+			c.and(w.name + " = " + c.arg(value))
+		}
+		c.and("id > " + c.arg(after))
+	})...)
+}
+
+// up reads behind a value, upwards.
+func (w *walker) up(from any) {
+	if w.full() {
+		return
+	}
+	w.list = append(w.list, w.stretch(w.want-len(w.list), w.name+", id", func(c *clause) {
+		if from == nil {
+			c.and(w.name + " IS NOT NULL")
+		} else {
+			c.and(w.name + " > " + c.arg(from))
+		}
+	})...)
+}
+
+// down reads behind a value, downwards. The index has the ids of one value in
+// the wrong order then: whole ties are turned round, and those of the last value,
+// which may not be whole, are read again.
+func (w *walker) down(from any) {
+	for first := true; !w.full(); first = false {
+		limit := w.want - len(w.list)
+		list := w.stretch(limit, w.name+" DESC, id DESC", func(c *clause) {
+			switch {
+			case from != nil:
+				c.and(w.name + " < " + c.arg(from))
+			case first:
+				c.and(w.name + " IS NOT NULL")
+			}
+		})
+		if w.err != nil || len(list) == 0 {
+			return
+		}
+		last := list[len(list)-1].place.Value
+		slices.SortFunc(list, func(a, b found) int { return w.q.Compare(a.place, b.place) })
+		if len(list) < limit {
+			w.list = append(w.list, list...)
+			return
+		}
+		whole := slices.IndexFunc(list, func(x found) bool { return x.place.Value == last })
+		w.list = append(w.list, list[:whole]...)
+		if from, w.err = w.value(last); w.err != nil {
+			return
+		}
+		w.ties(from, "")
+	}
+}
+
+// total counts what matches: exactly when few are to be looked at or when only
+// the state decides, else as far as counting is cheap.
+func (f *finder) total(page *authority.TokenPage, l lead, n int) error {
+	if l == nil {
+		c, err := f.store.counts(f.db, f.q.Now, f.q.Generation)
+		for _, state := range f.q.States {
+			page.Total += c.Of(state)
+		}
+		return err
+	}
+	limit := few + 1
+	if page.TotalIsFloor = n > few; page.TotalIsFloor {
+		limit = counted
+	}
+	var args []any
+	c := &clause{args: &args}
+	parts := l(c)
+	ids := strings.Join(parts, " UNION ")
+	if page.TotalIsFloor {
+		ids = some(parts, limit)
+	}
+	c.and("id IN (" + ids + ")")
+	f.conditions(c)
+	_, err := f.db.row([]any{&page.Total}, "SELECT count(*) FROM tokens WHERE "+c.String(), args...)
+	if page.TotalIsFloor {
+		page.Total = max(page.Total, len(page.Tokens))
+	}
+	return err
+}
+
+// Counts counts what a transaction sees.
+func (t *tokenTable) Counts(now time.Time, generation uint64) (authority.TokenCounts, error) {
+	if b := t.tx.batch; b != nil && len(b.sum.tokens)+len(t.tx.own.tokens) > 0 {
+		var c authority.TokenCounts
+		for v, err := range t.All() {
+			if err != nil {
+				return c, err
+			}
+			c.Add(&v, now, generation)
+		}
+		return c, nil
+	}
+	return t.tx.store.counts(t.tx.db, now, generation)
+}
+
+// lastCounts is what was counted before, for what.
+type lastCounts struct {
+	counts     authority.TokenCounts
+	generation uint64
+	at         time.Time     // by the clock of the store
+	good       time.Duration // as long as it is answered again
+}
+
+// What takes long to count is not counted again for as long as slow times what
+// it took: a page that shows counts costs no more than a twentieth of a core,
+// however many look at it.
+const (
+	slow  = 20
+	quick = 20 * time.Millisecond // what is not worth being kept
+)
+
+// counts counts every token by state.
+func (s *Store) counts(d *dbtx, now time.Time, generation uint64) (authority.TokenCounts, error) {
+	began := s.now()
+	if k := s.counted.get(); k.generation == generation && began.Sub(k.at) < k.good && !began.Before(k.at) {
+		return k.counts, nil
+	}
+	var c authority.TokenCounts
+	var all int
+	at, of := now.UnixMicro(), int64(generation)
+	_, err := d.row([]any{&all, &c.Deleted, &c.Revoked, &c.Expired, &c.Replaced}, `SELECT
+		(SELECT count(*) FROM tokens),
+		(SELECT count(*) FROM tokens WHERE deleted_at IS NOT NULL),
+		(SELECT count(*) FROM tokens WHERE deleted_at IS NULL AND generation < $1)
+			+ (SELECT count(*) FROM tokens WHERE deleted_at IS NULL AND generation > $1),
+		(SELECT count(*) FROM tokens WHERE deleted_at IS NULL AND generation = $1 AND stops_as = 'e' AND stops_at <= $2),
+		(SELECT count(*) FROM tokens WHERE deleted_at IS NULL AND generation = $1 AND stops_as = 'r' AND stops_at <= $2)`, of, at)
+	if err != nil {
+		return c, err
+	}
+	c.Active = all - c.Deleted - c.Revoked - c.Expired - c.Replaced
+	_, err = d.row([]any{&c.Expiring}, `SELECT count(*) FROM tokens
+		WHERE deleted_at IS NULL AND generation = $1 AND stops_at > $2 AND stops_as IN ('e', 'r') AND expires_at <= $3`,
+		of, at, now.Add(authority.CareWithin).UnixMicro())
+	if took := s.now().Sub(began); err == nil && took > quick {
+		s.counted.change(func(k *lastCounts) { *k = lastCounts{c, generation, began, slow * took} })
+	}
+	return c, err
+}
