@@ -61,7 +61,15 @@ func (a *Authority) Record(ctx context.Context, c Caller, changes []Recorded) er
 // being forgotten. It may be called at any time; one failure keeps nothing else
 // from being done.
 func (a *Authority) Maintain(ctx context.Context) error {
-	return errors.Join(a.noteExpired(ctx), a.PurgeDeleted(ctx), a.PurgeLogins(ctx), a.forgetSecrets(ctx))
+	return errors.Join(a.noteExpired(ctx), a.PurgeDeleted(ctx), a.PurgeLogins(ctx), a.forgetSecrets(ctx), a.pruneUsage(ctx))
+}
+
+// pruneUsage drops old counts, but not because of a clock that may have jumped.
+func (a *Authority) pruneUsage(ctx context.Context) error {
+	if a.Ledger == nil || !a.pulse.settled() {
+		return nil
+	}
+	return a.Ledger.Prune(ctx, a.Now().UTC())
 }
 
 func (a *Authority) forgetSecrets(ctx context.Context) error {

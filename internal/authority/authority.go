@@ -133,8 +133,9 @@ type Authority struct {
 	// whoever signs, from finding the current key until the text is made, so that
 	// nothing is signed by a key after it was rotated away.
 	keys    sync.RWMutex
-	pulse   pulse
-	sources sources
+	pulse     pulse
+	sources   sources
+	handovers handovers
 }
 
 // New checks the configuration.

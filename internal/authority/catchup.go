@@ -75,19 +75,19 @@ func (t *Token) redo(e Event) bool {
 		t.Leaked = t.Leaked || e.Detail["leaked"] == "true"
 	case "token.restored":
 		t.DeletedAt, t.DeletedBy = time.Time{}, ""
-	case "token.replaced":
+	case "token.replaced", "token.handed_over":
 		ends, err := time.Parse(time.RFC3339, e.Detail["ends_at"])
 		if err != nil {
 			ends = at // it ends in any case
 		}
-		t.ReplacedBy, t.EndsAt = TokenID(e.Detail["successor"]), ends.UTC()
+		t.ReplacedBy, t.EndsAt, t.RetireWhenSeen = TokenID(e.Detail["successor"]), ends.UTC(), e.Detail["retire_when_seen"] == "true"
 	case "token.replace_undone":
-		t.ReplacedBy, t.EndsAt = "", time.Time{}
+		t.ReplacedBy, t.EndsAt, t.RetireWhenSeen = "", time.Time{}, false
 	case "token.contacted":
 		t.Contacted = Contact{At: at, By: e.Actor.Name, Note: e.Detail["note"]}
 	}
 	return !t.DeletedAt.Equal(was.DeletedAt) || t.Leaked != was.Leaked || t.ReplacedBy != was.ReplacedBy ||
-		!t.EndsAt.Equal(was.EndsAt) || !t.Contacted.At.Equal(was.Contacted.At) || t.Contacted.Note != was.Contacted.Note
+		!t.EndsAt.Equal(was.EndsAt) || t.RetireWhenSeen != was.RetireWhenSeen || !t.Contacted.At.Equal(was.Contacted.At) || t.Contacted.Note != was.Contacted.Note
 }
 
 // SameClaims reports whether both say the same of the same client: what is

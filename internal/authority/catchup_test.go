@@ -96,7 +96,11 @@ func TestOlderRecordsAndTheEventsSinceAreTheRecordsOfNow(t *testing.T) {
 			_, err = h.RestoreToken(t.Context(), operator(), id)
 		case 4:
 			var next authority.Issued
-			if next, err = h.ReplaceToken(t.Context(), operator(), id, time.Duration(random.IntN(3))*time.Hour); err == nil {
+			replace := h.ReplaceToken
+			if random.IntN(2) == 0 {
+				replace = h.ReplaceWhenSeen
+			}
+			if next, err = replace(t.Context(), operator(), id, time.Duration(random.IntN(3))*time.Hour); err == nil {
 				ids = append(ids, next.ID)
 			}
 		case 5:

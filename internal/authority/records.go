@@ -29,6 +29,7 @@ type Token struct {
 	Replaces         TokenID
 	ReplacedBy       TokenID
 	EndsAt           time.Time // end of the overlap with its successor, whole seconds; zero: not replaced
+	RetireWhenSeen   bool      // the overlap ends early once the successor was seen wherever this one came from
 	Contacted        Contact
 }
 

@@ -14,6 +14,19 @@ const maxReplaceOverlap = 90 * 24 * time.Hour
 // after an overlap; 0 ends it now. Until then both are valid, and UndoReplace
 // takes it back.
 func (a *Authority) ReplaceToken(ctx context.Context, c Caller, id TokenID, overlap time.Duration) (Issued, error) {
+	return a.replace(ctx, c, id, overlap, false)
+}
+
+// ReplaceWhenSeen is ReplaceToken with an overlap that also ends once the
+// successor was allowed from every source that the old token was allowed from in
+// the 14 days before the replacement or since, and the old one has not been used
+// for ten minutes. A source is an address and the proxy before it. With more
+// sources than MaxSources, and with none, the overlap ends at its time alone.
+func (a *Authority) ReplaceWhenSeen(ctx context.Context, c Caller, id TokenID, overlap time.Duration) (Issued, error) {
+	return a.replace(ctx, c, id, overlap, true)
+}
+
+func (a *Authority) replace(ctx context.Context, c Caller, id TokenID, overlap time.Duration, whenSeen bool) (Issued, error) {
 	if err := c.mustAdmin(); err != nil {
 		return Issued{}, err
 	}
@@ -37,11 +50,14 @@ func (a *Authority) ReplaceToken(ctx context.Context, c Caller, id TokenID, over
 		}
 		successor = policy.successor(t, now)
 		successor.ID, successor.CreatedBy = TokenID(tokenPrefix+random), c.actor.Name
-		t.ReplacedBy, t.EndsAt = successor.ID, now.Add(overlap).Truncate(time.Second)
+		t.ReplacedBy, t.EndsAt, t.RetireWhenSeen = successor.ID, now.Add(overlap).Truncate(time.Second), whenSeen
 		return "token.replaced", a.insertToken(tx, c, &successor, Receipt{})
 	})
 	if err != nil {
 		return Issued{}, err
+	}
+	if whenSeen {
+		a.handovers.add(id)
 	}
 	return a.issued(ctx, successor)
 }
@@ -50,7 +66,7 @@ func (a *Authority) ReplaceToken(ctx context.Context, c Caller, id TokenID, over
 func (p Policy) successor(t *Token, now time.Time) Token {
 	n := t.Clone()
 	n.Issuer, n.CreatedAt, n.ExpiresAt = p.Issuer, now, time.Time{}
-	n.Replaces, n.ReplacedBy, n.EndsAt, n.Contacted = t.ID, "", time.Time{}, Contact{}
+	n.Replaces, n.ReplacedBy, n.EndsAt, n.RetireWhenSeen, n.Contacted = t.ID, "", time.Time{}, false, Contact{}
 	life := p.DefaultLifetime
 	switch {
 	case !t.ExpiresAt.IsZero():
@@ -94,7 +110,7 @@ func (a *Authority) UndoReplace(ctx context.Context, c Caller, id TokenID) (Toke
 				return "", err
 			}
 		}
-		t.ReplacedBy, t.EndsAt = "", time.Time{}
+		t.ReplacedBy, t.EndsAt, t.RetireWhenSeen = "", time.Time{}, false
 		return "token.replace_undone", nil
 	})
 	if err != nil {

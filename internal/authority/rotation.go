@@ -324,8 +324,8 @@ func itself() Caller {
 }
 
 // EndOverlaps does what the clock asks for: it retires keys whose overlap is
-// over, holds those that are not to end while they are used, ends trials, and
-// rotates when policy says so. It is meant for once a minute; uptime is how long
+// over, holds those that are not to end while they are used, ends trials, rotates
+// when policy says so, and ends replaced tokens whose successor was seen. It is meant for once a minute; uptime is how long
 // the process has run by a clock that does not jump.
 //
 // A verdict needs none of it: a key is refused at its end whether or not this
@@ -352,7 +352,7 @@ func (a *Authority) EndOverlaps(ctx context.Context, uptime time.Duration) error
 	if steady && err == nil {
 		err = a.rotateWhenDue(ctx, keys, now)
 	}
-	return err
+	return errors.Join(err, a.endHandovers(ctx, now))
 }
 
 // endOverlap retires a key whose overlap is over, or holds it.

@@ -331,8 +331,12 @@ func (a *Authority) changeToken(ctx context.Context, c Caller, id TokenID, chang
 // detail is what the event of a change says of it.
 func (t *Token) detail(action string) map[string]string {
 	switch {
-	case action == "token.replaced":
-		return map[string]string{"successor": string(t.ReplacedBy), "ends_at": timeOrNever(t.EndsAt)}
+	case action == "token.replaced" || action == "token.handed_over":
+		detail := map[string]string{"successor": string(t.ReplacedBy), "ends_at": timeOrNever(t.EndsAt)}
+		if t.RetireWhenSeen {
+			detail["retire_when_seen"] = "true"
+		}
+		return detail
 	case action == "token.contacted" && t.Contacted.Note != "":
 		return map[string]string{"note": t.Contacted.Note}
 	case t.Leaked:

@@ -40,6 +40,7 @@ type tokenForm struct {
 	Replaces         string         `json:"replaces,omitempty"`
 	ReplacedBy       string         `json:"replaced_by,omitempty"`
 	EndsAt           time.Time      `json:"ends_at,omitzero"`
+	RetireWhenSeen   bool           `json:"retire_when_seen,omitempty"`
 	ContactedAt      time.Time      `json:"contacted_at,omitzero"`
 	ContactedBy      string         `json:"contacted_by,omitempty"`
 	ContactedNote    string         `json:"contacted_note,omitempty"`
@@ -160,7 +161,7 @@ func Tokens() Codec[authority.Token] {
 				Description: t.Description, Contact: t.Contact, AllowedAddresses: t.AllowedAddresses,
 				CreatedAt: utc(t.CreatedAt), CreatedBy: t.CreatedBy, ExpiresAt: utc(t.ExpiresAt), KeyID: string(t.KeyID),
 				Generation: t.Generation, DeletedAt: utc(t.DeletedAt), DeletedBy: t.DeletedBy, Leaked: t.Leaked,
-				Replaces: string(t.Replaces), ReplacedBy: string(t.ReplacedBy), EndsAt: utc(t.EndsAt),
+				Replaces: string(t.Replaces), ReplacedBy: string(t.ReplacedBy), EndsAt: utc(t.EndsAt), RetireWhenSeen: t.RetireWhenSeen,
 				ContactedAt: utc(t.Contacted.At), ContactedBy: t.Contacted.By, ContactedNote: t.Contacted.Note,
 			}
 		},
@@ -170,7 +171,7 @@ func Tokens() Codec[authority.Token] {
 				Description: s.Description, Contact: s.Contact, AllowedAddresses: s.AllowedAddresses,
 				CreatedAt: s.CreatedAt, CreatedBy: s.CreatedBy, ExpiresAt: s.ExpiresAt, KeyID: authority.KeyID(s.KeyID),
 				Generation: s.Generation, DeletedAt: s.DeletedAt, DeletedBy: s.DeletedBy, Leaked: s.Leaked,
-				Replaces: authority.TokenID(s.Replaces), ReplacedBy: authority.TokenID(s.ReplacedBy), EndsAt: s.EndsAt,
+				Replaces: authority.TokenID(s.Replaces), ReplacedBy: authority.TokenID(s.ReplacedBy), EndsAt: s.EndsAt, RetireWhenSeen: s.RetireWhenSeen,
 				Contacted: authority.Contact{At: s.ContactedAt, By: s.ContactedBy, Note: s.ContactedNote},
 			}
 		})
