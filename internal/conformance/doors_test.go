@@ -120,18 +120,22 @@ func (h *house) wantUnknown(w *httptest.ResponseRecorder, as *askers) string {
 	return class
 }
 
-func (h *house) askForwardAuth(q question) (class, id string) {
+func (q question) forwardAuth() *http.Request {
 	query := url.Values{"tag": q.demand.tags}
 	for name, value := range map[string]string{"role": q.demand.role, "client_id": q.demand.clientID, "audience": q.demand.audience} {
 		if value != "" {
 			query.Set(name, value)
 		}
 	}
-	w := do(h.node, q.request("GET", "/auth/verify?"+query.Encode()))
+	return q.request("GET", "/auth/verify?"+query.Encode())
+}
+
+func (h *house) askForwardAuth(q question) (class, id string) {
+	w := do(h.node, q.forwardAuth())
 	return h.class(w), w.Header().Get("X-Auth-Token-Id")
 }
 
-func (h *house) askGuard(q question) (class, id string) {
+func (q question) guarded() *http.Request {
 	path := "/"
 	switch {
 	case q.demand.role == "admin":
@@ -139,7 +143,11 @@ func (h *house) askGuard(q question) (class, id string) {
 	case len(q.demand.tags) > 0:
 		path = map[string]string{"env:prod": "/production", "env:prod team:data": "/both", "team:data": "/data"}[strings.Join(q.demand.tags, " ")]
 	}
-	r := q.request("GET", path)
+	return q.request("GET", path)
+}
+
+func (h *house) askGuard(q question) (class, id string) {
+	r := q.guarded()
 	number := strconv.FormatInt(h.asked.Add(1), 10)
 	r.Header.Set("X-Question", number)
 	class = h.class(do(h.guard, r))
@@ -217,14 +225,15 @@ func (h *house) askIntrospection(q question) (class, id string) {
 	if answer.Active {
 		return allow, answer.ID
 	}
-	always := http.Header{"Cache-Control": {"no-store"}, "Content-Type": {"application/json"}, "X-Content-Type-Options": {"nosniff"}, "X-Request-Id": {"req_1"}}
+	always := http.Header{"Cache-Control": {"no-store"}, "Content-Type": {"application/json"}, "X-Content-Type-Options": {"nosniff"}, "X-Request-Id": w.Header()["X-Request-Id"]}
 	if diff := cmp.Diff(always, w.Header()); diff != "" || w.Body.String() != `{"active":false}` {
 		h.t.Errorf("what is not active is %q, with (-want +got):\n%s", w.Body, diff)
 	}
 	return invalid, ""
 }
 
-func (h *house) askTokenReview(q question) (class, id string) {
+// review asks the door of Kubernetes.
+func (h *house) review(q question, as authority.Issued) *http.Request {
 	var review struct {
 		Version string `json:"apiVersion"`
 		Kind    string `json:"kind"`
@@ -239,11 +248,15 @@ func (h *house) askTokenReview(q question) (class, id string) {
 	}
 	body, err := json.Marshal(review)
 	must(h.t, err)
-	as := h.askers.Load()
 	r := httptest.NewRequest("POST", "/k8s/tokenreview", strings.NewReader(string(body)))
-	r.Header.Set("Authorization", "Bearer "+as.all.Text.Unsafe())
+	r.Header.Set("Authorization", "Bearer "+as.Text.Unsafe())
 	r.Header.Set("Content-Type", "application/json")
-	w := do(h.node, r)
+	return r
+}
+
+func (h *house) askTokenReview(q question) (class, id string) {
+	as := h.askers.Load()
+	w := do(h.node, h.review(q, as.all))
 	if w.Code != http.StatusOK {
 		return h.wantUnknown(w, as), ""
 	}
@@ -265,19 +278,24 @@ func (h *house) askTokenReview(q question) (class, id string) {
 	return invalid, ""
 }
 
-func (h *house) askOwnAPI(q question) (class, id string) {
+func (q question) ownCall() *http.Request {
 	path := "/api/v1/whoami"
 	if q.demand.role == "admin" {
 		path = "/api/v1/tokens"
 	}
-	w := do(h.node, q.request("GET", path))
+	return q.request("GET", path)
+}
+
+func (h *house) askOwnAPI(q question) (class, id string) {
+	r := q.ownCall()
+	w := do(h.node, r)
 	var who struct {
 		ID string `json:"id"`
 	}
 	if class = h.class(w); class == allow {
 		must(h.t, json.Unmarshal(w.Body.Bytes(), &who))
 	}
-	if path != "/api/v1/whoami" {
+	if r.URL.Path != "/api/v1/whoami" {
 		who.ID = q.id // a list says nothing of who asks
 	}
 	return class, who.ID

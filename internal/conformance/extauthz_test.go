@@ -2,7 +2,6 @@ package conformance_test
 
 import (
 	"context"
-	"crypto/rand"
 	"net"
 	"net/http/httptest"
 	"net/netip"
@@ -22,7 +21,7 @@ import (
 func (h *house) openExtAuthz() {
 	h.t.Helper()
 	server, err := extauthz.New(extauthz.Config{
-		Live: h.door("ext_authz"), Audience: h.audience, Ready: h.live.Ready, NewID: rand.Text, Log: quiet(),
+		Live: h.door("ext_authz"), Audience: h.audience, Ready: h.live.Ready, NewID: h.newID, Log: quiet(),
 		TrustedProxies: func() []netip.Prefix { return []netip.Prefix{netip.MustParsePrefix("127.0.0.1/32")} },
 	})
 	must(h.t, err)
@@ -41,7 +40,8 @@ func (h *house) openExtAuthz() {
 	h.envoy = authv3.NewAuthorizationClient(conn)
 }
 
-func (h *house) askExtAuthz(q question) (class, id string) {
+// check asks Envoy's door.
+func (h *house) check(q question) (*authv3.CheckResponse, error) {
 	asked := make(map[string]string)
 	for name, value := range map[string]string{"role": q.demand.role, "client_id": q.demand.clientID, "audience": q.demand.audience, "tag": strings.Join(q.demand.tags, ",")} {
 		if value != "" {
@@ -53,13 +53,17 @@ func (h *house) askExtAuthz(q question) (class, id string) {
 	for _, value := range r.Header["Authorization"] {
 		fields = append(fields, &corev3.HeaderValue{Key: "authorization", RawValue: []byte(value)})
 	}
-	answer, err := h.envoy.Check(context.Background(), &authv3.CheckRequest{Attributes: &authv3.AttributeContext{
+	return h.envoy.Check(context.Background(), &authv3.CheckRequest{Attributes: &authv3.AttributeContext{
 		ContextExtensions: asked,
 		Source:            &authv3.AttributeContext_Peer{Address: &corev3.Address{Address: &corev3.Address_SocketAddress{SocketAddress: &corev3.SocketAddress{Address: client}}}},
 		Request: &authv3.AttributeContext_Request{Http: &authv3.AttributeContext_HttpRequest{
 			Method: "GET", Path: r.URL.RequestURI(), HeaderMap: &corev3.HeaderMap{Headers: fields},
 		}},
 	}})
+}
+
+func (h *house) askExtAuthz(q question) (class, id string) {
+	answer, err := h.check(q)
 	if err != nil {
 		h.t.Errorf("a check that is no verdict: %v", err)
 		return "?", ""
@@ -72,15 +76,20 @@ func (h *house) askExtAuthz(q question) (class, id string) {
 		}
 		return allow, id
 	}
+	return h.class(h.denial(answer)), ""
+}
+
+// denial is what Envoy answers its client.
+func (h *house) denial(answer *authv3.CheckResponse) *httptest.ResponseRecorder {
 	denied, w := answer.GetDeniedResponse(), httptest.NewRecorder()
 	if denied == nil || answer.GetStatus().GetCode() == int32(codes.OK) {
 		h.t.Errorf("neither allowed nor denied: %v", answer)
-		return "?", ""
+		return w
 	}
 	for _, header := range denied.GetHeaders() {
 		w.Header().Set(header.GetHeader().GetKey(), header.GetHeader().GetValue())
 	}
 	w.WriteHeader(int(denied.GetStatus().GetCode()))
 	_, _ = w.WriteString(denied.GetBody())
-	return h.class(w), ""
+	return w
 }

@@ -8,6 +8,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
@@ -31,6 +32,7 @@ import (
 	"mintmark/internal/gateway"
 	"mintmark/internal/httpapi"
 	"mintmark/internal/jws"
+	"mintmark/internal/limits"
 	"mintmark/internal/liveset"
 	"mintmark/internal/password"
 	"mintmark/internal/pathrule"
@@ -71,7 +73,15 @@ type house struct {
 	resetting atomic.Bool
 	arrived   sync.Map // question → whose token reached the API behind the guard
 	asked     atomic.Int64
+	requests  atomic.Int64
+	limits    *limits.Limits
+	rate      atomic.Pointer[limits.Rate] // of an address; nil: no limit
 }
+
+// newID numbers requests.
+func (h *house) newID() string { return requestID(h.requests.Add(1)) }
+
+func requestID(n int64) string { return fmt.Sprintf("req_%08d", n) }
 
 // askers are the tokens with which services ask about others.
 type askers struct{ admin, all, own, second authority.Issued }
@@ -102,7 +112,16 @@ func (d *decider) ExplainRefusal(r liveset.Refusal) []liveset.Finding {
 }
 
 // door is the live set as one door asks it.
-func (h *house) door(name string) edge.Decider { return h.refused.Around(name, h.decider) }
+func (h *house) door(name string) edge.Decider {
+	return h.refused.Around(name, h.limits.Around(h.decider))
+}
+
+func (h *house) rates() (token, source limits.Rate) {
+	if r := h.rate.Load(); r != nil {
+		source = *r
+	}
+	return token, source
+}
 
 func must(t testing.TB, err error) {
 	t.Helper()
@@ -154,6 +173,7 @@ func newHouseWith(t testing.TB, alg jws.Algorithm, ring *signing.Ring) *house {
 	t.Cleanup(func() { _ = h.store.Close() })
 	h.live = h.liveSet()
 	h.decider = &decider{loaded: h.live, empty: h.liveSet()}
+	h.limits = limits.New(limits.Config{Rates: h.rates, Now: h.now})
 	h.refused, err = refusals.New(refusals.Config{Live: h.decider, Now: h.now})
 	must(t, err)
 	h.rules, err = authority.New(authority.Config{
@@ -232,7 +252,7 @@ func (h *house) openDoors(layers config.Layers) {
 
 func (h *house) wrap(next http.Handler, doors map[string]edge.Door) http.Handler {
 	return edge.Wrap(edge.Config{
-		Log: quiet(), Now: h.now, NewID: func() string { return "req_1" }, TrustedProxies: func() []netip.Prefix { return nil }, Doors: doors,
+		Log: quiet(), Now: h.now, NewID: h.newID, TrustedProxies: func() []netip.Prefix { return nil }, Doors: doors,
 	}, next)
 }
 

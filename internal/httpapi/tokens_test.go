@@ -304,7 +304,7 @@ func TestExplainTellsWhatWasCompared(t *testing.T) {
 	if last.Check != "verdict" || last.OK || last.Compared != "role_insufficient" || last.Advice == "" {
 		t.Errorf("verdict %+v", last)
 	}
-	for _, in := range []api.Explain{{}, {Token: api.NewSecret("x"), Role: "root"}, {Token: api.NewSecret("x"), From: "here"}} {
+	for _, in := range []api.Explain{{}, {Token: api.NewSecret("x"), Role: "root"}, {Token: api.NewSecret("x"), From: "here"}, {Token: api.NewSecret("x"), RequestID: "req_1"}} {
 		if _, err := h.asAdmin().Explain(t.Context(), in); refused(t, err).Status != http.StatusBadRequest {
 			t.Errorf("%+v: %v", in, err)
 		}

@@ -103,7 +103,7 @@ func (q Question) demand() (liveset.Demand, error) {
 	switch q.Door {
 	case "", "forward_auth", "guard", "ext_authz":
 	case "introspection", "kubernetes": // whoever asks there stands between us and the client
-		d.AnyAudience, d.From = d.Audience == nil, netip.Addr{}
+		d.From = netip.Addr{}
 	case "api":
 		d.Purpose = liveset.ForOwnCalls
 	default:

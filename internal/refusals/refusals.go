@@ -76,7 +76,7 @@ func (r *ring) put(one *Refusal) { r.kept[(r.next.Add(1)-1)%uint64(len(r.kept))]
 // find answers the newest with the request id that is not older than since, or nil.
 func (r *ring) find(requestID string, since time.Time) (found *Refusal) {
 	for i := range r.kept {
-		if one := r.kept[i].Load(); one != nil && one.Demand.RequestID == requestID && !one.At.Before(since) && (found == nil || one.At.After(found.At)) {
+		if one := r.kept[i].Load(); one != nil && one.Demand.RequestID == requestID && !one.At.Before(since) && (found == nil || !one.At.Before(found.At)) {
 			found = one
 		}
 	}

@@ -1,6 +1,7 @@
 package refusals_test
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"runtime"
@@ -188,7 +189,7 @@ func TestADemandIsReadAsTheDoorWouldHaveIt(t *testing.T) {
 	}{
 		"nothing":       {refusals.Question{}, liveset.Demand{}},
 		"forward-auth":  {refusals.Question{Door: "forward_auth", Role: "admin", Tags: []string{"a:b"}, ClientID: "etl", From: "::ffff:10.2.0.14"}, liveset.Demand{Role: authority.RoleAdmin, Tags: []string{"a:b"}, ClientID: "etl", From: netip.MustParseAddr("10.2.0.14")}},
-		"introspection": {refusals.Question{Door: "introspection", From: "10.2.0.14"}, liveset.Demand{AnyAudience: true}},
+		"introspection": {refusals.Question{Door: "introspection", From: "10.2.0.14"}, liveset.Demand{}},
 		"kubernetes":    {refusals.Question{Door: "kubernetes", Audience: []string{"x"}}, liveset.Demand{Audience: []string{"x"}}},
 		"our own":       {refusals.Question{Door: "api"}, liveset.Demand{Purpose: liveset.ForOwnCalls}},
 	} {
@@ -212,7 +213,8 @@ func TestAQuestionThatIsNoneNamesItsFields(t *testing.T) {
 	} {
 		_, err := d.Explain(operator(), q)
 		var got []string
-		if e, ok := err.(*authority.Error); ok {
+		var e *authority.Error
+		if errors.As(err, &e) {
 			for _, f := range e.Fields {
 				got = append(got, f.Code)
 			}

@@ -26,7 +26,7 @@ func (h *house) issue(t testing.TB, r authority.TokenRequest) authority.Issued {
 }
 
 func pagePaths() []string {
-	return []string{"/tokens", "/tokens/new", "/tokens?state=all&sort=expires_at&dir=desc", "/secret", "/audit", "/settings", "/settings/storage", "/status", "/menu", "/reauth", "/nowhere"}
+	return []string{"/tokens", "/tokens/new", "/tokens?state=all&sort=expires_at&dir=desc", "/secret", "/audit", "/explain", "/settings", "/settings/storage", "/status", "/menu", "/reauth", "/nowhere"}
 }
 
 func TestEveryPageRendersWithoutInlineCode(t *testing.T) {

@@ -36,7 +36,7 @@ type explained struct {
 
 // explainPage asks; a request id may be in the address, a token never.
 func (w *console) explainPage(rw http.ResponseWriter, r *http.Request, a admin) {
-	if id := r.URL.Query().Get("request_id"); edge.IsID(id) && !holdsToken(id) {
+	if id := r.URL.Query().Get("request_id"); isRequestID(id) {
 		w.showExplanation(visit{rw, r, a}, explainForm{RequestID: id}, "")
 		return
 	}
@@ -49,11 +49,15 @@ func (w *console) explain(rw http.ResponseWriter, r *http.Request, a admin) {
 	if scheme, rest, ok := strings.Cut(pasted, " "); ok && (strings.EqualFold(scheme, "Bearer") || strings.EqualFold(scheme, "JWT")) {
 		pasted = strings.TrimSpace(rest)
 	}
-	if edge.IsID(pasted) && !strings.HasPrefix(pasted, "eyJ") {
+	if isRequestID(pasted) {
 		form.RequestID, pasted = pasted, ""
 	}
 	w.showExplanation(visit{rw, r, a}, form, pasted)
 }
+
+// isRequestID tells a request id from a token, and from the beginning of one: {" in
+// base64url.
+func isRequestID(s string) bool { return edge.IsID(s) && !strings.HasPrefix(s, "eyJ") }
 
 func (w *console) showExplanation(v visit, form explainForm, token string) {
 	q := refusals.Question{RequestID: form.RequestID, Token: authority.NewSecret(token)}

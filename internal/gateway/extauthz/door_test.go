@@ -124,7 +124,7 @@ func serve(t testing.TB, live edge.Decider, change ...func(*extauthz.Config)) *e
 	c := extauthz.Config{
 		Live: live, Audience: audience, TrustedProxies: func() []netip.Prefix { return nil }, Ready: func() bool { return true },
 		NewID: func() string { return "req_1" },
-		Log: slog.New(slog.NewTextHandler(&e.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
+		Log:   slog.New(slog.NewTextHandler(&e.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
 	}
 	for _, f := range change {
 		f(&c)
