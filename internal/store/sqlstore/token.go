@@ -22,6 +22,7 @@ type more struct {
 	Leaked           bool           `json:"leaked,omitempty"`
 	Replaces         string         `json:"replaces,omitempty"`
 	ReplacedBy       string         `json:"replaced_by,omitempty"`
+	RetireWhenSeen   bool           `json:"retire_when_seen,omitempty"`
 	ContactedAt      time.Time      `json:"contacted_at,omitzero"`
 	ContactedBy      string         `json:"contacted_by,omitempty"`
 	ContactedNote    string         `json:"contacted_note,omitempty"`
@@ -91,7 +92,7 @@ func tokenRow(t *authority.Token) ([]any, error) {
 	}
 	m := more{
 		Description: t.Description, Contact: t.Contact, AllowedAddresses: t.AllowedAddresses, DeletedBy: t.DeletedBy, Leaked: t.Leaked,
-		Replaces: string(t.Replaces), ReplacedBy: string(t.ReplacedBy),
+		Replaces: string(t.Replaces), ReplacedBy: string(t.ReplacedBy), RetireWhenSeen: t.RetireWhenSeen,
 		ContactedAt: t.Contacted.At.UTC(), ContactedBy: t.Contacted.By, ContactedNote: t.Contacted.Note,
 	}
 	rest, err := json.Marshal(m)
@@ -200,7 +201,7 @@ func addMore(t *authority.Token, text string) error {
 		return err
 	}
 	t.Description, t.Contact, t.AllowedAddresses, t.DeletedBy, t.Leaked = m.Description, m.Contact, m.AllowedAddresses, m.DeletedBy, m.Leaked
-	t.Replaces, t.ReplacedBy = authority.TokenID(m.Replaces), authority.TokenID(m.ReplacedBy)
+	t.Replaces, t.ReplacedBy, t.RetireWhenSeen = authority.TokenID(m.Replaces), authority.TokenID(m.ReplacedBy), m.RetireWhenSeen
 	t.Contacted = authority.Contact{At: m.ContactedAt, By: m.ContactedBy, Note: m.ContactedNote}
 	return nil
 }
