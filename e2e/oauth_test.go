@@ -21,11 +21,14 @@ import (
 // npmTimeout bounds the fetching of a few small packages.
 const npmTimeout = 3 * time.Minute
 
-// clients is where the OAuth libraries of testdata/oauth are: npm installs them
-// once, into the folder of this run.
-var clients = sync.OnceValues(func() (string, error) {
-	dir := filepath.Join(scratch, "oauth")
-	if err := os.CopyFS(dir, os.DirFS("testdata/oauth")); err != nil {
+// clients is where the OAuth libraries of testdata/oauth are.
+var clients = sync.OnceValues(func() (string, error) { return npmInstall("oauth") })
+
+// npmInstall has npm install the packages of a folder of testdata, by its lock
+// file, into the folder of this run, and answers where they are.
+func npmInstall(name string) (string, error) {
+	dir := filepath.Join(scratch, name)
+	if err := os.CopyFS(dir, os.DirFS(filepath.Join("testdata", name))); err != nil {
 		return "", err
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), npmTimeout)
@@ -36,7 +39,7 @@ var clients = sync.OnceValues(func() (string, error) {
 		return "", fmt.Errorf("npm ci: %w\n%s", err, out)
 	}
 	return dir, nil
-})
+}
 
 // client is how a library says who it is.
 type client struct {

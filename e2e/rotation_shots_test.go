@@ -31,19 +31,19 @@ func seedRotation(t *testing.T, h home) {
 		{"client_id": "report-monthly", "role": "user"},
 		{"client_id": longest, "role": "user", "contact": "warehouse-and-ledger-reconciliation@corp.example"},
 	}
-	for i, name := range []string{"etl-nightly", "dfsadmin", "gateway", "search", "billing"} {
+	for i, name := range []string{"mailer", "portal", "relay", "search", "billing"} {
 		requests = append(requests, map[string]any{"client_id": name, "role": "user", "contact": fmt.Sprintf("team-%d@corp.example", i+1)})
 	}
 	texts := seedTokens(t, h, requests)
 	h.manager(t, "key", "rotate", "--overlap", "14d", "--reason", "scheduled")
 	from := func(i int) string { return fmt.Sprintf("10.2.0.%d", i) }
-	for i, name := range []string{"etl-nightly", "dfsadmin", "billing", longest} {
+	for i, name := range []string{"mailer", "portal", "billing", longest} {
 		useToken(t, h, texts[name], from(i))
 	}
-	for i, name := range []string{"gateway", "search", "billing", "dfsadmin"} {
+	for i, name := range []string{"relay", "search", "billing", "portal"} {
 		useToken(t, h, h.copied(t, name), from(20+i))
 	}
-	useToken(t, h, texts["dfsadmin"], from(2))
+	useToken(t, h, texts["portal"], from(2))
 }
 
 // copied is the text of a token under the key that signs now.
@@ -60,7 +60,7 @@ func (h home) copied(t *testing.T, client string) string {
 // trial stop running.
 func (a *album) rotationScenes(t *testing.T) []scene {
 	t.Helper()
-	id := ask(t, a.browser, chromedp.Evaluate[string](`fetch("/tokens?q=etl-nightly").then(r=>r.text()).then(s=>/<tr id="([^"]+)"/.exec(s)[1])`, chromedp.EvalAwaitPromise))
+	id := ask(t, a.browser, chromedp.Evaluate[string](`fetch("/tokens?q=mailer").then(r=>r.text()).then(s=>/<tr id="([^"]+)"/.exec(s)[1])`, chromedp.EvalAwaitPromise))
 	return []scene{
 		{name: "overlap", path: "/secret"},
 		{name: "overlap-end", path: "/secret", steps: playing(`scrollTo(0, 99999)`), pictureOnly: true},

@@ -303,7 +303,7 @@ func (a *album) serverScenes() []scene {
 	staged := playing(stage("tokens.lifetime.default", "30d"), stage("server.drain_timeout", "20s"), `new Promise(r => setTimeout(r, 500))`)
 	return []scene{
 		{name: "secret", path: "/secret"},
-		{name: "secret-reset", pictureOnly: true, path: "/secret?reset", sizes: wide, steps: playing(`scrollTo(0, 99999)`)},
+		{name: "secret-reset", pictureOnly: true, path: "/secret/reset", sizes: wide},
 		{name: "audit", path: "/audit"},
 		{name: "settings", path: "/settings"},
 		{name: "settings-staged", path: "/settings", sizes: wide, steps: func(t *testing.T, b *browser) {

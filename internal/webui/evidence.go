@@ -260,7 +260,7 @@ func (w *console) markContacted(rw http.ResponseWriter, r *http.Request, a admin
 		w.askContacted(visit{rw, r, a}, statusOf(authority.KindOf(err)), t, p)
 		return
 	}
-	http.Redirect(rw, r, "/secret?done=contacted#"+string(t.ID), http.StatusSeeOther)
+	http.Redirect(rw, r, "/secret?done=contacted&id="+string(t.ID), http.StatusSeeOther)
 }
 
 // copyNew is Copy on the page of the keys: the same token, signed by the key

@@ -121,7 +121,7 @@ func (w *console) showSecret(v visit, status int, b secretBody, p page) {
 		p.Dialog = w.dialogCommands(b)
 	}
 	if v.r.Method == http.MethodGet {
-		p.Notice = secretNotice(v.r.URL.Query().Get("done"), b)
+		p.Notice = secretNotice(v.r.URL.Query(), b)
 	}
 	w.render(v.rw, v.r, &v.admin, status, p)
 }
@@ -422,7 +422,8 @@ func (w *console) dialogCommands(b secretBody) []string {
 }
 
 // secretNotice says what was done last, if the records agree.
-func secretNotice(done string, b secretBody) notice {
+func secretNotice(q url.Values, b secretBody) notice {
+	done := q.Get("done")
 	until := b.Previous.Until.UTC().Format("2 Jan 2006, 15:04 UTC")
 	switch {
 	case done == "stopped" && !b.Rotating():
@@ -442,7 +443,11 @@ func secretNotice(done string, b secretBody) notice {
 	case done == "accepted" && b.Trial == "":
 		return notice{Text: b.Previous.Name + " is accepted again."}
 	case done == "contacted":
-		return notice{Text: "Noted."}
+		for _, t := range b.Evidence.Tokens {
+			if string(t.ID) == q.Get("id") && !t.Contacted.At.IsZero() {
+				return notice{Text: "It is noted that " + t.ClientID + " was contacted."}
+			}
+		}
 	}
 	return notice{}
 }

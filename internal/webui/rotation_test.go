@@ -227,7 +227,7 @@ func TestEvidenceNamesWhoHasNotMoved(t *testing.T) {
 	}
 	_, body := v.get("/secret")
 	shows(t, body, "<b>2 of 4 clients</b> still arrive under the previous secret. Last: 4 minutes ago.", "Silence is not proof: monthly jobs look like this.", "Verifiers that work offline by the key set are not seen here.",
-		"All but moved 3", "Moved 1", "Evidence as of 15:20:00 UTC", "export CSV", "Copy new token of stays", "Mark stays as contacted", "11 days left", "stays@corp.example")
+		"All but moved 3", "Moved 1", "Evidence as of 15:20:00 UTC", "export CSV", "Copy new token of stays", "Mark contacted: stays", "11 days left", "stays@corp.example")
 	_, body = v.post("/secret/copy/"+string(made["stays"].ID), nil)
 	if textIn(body) != v.copyNew(made["stays"].ID) {
 		t.Error("without script the token is not shown")
@@ -265,7 +265,7 @@ func TestWhoeverWasToldIsNoted(t *testing.T) {
 	}
 	shows(t, body, `href="#f-note"`)
 	_, body = v.post("/secret/contact/"+id, url.Values{"note": {"mailed <them>"}})
-	shows(t, body, "Noted.", "told 26 Nov 2026 by admin: mailed &lt;them&gt;")
+	shows(t, body, "It is noted that stays was contacted.", "told 26 Nov 2026 by admin: mailed &lt;them&gt;")
 }
 
 func TestTrialStopNamesWhoIsRefusedAndEndsByItself(t *testing.T) {
