@@ -173,7 +173,7 @@ const noticeFile = "restored.txt"
 // notice is what the status says until the kept folder is removed.
 func (f finish) notice() error {
 	d := f.plan.Restored.Detail
-	text := fmt.Sprintf("restored at %s from %s of %s, made at %s: %s tokens valid, %s ended", f.plan.Restored.At.UTC().Format(time.RFC3339),
+	text := fmt.Sprintf("restored at %s from %s of %s, made at %s: valid tokens %s, ended %s", f.plan.Restored.At.UTC().Format(time.RFC3339),
 		f.plan.Restored.Label, f.plan.Host, d["taken_at"], d["active"], d["ended"])
 	if d["tokens"] == string(authority.RestoreKeep) {
 		text += "; tokens that were deleted in between are valid again"

@@ -94,7 +94,7 @@ func (c *cli) restore(ctx context.Context, dir home.Dir, in restoration) (err er
 	}
 	c.sayRestore(r, did)
 	if in.dry {
-		c.dryRun("")
+		c.dryRun("%s is as it was.", dir)
 		return nil
 	}
 	host, err := os.Hostname()

@@ -1,0 +1,114 @@
+package e2e
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"testing"
+	"time"
+)
+
+// A restore that is killed at any moment has not happened, or is finished by the
+// next command.
+func TestARestoreThatIsKilledIsAllOrNothing(t *testing.T) {
+	const (
+		identity  = "AGE-SECRET-KEY-1AWPFSW6V7G4MLREX0D4J7XHS53P2Y7YX8K68NSQDV3PAGQTN2RSQJCTAD4\n" // for this test alone
+		recipient = "age1ls6ha3x09j8gj8ldmpehac85sresah8zy2r67fs8ayq53xuax5gqswejme"
+		cycles    = 60
+	)
+	work := t.TempDir()
+	at := func(name string) string { return filepath.Join(work, name) }
+	host, err := os.Hostname()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(at("identity"), []byte(identity), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	program, err := binary()
+	if err != nil {
+		t.Fatal(err)
+	}
+	manager := at("home/manager")
+	result(t, program, "init", at("home"), "--listen", freeAddress(t))
+	for _, client := range []string{"ended", "kept"} {
+		result(t, manager, "token", "create", "--client-id", client, "--role", "user")
+	}
+	result(t, manager, "backup", "create", "--out", at("b.age"), "--recipient", recipient)
+	result(t, manager, "token", "delete", "ended", "--yes")
+	result(t, manager, "token", "create", "--client-id", "young", "--role", "user")
+	if err := os.Rename(at("home"), at("before")); err != nil {
+		t.Fatal(err)
+	}
+	restore := []string{"backup", "restore", at("b.age"), "--identity-file", at("identity"), "--confirm", host}
+	again := func() {
+		t.Helper()
+		if err := errors.Join(os.RemoveAll(at("home")), exec.Command("cp", "-a", at("before"), at("home")).Run()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	again()
+	began := time.Now()
+	result(t, manager, restore...)
+	took := time.Since(began)
+	outcomes := map[string]int{}
+	for i := range cycles {
+		again()
+		ctx, cancel := context.WithTimeout(t.Context(), took*time.Duration(i+1)/cycles)
+		_ = exec.CommandContext(ctx, manager, restore...).Run() // killed, most of the time
+		cancel()
+		_, begun := os.Stat(at("home/restore.pending"))
+		var tokens struct {
+			Items []struct {
+				ClientID string `json:"client_id"`
+			} `json:"items"`
+		}
+		if err := json.Unmarshal([]byte(result(t, manager, "token", "list", "--state", "active", "-o", "json")), &tokens); err != nil {
+			t.Fatal(err)
+		}
+		var active []string
+		for _, token := range tokens.Items {
+			active = append(active, token.ClientID)
+		}
+		slices.Sort(active)
+		_, kept := os.Stat(at("home/kept"))
+		switch {
+		case slices.Equal(active, []string{"kept", "young"}) && kept != nil:
+			outcomes["nothing"]++
+		case slices.Equal(active, []string{"kept"}) && kept == nil:
+			outcomes["all"]++
+			if begun == nil {
+				outcomes["finished"]++
+			}
+		default:
+			t.Fatalf("cycle %d: %v are active, kept: %v", i, active, kept == nil)
+		}
+		if _, err := os.Stat(at("home/restore.pending")); err == nil {
+			t.Fatalf("cycle %d: the restore is not finished", i)
+		}
+		result(t, manager, "audit", "verify")
+	}
+	t.Logf("a restore takes %s; %d cycles: %v", took, cycles, outcomes)
+	if outcomes["nothing"] == 0 || outcomes["all"] == 0 {
+		t.Errorf("the kills missed the restore: %v", outcomes)
+	}
+}
+
+// result runs a command that has to succeed.
+func result(t *testing.T, program string, args ...string) string {
+	t.Helper()
+	cmd := exec.Command(program, args...)
+	out, err := cmd.Output()
+	var exit *exec.ExitError
+	if errors.As(err, &exit) {
+		t.Fatalf("%v: %v: %s", args, err, exit.Stderr)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(out)
+}
