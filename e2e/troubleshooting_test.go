@@ -14,7 +14,7 @@ import (
 )
 
 // code is the form of an error code.
-var code = regexp.MustCompile(`^[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)*$`) //nolint:gochecknoglobals // a pattern
+var code = regexp.MustCompile(`^[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)*$`)
 
 // givers are the functions and methods that are handed an error code, and which
 // of their arguments it is.
