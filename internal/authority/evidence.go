@@ -30,7 +30,8 @@ type TokenEvidence struct {
 	TokenView
 	Movement      Movement
 	Under, Since  KeyUse // its use under the key in question and under the current one, both since the rotation
-	TrialRefusals uint64 // refused for nothing but the trial stop that began last
+	Day, Rotation Requests // in the last 24 hours, and since the rotation as far back as hours are known
+	TrialRefusals uint64   // refused for nothing but the trial stop that began last
 	TrialRefused  time.Time
 }
 
@@ -41,6 +42,7 @@ type Evidence struct {
 	AsOf    time.Time
 	Counted time.Time // use from here on is known
 	Tokens  []TokenEvidence
+	Shares  bool // the requests of the tokens are known
 	Logins  int // logins that are signed by it; they end with it
 }
 
@@ -109,7 +111,11 @@ func (a *Authority) Evidence(ctx context.Context, c Caller, name string) (Eviden
 			b.Under.Last.Compare(a.Under.Last), cmp.Compare(a.ClientID, b.ClientID),
 		)
 	})
-	return e, err
+	if err != nil {
+		return e, err
+	}
+	e.Shares = a.countUnder(ctx, &e)
+	return e, nil
 }
 
 // evidence is the row of one live token, unless the key cannot have signed it.

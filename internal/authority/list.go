@@ -66,7 +66,15 @@ func (a *Authority) Tokens(ctx context.Context, c Caller, r ListRequest) (TokenL
 		}
 		return nil
 	})
-	return list, err
+	if err != nil {
+		return list, err
+	}
+	views := make([]*TokenView, len(list.Items))
+	for i := range list.Items {
+		views[i] = &list.Items[i]
+	}
+	a.countRequests(ctx, views...)
+	return list, nil
 }
 
 // TokenCounts counts tokens by state.

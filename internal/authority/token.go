@@ -32,6 +32,8 @@ type TokenView struct {
 	State           TokenState
 	RestorableUntil time.Time // zero: a delete cannot be undone
 	LastUse         Use
+	Requests        *uint64      // allowed in the last 24 hours; nil: not known here
+	Reused          UsageRefusal // use of a replaced token after its end; zero: none is known here
 }
 
 // Issued is a token with its text.
@@ -350,7 +352,12 @@ func (a *Authority) Token(ctx context.Context, c Caller, id TokenID) (TokenView,
 	if err := c.mustAdmin(); err != nil {
 		return TokenView{}, err
 	}
-	return a.read(ctx, id)
+	v, err := a.read(ctx, id)
+	if err == nil {
+		a.countRequests(ctx, &v)
+		a.findReuse(ctx, &v)
+	}
+	return v, err
 }
 
 func (a *Authority) read(ctx context.Context, id TokenID) (TokenView, error) {

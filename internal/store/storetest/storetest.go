@@ -100,7 +100,7 @@ func Token(n int) authority.Token {
 		AllowedAddresses: []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24"), netip.MustParsePrefix("2001:db8::/32")},
 		CreatedAt:        epoch().Add(time.Duration(n) * time.Second), CreatedBy: "admin",
 		ExpiresAt: epoch().Add(90 * 24 * time.Hour), KeyID: "kid-1", Generation: 1,
-		Replaces: "tok_before", ReplacedBy: "tok_after", EndsAt: epoch().Add(100 * 24 * time.Hour),
+		Replaces: "tok_before", ReplacedBy: "tok_after", EndsAt: epoch().Add(100 * 24 * time.Hour), RetireWhenSeen: true,
 		Contacted: authority.Contact{At: epoch().Add(time.Hour), By: "admin", Note: "by mail"},
 	}
 }
