@@ -23,6 +23,9 @@ type Faults struct {
 	For  int   // how many fail; 0: one
 	Err  error // what they answer; io.ErrShortWrite fails writes only, half-way
 	Done bool  // they are done nevertheless
+	// Then is called when an operation would answer that it has failed; a test that
+	// ends its process there does not return. nil: nothing.
+	Then func()
 
 	mu    sync.Mutex
 	count int
@@ -51,6 +54,12 @@ func (f *Faults) fails(name string) bool {
 	return true
 }
 
+func (f *Faults) then() {
+	if f.Then != nil {
+		f.Then()
+	}
+}
+
 // do does an operation that has no result but an error.
 func (f *Faults) do(name string, operation func() error) error {
 	if !f.fails(name) {
@@ -59,6 +68,7 @@ func (f *Faults) do(name string, operation func() error) error {
 	if f.Done {
 		_ = operation()
 	}
+	f.then()
 	return &fs.PathError{Op: name, Path: "on purpose", Err: f.Err}
 }
 
@@ -137,6 +147,7 @@ func (f *file) Write(p []byte) (int, error) {
 		n = 0
 	}
 	n, _ = f.File.Write(p[:n])
+	f.faults.then()
 	return n, &fs.PathError{Op: "write", Path: "on purpose", Err: f.faults.Err}
 }
 
