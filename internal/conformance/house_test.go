@@ -66,6 +66,7 @@ type house struct {
 	refused *refusals.Log
 	clock   atomic.Int64
 	node    http.Handler
+	socket  http.Handler // as the operator reaches it
 	guard   http.Handler
 	envoy   authv3.AuthorizationClient
 
@@ -247,12 +248,14 @@ func (h *house) openDoors(layers config.Layers) {
 		mux.Handle(pattern, api)
 	}
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) { console().ServeHTTP(w, r) })
-	h.node = h.wrap(mux, map[string]edge.Door{"/auth/verify": verify})
+	h.node = h.wrap("", mux, map[string]edge.Door{"/auth/verify": verify})
+	h.socket = h.wrap("root@tokens-01", mux, nil)
 }
 
-func (h *house) wrap(next http.Handler, doors map[string]edge.Door) http.Handler {
+func (h *house) wrap(operator string, next http.Handler, doors map[string]edge.Door) http.Handler {
 	return edge.Wrap(edge.Config{
-		Log: quiet(), Now: h.now, NewID: h.newID, TrustedProxies: func() []netip.Prefix { return nil }, Doors: doors,
+		Operator: operator,
+		Log:      quiet(), Now: h.now, NewID: h.newID, TrustedProxies: func() []netip.Prefix { return nil }, Doors: doors,
 	}, next)
 }
 
@@ -275,7 +278,7 @@ func (h *house) openGuard() {
 	})
 	must(h.t, err)
 	h.t.Cleanup(guard.Close)
-	h.guard = h.wrap(guard, nil)
+	h.guard = h.wrap("", guard, nil)
 }
 
 func (h *house) hireAskers() {
