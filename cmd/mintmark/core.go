@@ -41,7 +41,8 @@ import (
 type core struct {
 	dir       home.Dir // "" without a home
 	held      *durable.Held
-	store     *mapstore.Store
+	store     authority.Store
+	local     *mapstore.Store // the store, if its tokens are in a file or in memory; else nil
 	ring      *signing.Ring
 	live      *liveset.Set
 	usage     *usage.Ledger
@@ -104,7 +105,7 @@ func (c *cli) openCore(ctx context.Context, dir home.Dir, h how) (_ *core, err e
 			return nil, err
 		}
 	}
-	if err = k.openStores(c.files, h); err != nil {
+	if err = k.openStores(ctx, c.files, h); err != nil {
 		return nil, err
 	}
 	c.sayCaughtUp(k, h)
@@ -134,18 +135,15 @@ func lock(ctx context.Context, dir home.Dir, files durable.Files, wait time.Dura
 	}
 }
 
-func (k *core) openStores(files durable.Files, h how) (err error) {
+func (k *core) openStores(ctx context.Context, files durable.Files, h how) (err error) {
 	tokens := k.running.Settings().Store
 	if k.dir == "" {
 		if tokens != "" {
 			return fail(exitInvalid, "store.no_home", "a token store needs an installation directory: keys and administrators must last as long as the tokens").advise("mintmark init DIR --store " + tokens)
 		}
 		k.ring = signing.InMemory(rand.Reader)
-		k.store, err = mapstore.Open(mapstore.Config{Now: time.Now})
+		k.store, k.local, err = openStore(ctx, "", "", files, h)
 		return err
-	}
-	if h.noTokens {
-		tokens = ""
 	}
 	k.ring, err = signing.Open(files, k.dir.Keyring(), rand.Reader)
 	if h.lostKeyring && errors.Is(err, signing.ErrLost) {
@@ -154,7 +152,7 @@ func (k *core) openStores(files durable.Files, h how) (err error) {
 	if err != nil {
 		return err
 	}
-	k.store, err = mapstore.Open(mapstore.Config{Home: string(k.dir), Tokens: tokens, Files: files, Now: time.Now})
+	k.store, k.local, err = openStore(ctx, k.dir, tokens, files, h)
 	var locked *durable.LockedError
 	if err == nil || errors.As(err, &locked) {
 		return err
@@ -175,7 +173,10 @@ func withoutTokens(err error) bool {
 // sayCaughtUp tells that the token file was older than the audit log: in the log
 // of a server, else to whoever gave the command.
 func (c *cli) sayCaughtUp(k *core, h how) {
-	found := k.store.Opened().CaughtUp
+	if k.local == nil {
+		return
+	}
+	found := k.local.Opened().CaughtUp
 	k.logCaughtUp(found)
 	if h.serving || !found.Any() {
 		return
@@ -226,12 +227,8 @@ func (k *core) wire(book *config.Book, files durable.Files) (err error) {
 	}
 	k.control, err = control.New(control.Config{
 		Authority: k.authority, Book: book, Running: k.running, Refusals: k.live.Refusals, Surroundings: k.surroundings, Now: k.clock.Now,
-		SwitchStore: func(ctx context.Context, path string, commit func() error) (control.Carried, error) {
-			c, err := k.store.SwitchTokens(ctx, path, commit)
-			k.logCaughtUp(c.CaughtUp)
-			return control.Carried{Existing: c.Existing, Carried: c.Carried, CaughtUp: c.CaughtUp}, err
-		},
-		CheckStore: func(path string) (string, error) { return checkStore(files, k.store, path) },
+		SwitchStore: k.switchTokens,
+		CheckStore:  func(value string) (string, error) { return k.checkTokens(files, value) },
 		CheckTLS: func(certificate, key string) error {
 			_, err := tls.LoadX509KeyPair(certificate, key)
 			return err

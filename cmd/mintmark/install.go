@@ -6,7 +6,6 @@ import (
 	"errors"
 	"net"
 	"os"
-	"path/filepath"
 	"strings"
 	"time"
 
@@ -16,7 +15,6 @@ import (
 	"mintmark/internal/config"
 	"mintmark/internal/home"
 	"mintmark/internal/signing"
-	"mintmark/internal/store/mapstore"
 )
 
 // installation is what init is asked for.
@@ -100,7 +98,7 @@ func (c *cli) install(ctx context.Context, path string, in installation) (_ home
 	default:
 		properties[config.Store] = in.store
 	}
-	if err = c.furnish(dir, properties); err != nil {
+	if err = c.furnish(ctx, dir, properties); err != nil {
 		return "", err
 	}
 	k, err := c.openCore(ctx, dir, how{fresh: true})
@@ -114,7 +112,7 @@ func (c *cli) install(ctx context.Context, path string, in installation) (_ home
 }
 
 // furnish writes the files of a new home.
-func (c *cli) furnish(dir home.Dir, properties map[string]string) error {
+func (c *cli) furnish(ctx context.Context, dir home.Dir, properties map[string]string) error {
 	_, settings, err := config.Resolve(config.Layers{File: properties})
 	if err != nil {
 		return fail(exitInvalid, "config.invalid", "%s", err)
@@ -124,19 +122,11 @@ func (c *cli) furnish(dir home.Dir, properties map[string]string) error {
 	properties[config.Listen] = settings.Listen
 	if settings.Store != "" {
 		properties[config.Store] = settings.Store
-		if _, err := os.Lstat(settings.Store); errors.Is(err, os.ErrNotExist) {
-			if err := mapstore.CreateTokens(c.files, settings.Store); errors.Is(err, os.ErrNotExist) {
-				folder := filepath.Dir(settings.Store)
-				return fail(exitInvalid, "store.unusable", "%s does not exist", folder).advise("make it with: install -d -m 700 " + folder)
-			} else if err != nil {
-				return fail(exitInvalid, "store.unusable", "%s", err)
-			}
-		}
 	}
 	if _, err := signing.Create(c.files, dir.Keyring(), rand.Reader); err != nil {
 		return err
 	}
-	if err := mapstore.Create(mapstore.Config{Home: string(dir), Files: c.files, Now: time.Now}); err != nil {
+	if err := createStore(ctx, dir, settings.Store, c.files); err != nil {
 		return err
 	}
 	who := config.Author{Kind: "local", Name: operator(), From: "local"}

@@ -34,8 +34,8 @@ func (k *core) surroundings() []control.Check {
 	}
 	checks = append(checks, restoreChecks(k.dir)...)
 	checks = append(checks, spaceCheck("free space", string(k.dir)))
-	if settings.Store != "" && filepath.Dir(settings.Store) != string(k.dir) {
-		checks = append(checks, spaceCheck("free space of the store", filepath.Dir(settings.Store)))
+	if kind, place := config.StorePlace(settings.Store); (kind == config.StoreJSON || kind == config.StoreSQLite) && filepath.Dir(place) != string(k.dir) {
+		checks = append(checks, spaceCheck("free space of the store", filepath.Dir(place)))
 	}
 	if info, err := os.Stat(k.dir.Log()); err == nil {
 		checks = append(checks, logCheck(info.Size(), k.dir.Manager()))

@@ -110,7 +110,7 @@ func ownProperties() []Property {
 	return []Property{
 		{
 			Name: Store, Group: "Storage", Type: "store", Live: true, Aliases: []string{StoreAlias}, Example: "/var/lib/mintmark/token.json",
-			Help: "Where API tokens last: the absolute path of a .json file; unset keeps them in memory, where every restart loses them.", check: store,
+			Help: "Where API tokens last: the absolute path of a .json file, sqlite:/absolute/path.db or postgres://user@host/database; unset keeps them in memory, where every restart loses them.", check: store,
 		},
 		choice(Copy, "Token policy", "allow", "Whether the text of a token can be copied again: always, after the password was entered again, or never.", "allow", "reauth", "never"),
 		duration(Lifetime, "Token policy", "90d", "The lifetime of a token that is created without one.", time.Minute),
@@ -269,21 +269,6 @@ func restart(p Property) Property {
 // store recognises every form of the property; those that this build cannot
 // open are refused by name rather than taken for a path. A value may hold a
 // database password, so no error repeats it.
-func store(s string) (string, error) {
-	scheme, _, isURL := strings.Cut(s, ":")
-	switch {
-	case isURL && slices.Contains([]string{"sqlite", "postgres", "postgresql"}, strings.ToLower(scheme)):
-		return "", errors.New("this build keeps tokens in memory or in a JSON file; give the absolute path of a .json file")
-	case s == "memory":
-		return "", errors.New("to keep tokens in memory, unset the property")
-	case !filepath.IsAbs(s):
-		return "", errors.New("the value is not an absolute path")
-	case !strings.HasSuffix(s, ".json"):
-		return "", errors.New("the path does not end in .json")
-	}
-	return filepath.Clean(s), nil
-}
-
 func absolute(s string) (string, error) {
 	if !filepath.IsAbs(s) {
 		return "", fmt.Errorf("%s is not an absolute path", strconv.Quote(s))

@@ -91,6 +91,9 @@ func TestValuesAreTakenInOneForm(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct{ name, value, want string }{
 		{config.Store, "/var/lib//mintmark/./token.json", "/var/lib/mintmark/token.json"},
+		{config.Store, "SQLite:/var/lib//mintmark/mint.db", "sqlite:/var/lib/mintmark/mint.db"},
+		{config.Store, "PostgreSQL://mint@db/tokens?sslmode=verify-full", "postgres://mint@db/tokens?sslmode=verify-full"},
+		{config.Store, "postgres:///tokens?host=/run/postgresql", "postgres:///tokens?host=/run/postgresql"},
 		{config.Lifetime, "2160h", "90d"},
 		{config.Lifetime, "12w", "84d"},
 		{config.RestoreGrace, "0s", "0s"},
@@ -134,9 +137,15 @@ func TestValuesAreTakenInOneForm(t *testing.T) {
 func TestValuesThatCannotBeAreRefusedWhenStaged(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct{ name, value, want string }{
-		{config.Store, "sqlite:/var/lib/tokens.db", "in memory or in a JSON file"},
-		{config.Store, "postgres://mint:hunter2@db/tokens", "in memory or in a JSON file"},
-		{config.Store, "PostgreSQL://mint:hunter2@db/tokens", "in memory or in a JSON file"},
+		{config.Store, "sqlite:tokens.db", "absolute path"},
+		{config.Store, "sqlite:", "absolute path"},
+		{config.Store, "postgres://mint:hunter2@db/tokens", "a password has no place"},
+		{config.Store, "PostgreSQL://mint:hunter2@db/tokens", "a password has no place"},
+		{config.Store, "postgres://mint@db/tokens?password=hunter2", "a password has no place"},
+		{config.Store, "postgres://mint:hunter2%zz@db/tokens", "not the address"},
+		{config.Store, "postgres:mint:hunter2@db", "not the address"},
+		{config.Store, "postgres:///tokens", "names no host"},
+		{config.Store, "postgres://db", "names no database"},
 		{config.Store, "mysql://mint:hunter2@db/tokens", "not an absolute path"},
 		{config.Store, "memory", "unset the property"},
 		{config.Store, "token.json", "not an absolute path"},

@@ -15,7 +15,7 @@ import (
 
 // Settings is every property in its own type.
 type Settings struct {
-	Store         string // absolute path; "" = memory
+	Store         string // see StorePlace; "" = memory
 	Copy          string
 	Lifetime      time.Duration
 	MaxLifetime   time.Duration // 0 = no limit

@@ -74,19 +74,6 @@ func (s *session) rows(ctx context.Context, scan func(*sql.Rows) error, text str
 	return rows.Err()
 }
 
-// row reads the only row of an answer; sql.ErrNoRows when there is none.
-func (s *session) row(ctx context.Context, into []any, text string, args ...any) error {
-	found := false
-	err := s.rows(ctx, func(rows *sql.Rows) error {
-		found = true
-		return rows.Scan(into...)
-	}, text, args...)
-	if err == nil && !found {
-		return sql.ErrNoRows
-	}
-	return err
-}
-
 // drop closes the connection for good.
 func (s *session) drop() {
 	for _, stmt := range s.kept {
