@@ -85,8 +85,16 @@ type TokenEvidence struct {
 	State            string     `json:"state"` // not_moved, mixed, silent or moved
 	Under            *KeyUse    `json:"under"`
 	Current          *KeyUse    `json:"current"`
+	Requests24h      *Requests  `json:"requests_24h,omitempty"`      // not there when they are not known
+	RequestsSince    *Requests  `json:"requests_rotation,omitempty"` // since the hour of the rotation, 14 days at most
 	TrialRefusals    uint64     `json:"trial_refusals"`
 	TrialRefusedLast *time.Time `json:"trial_refused_last"`
+}
+
+// Requests is allowed requests under the key in question and under the current one.
+type Requests struct {
+	Under   uint64 `json:"under"`
+	Current uint64 `json:"current"`
 }
 
 // KeyUse is the use of a token under one key, to the second.
@@ -195,6 +203,7 @@ type Status struct {
 	Staging    Staging           `json:"staging"`
 	Checks     []Check           `json:"checks"`
 	Refusals   map[string]uint64 `json:"refusals"`
+	Usage      UsageState        `json:"usage"`
 }
 
 // Health is the answer of the probes.

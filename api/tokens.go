@@ -21,12 +21,15 @@ type Token struct {
 	State            string     `json:"state"`
 	LastUsedAt       *time.Time `json:"last_used_at"`
 	LastUsedFrom     string     `json:"last_used_from"`
+	Requests24h      *uint64    `json:"requests_24h,omitempty"` // allowed, in this hour and the 23 before; not there when it is not known
 	DeletedAt        *time.Time `json:"deleted_at,omitempty"`
 	DeletedBy        string     `json:"deleted_by,omitempty"`
 	RestorableUntil  *time.Time `json:"restorable_until,omitempty"`
 	Replaces         string     `json:"replaces,omitempty"`
 	ReplacedBy       string     `json:"replaced_by,omitempty"`
 	EndsAt           *time.Time `json:"ends_at,omitempty"` // end of the overlap with its successor
+	RetireWhenSeen   bool       `json:"retire_when_seen,omitempty"`
+	Reuse            *Reuse     `json:"reuse,omitempty"` // of a replaced token, when that one record is read
 	Contacted        *Contact   `json:"contacted,omitempty"`
 }
 
@@ -38,9 +41,12 @@ type Contact struct {
 }
 
 // ReplaceToken asks for a successor. Overlap is how long the old token lives on:
-// a duration such as "24h", or "0s" for not at all; a day without it.
+// a duration such as "24h", or "0s" for not at all; a day without it. With
+// RetireWhenSeen it ends earlier, once the successor was seen from every source
+// that the old token came from in the 14 days before or since.
 type ReplaceToken struct {
-	Overlap string `json:"overlap,omitempty"`
+	Overlap        string `json:"overlap,omitempty"`
+	RetireWhenSeen bool   `json:"retire_when_seen,omitempty"`
 }
 
 // MarkContacted notes that somebody was told to move.

@@ -48,6 +48,7 @@ func documents() map[string][]any {
 		"Stopped":        {halted{}},
 		"Token":          {api.Token{}, api.IssuedToken{}},
 		"TokenList":      {api.TokenList{}},
+		"TokenUsage":     {api.TokenUsage{}},
 		"Version":        {built{}},
 	}
 }

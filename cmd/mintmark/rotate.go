@@ -139,7 +139,7 @@ func (c *cli) printEvidence(e api.Evidence) error {
 	err := printList(c, "Evidence", e.Items, []column[api.TokenEvidence]{
 		{name: "CLIENT ID", of: func(t api.TokenEvidence) string { return t.Token.ClientID }},
 		{name: "ID", of: func(t api.TokenEvidence) string { return shortID(t.Token.ID) }},
-		{name: "STATE", of: func(t api.TokenEvidence) string { return stateWord(t.State) }},
+		{name: "STATE", of: func(t api.TokenEvidence) string { return movedWord(t) }},
 		{name: "LAST UNDER PREVIOUS", of: func(t api.TokenEvidence) string { return c.keyUse(t.Under) }},
 		{name: "LAST UNDER CURRENT", of: func(t api.TokenEvidence) string { return c.keyUse(t.Current) }},
 		{name: "CONTACT", of: func(t api.TokenEvidence) string { return orDash(t.Token.Contact) }},
@@ -288,6 +288,7 @@ func (c *cli) replaceToken() *cobra.Command {
 		return c.replace(ctx, l, t, in, outFile)
 	})
 	cmd.Flags().StringVar(&in.Overlap, "overlap", "", "how long the old token works on, such as 1h or 7d; 0s ends it at once; a day without it")
+	cmd.Flags().BoolVar(&in.RetireWhenSeen, "retire-when-seen", false, "end the overlap earlier, once the new token was seen from everywhere the old one came from")
 	cmd.Flags().StringVar(&outFile, "out-file", "", "write the new token to a new file (0600) instead of printing it")
 	cmd.Flags().BoolVar(&undo, "undo", false, "take a replacement back while its overlap lasts")
 	offer(cmd, "overlap", "0s", "1h", "24h", "7d")

@@ -131,8 +131,20 @@ func (c *cli) statusLines(s api.Status) [][]string {
 		{"tokens", fmt.Sprintf("%d active, %d expired, %d deleted", s.Tokens.Active, s.Tokens.Expired, s.Tokens.Deleted)},
 		{"secret", secret},
 		{"config", config},
+		{"counts", c.countsLine(s.Usage)},
 		{"version", s.Version},
 	}
+}
+
+// countsLine says how fresh the saved counts of use are.
+func (c *cli) countsLine(u api.UsageState) string {
+	switch {
+	case !u.Durable:
+		return "of use end with the server"
+	case u.Problem != "":
+		return "of use are not saved: " + u.Problem
+	}
+	return "of use, saved " + c.when(u.SavedAt, "not yet")
 }
 
 func (c *cli) storeLine(s api.Status) string {

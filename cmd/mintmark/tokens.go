@@ -20,6 +20,7 @@ func (c *cli) tokenCommand() *cobra.Command {
 		c.example("manager token create --client-id dfsadmin --role admin", "manager token list"),
 		c.createToken(), c.listTokens(),
 		c.tokenCall("show TOKEN", "Show one token's record", "", c.showToken),
+		c.tokenCall("usage TOKEN", "Show how a token was used: the last day by the hour, sources, refusals", "", c.showUsage),
 		c.copyToken(), c.replaceToken(), c.deleteToken(),
 		c.tokenCall("restore TOKEN", "Undo a delete while that is possible", "deleted", c.restoreToken),
 		c.inspectToken(),
@@ -143,6 +144,7 @@ func (c *cli) tokenColumns() []column[api.Token] {
 		{name: "TAGS", of: func(t api.Token) string { return orDash(strings.Join(t.Tags, ",")) }},
 		{name: "LAST USED", of: used},
 		{name: "LAST USED FROM", of: func(t api.Token) string { return orDash(t.LastUsedFrom) }, more: narrow},
+		{name: "24H", of: requestsWord},
 		{name: "EXPIRES", of: func(t api.Token) string { return c.when(t.ExpiresAt, "never") }},
 		{name: "STATE", of: c.stateWord},
 		{name: "FULL ID", of: func(t api.Token) string { return t.ID }, more: true},
@@ -181,7 +183,7 @@ func (c *cli) showToken(ctx context.Context, l *link, name string) error {
 			return err
 		}
 	}
-	return c.one("Token", t, [][]string{
+	lines := [][]string{
 		{"id", t.ID},
 		{"key", bitting.Blocks(t.ID)},
 		{"client id", t.ClientID},
@@ -197,8 +199,16 @@ func (c *cli) showToken(ctx context.Context, l *link, name string) error {
 		{"expires", c.when(t.ExpiresAt, "never")},
 		{"last used", c.when(t.LastUsedAt, "never")},
 		{"last used from", orDash(t.LastUsedFrom)},
+		{"requests in 24 h", requestsWord(t)},
 		{"kid", t.KeyID},
-	})
+	}
+	if t.ReplacedBy != "" {
+		lines = append(lines, []string{"replaced by", t.ReplacedBy}, []string{"works until", c.when(t.EndsAt, "never")})
+	}
+	if r := t.Reuse; r != nil {
+		lines = append(lines, []string{"used after its end", fmt.Sprintf("%s, last %s from %s", plural(int(r.Count), "time"), c.when(&r.Last, "–"), r.From)})
+	}
+	return c.one("Token", t, lines)
 }
 
 // record gives programs the record as it is now; people have been told.

@@ -132,7 +132,7 @@ type Authority struct {
 	// that nobody forgets a secret that is about to be needed; and shared by
 	// whoever signs, from finding the current key until the text is made, so that
 	// nothing is signed by a key after it was rotated away.
-	keys    sync.RWMutex
+	keys      sync.RWMutex
 	pulse     pulse
 	sources   sources
 	handovers handovers

@@ -138,13 +138,13 @@ func (a *Authority) FindToken(ctx context.Context, c Caller, name string, delete
 	case err != nil:
 		return TokenView{}, err
 	case len(latest) == 1:
-		return latest[0], nil
+		return a.counted(ctx, latest[0]), nil
 	case len(found) == 0:
 		return TokenView{}, fail(NotFound, "token.not_found", "There is no token with that id or client ID.")
 	case len(found) > 1:
 		return TokenView{}, fail(Conflict, "token.ambiguous", "More than one token matches; give more of its id.")
 	}
-	return found[0], nil
+	return a.counted(ctx, found[0]), nil
 }
 
 func nameMatches(t *Token, name string) bool {

@@ -33,6 +33,21 @@ func (a *Authority) countRequests(ctx context.Context, views ...*TokenView) {
 	}
 }
 
+// counted is a token with what is counted of it.
+func (a *Authority) counted(ctx context.Context, v TokenView) TokenView {
+	a.countRequests(ctx, &v)
+	a.findReuse(ctx, &v)
+	return v
+}
+
+// UsageState says how far the counts of use are saved.
+func (a *Authority) UsageState() LedgerState {
+	if a.Ledger == nil {
+		return LedgerState{}
+	}
+	return a.Ledger.State()
+}
+
 // dayAgo is when the last 24 hours began, by whole hours.
 func (a *Authority) dayAgo() time.Time {
 	return a.Now().UTC().Truncate(time.Hour).Add(-23 * time.Hour)

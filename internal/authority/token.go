@@ -353,11 +353,10 @@ func (a *Authority) Token(ctx context.Context, c Caller, id TokenID) (TokenView,
 		return TokenView{}, err
 	}
 	v, err := a.read(ctx, id)
-	if err == nil {
-		a.countRequests(ctx, &v)
-		a.findReuse(ctx, &v)
+	if err != nil {
+		return TokenView{}, err
 	}
-	return v, err
+	return a.counted(ctx, v), nil
 }
 
 func (a *Authority) read(ctx context.Context, id TokenID) (TokenView, error) {

@@ -100,6 +100,7 @@ type Status struct {
 	Staging    Staging
 	Checks     []Check // problems first
 	Refusals   map[string]uint64
+	Usage      authority.LedgerState
 }
 
 // Controller is what the edges ask for; every method checks the caller.

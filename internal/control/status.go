@@ -30,7 +30,7 @@ func (c *Control) Status(ctx context.Context, by authority.Caller) (Status, erro
 	settings := c.Running.Settings()
 	s := Status{
 		Version: c.Program.Version, PID: c.Program.PID, Home: c.Program.Home, StartedAt: c.Program.StartedAt,
-		Listen: settings.Listen, URL: c.Program.URL(), Store: c.Authority.Facts(), Tokens: counts, Staging: staging, Refusals: c.Refusals(),
+		Listen: settings.Listen, URL: c.Program.URL(), Store: c.Authority.Facts(), Tokens: counts, Staging: staging, Refusals: c.Refusals(), Usage: c.Authority.UsageState(),
 	}
 	for _, k := range keys {
 		if k.State == authority.KeyCurrent {
@@ -44,6 +44,9 @@ func (c *Control) Status(ctx context.Context, by authority.Caller) (Status, erro
 	}
 	s.Checks = append(s.Checks, c.storeCheck(s), keyCheck(s, c.Now()), c.configCheck(staging, properties),
 		tlsCheck(settings.Certificate != "", settings.Listen), issuerCheck(settings), tokenCheck(counts))
+	if s.Usage.Durable {
+		s.Checks = append(s.Checks, usageCheck(s.Usage))
+	}
 	if c.Surroundings != nil {
 		s.Checks = append(s.Checks, c.Surroundings()...)
 	}
@@ -70,6 +73,24 @@ func (c *Control) storeCheck(s Status) Check {
 	case !s.Store.Persistent:
 		check.Warning, check.Fact = true, fmt.Sprintf("tokens are kept in memory only; a restart deletes all %d", s.Tokens.Active)
 		check.Fix = "config properties set api.access.tokens.store /path/to/token.json, then config apply"
+	}
+	return check
+}
+
+func usageCheck(u authority.LedgerState) Check {
+	check := Check{Name: "counts of use", OK: true, Fact: "saved every 30 seconds"}
+	switch {
+	case !u.Saved.IsZero():
+		check.Fact = "saved until " + u.Saved.UTC().Format(time.RFC3339)
+	case u.Problem == "":
+		check.Fact = "not saved yet"
+	}
+	if u.Problem != "" {
+		check.Warning, check.Fact = true, "not saved since "+u.Saved.UTC().Format(time.RFC3339)+": "+u.Problem
+		check.Fix = "Make the place of usage.db writable again; what was counted is kept and saved then."
+	}
+	if u.Lost > 0 {
+		check.Warning, check.Fact = true, fmt.Sprintf("%s; %d requests were not counted, for lack of room", check.Fact, u.Lost)
 	}
 	return check
 }

@@ -127,15 +127,16 @@ func (a *API) evidence(c *call, _ none) (api.Evidence, error) {
 	}
 	for _, t := range e.Tokens {
 		if (state == "" || t.Movement == state) && len(out.Items) < limit {
-			out.Items = append(out.Items, evidenceOf(t))
+			out.Items = append(out.Items, evidenceOf(t, e.Shares))
 		}
 	}
 	return out, nil
 }
 
-func evidenceOf(t authority.TokenEvidence) api.TokenEvidence {
+func evidenceOf(t authority.TokenEvidence, known bool) api.TokenEvidence {
 	return api.TokenEvidence{
 		Token: tokenOf(t.TokenView), State: string(t.Movement), Under: useOf(t.Under), Current: useOf(t.Since),
+		Requests24h: requestsOf(t.Day, known), RequestsSince: requestsOf(t.Rotation, known),
 		TrialRefusals: t.TrialRefusals, TrialRefusedLast: moment(t.TrialRefused),
 	}
 }

@@ -80,6 +80,7 @@ func Refusals() []Refusal {
 		{api.CodeUnavailable, 503, "It is not known whether the change was made."},
 		{"request.cancelled", 503, "The request was given up; nothing was changed."},
 		{"store.unavailable", 503, "The store cannot be reached; nothing was changed."},
+		{"usage.unavailable", 503, "The counts of use cannot be read now."},
 		{"store.read_only", 503, "The store is read-only; nothing was changed."},
 		{"store.unknown", 503, "It is not known whether the change was stored."},
 		{"keyring.unwritable", 503, "The keyring cannot be written; nothing was changed."},

@@ -150,6 +150,7 @@ func statusDocument(s control.Status) api.Status {
 			Active: s.Tokens.Active, Expired: s.Tokens.Expired, Deleted: s.Tokens.Deleted, Revoked: s.Tokens.Revoked, Replaced: s.Tokens.Replaced, Expiring: s.Tokens.Expiring,
 		},
 		CurrentKey: keyOf(s.CurrentKey), KeyDue: moment(s.KeyDue), Staging: stagingOf(s.Staging), Checks: []api.Check{}, Refusals: maps.Clone(s.Refusals),
+		Usage: usageState(s.Usage),
 	}
 	for _, c := range s.Checks {
 		out.Checks = append(out.Checks, api.Check{Name: c.Name, OK: c.OK, Warning: c.Warning, Fact: c.Fact, Fix: c.Fix})

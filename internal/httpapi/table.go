@@ -73,6 +73,10 @@ func (a *API) tokenRoutes() []Route {
 		}, a.findToken),
 		does(Route{Method: http.MethodGet, Path: one, Summary: "Read a token's record.", Refuses: []string{"token.not_found"}}, a.readToken),
 		does(Route{
+			Method: http.MethodGet, Path: one + "/usage", Summary: "Tell how a token was used: by hours and days, by source, and what was refused.",
+			Refuses: []string{"token.not_found", "usage.unavailable"},
+		}, a.tokenUsage),
+		does(Route{
 			Method: http.MethodDelete, Path: one, Summary: "Revoke a token at once; repeating it changes nothing.",
 			Query:   []Parameter{{Name: "leaked", About: "true deletes for good: no restore.", Values: flagValues()}},
 			Refuses: []string{"request.invalid", "token.not_found"},

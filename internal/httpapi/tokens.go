@@ -184,7 +184,11 @@ func (a *API) replaceToken(c *call, in api.ReplaceToken) (api.IssuedToken, error
 	if err != nil {
 		return api.IssuedToken{}, err
 	}
-	issued, err := a.Authority.ReplaceToken(c.request.Context(), c.caller, id, overlap)
+	replace := a.Authority.ReplaceToken
+	if in.RetireWhenSeen {
+		replace = a.Authority.ReplaceWhenSeen
+	}
+	issued, err := replace(c.request.Context(), c.caller, id, overlap)
 	if err != nil {
 		return api.IssuedToken{}, err
 	}
@@ -224,9 +228,10 @@ func tokenOf(v authority.TokenView) api.Token {
 		ID: v.ID.String(), ClientID: v.ClientID, Role: string(v.Role), Tags: list(v.Tags), Audience: list(v.Audience), Issuer: v.Issuer,
 		Description: v.Description, Contact: v.Contact, AllowedAddresses: []string{}, CreatedAt: v.CreatedAt.UTC(), CreatedBy: v.CreatedBy,
 		ExpiresAt: moment(v.ExpiresAt), KeyID: v.KeyID.String(), State: string(v.State),
-		LastUsedAt: moment(v.LastUse.At), LastUsedFrom: v.LastUse.From,
+		LastUsedAt: moment(v.LastUse.At), LastUsedFrom: v.LastUse.From, Requests24h: v.Requests,
 		DeletedAt: moment(v.DeletedAt), DeletedBy: v.DeletedBy, RestorableUntil: moment(v.RestorableUntil),
 		Replaces: v.Replaces.String(), ReplacedBy: v.ReplacedBy.String(), EndsAt: moment(v.EndsAt),
+		RetireWhenSeen: v.RetireWhenSeen, Reuse: reuseOf(v.Reused),
 	}
 	if at := moment(v.Contacted.At); at != nil {
 		t.Contacted = &api.Contact{At: *at, By: v.Contacted.By, Note: v.Contacted.Note}
