@@ -29,7 +29,7 @@ func Movements() []Movement { return []Movement{NotMoved, Mixed, Silent, Moved} 
 type TokenEvidence struct {
 	TokenView
 	Movement      Movement
-	Under, Since  KeyUse // its use under the key in question and under the current one, both since the rotation
+	Under, Since  KeyUse   // its use under the key in question and under the current one, both since the rotation
 	Day, Rotation Requests // in the last 24 hours, and since the rotation as far back as hours are known
 	TrialRefusals uint64   // refused for nothing but the trial stop that began last
 	TrialRefused  time.Time
@@ -43,7 +43,7 @@ type Evidence struct {
 	Counted time.Time // use from here on is known
 	Tokens  []TokenEvidence
 	Shares  bool // the requests of the tokens are known
-	Logins  int // logins that are signed by it; they end with it
+	Logins  int  // logins that are signed by it; they end with it
 }
 
 // Count counts the tokens of a movement.
