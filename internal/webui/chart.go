@@ -2,7 +2,10 @@ package webui
 
 import (
 	"fmt"
+	"math"
 	"time"
+
+	"mintmark/internal/authority"
 )
 
 // span is a stretch of time with today in it, as the line of an overlap shows it.
@@ -37,3 +40,80 @@ func overlapSpan(from, to, now time.Time) span {
 func (s span) Text() string {
 	return fmt.Sprintf("The overlap goes from %s to %s; %s.", s.From.UTC().Format("2 Jan 2006"), s.To.UTC().Format("2 Jan 2006"), s.Left)
 }
+
+// The chart of requests is 640 units wide and as high as it is on the page, so
+// that only its width is stretched.
+const (
+	chartWidth  = 640
+	chartHeight = 120
+)
+
+// chart is stacked bars of requests over time.
+type chart struct {
+	Bars    []part
+	Top     uint64 // the highest tick; the others are half of it and 0
+	Rows    []authority.UsageSpan
+	From    time.Time
+	To      time.Time
+	ByDay   bool
+	Refused bool // any bar has a part of that kind
+	Earlier bool
+}
+
+// part is a rectangle of a bar; Kind is what it stands for: "current", "previous"
+// or "refused".
+type part struct {
+	Kind       string
+	X, Y, W, H float64
+}
+
+// Half is the tick in the middle.
+func (c chart) Half() uint64 { return c.Top / 2 }
+
+func newChart(bars []authority.UsageSpan, width time.Duration) chart {
+	c := chart{ByDay: width >= day}
+	if len(bars) == 0 {
+		return c
+	}
+	c.From, c.To = bars[0].Start, bars[len(bars)-1].Start.Add(width)
+	most := uint64(0)
+	for _, b := range bars {
+		most = max(most, b.Current+b.Previous+b.Refused)
+	}
+	c.Top = niceTop(most)
+	step := float64(chartWidth) / float64(len(bars))
+	for i, b := range bars {
+		if b.Current+b.Previous+b.Refused == 0 {
+			continue
+		}
+		c.Rows = append(c.Rows, b)
+		c.Refused, c.Earlier = c.Refused || b.Refused > 0, c.Earlier || b.Previous > 0
+		y := float64(chartHeight)
+		for _, p := range []struct {
+			kind  string
+			count uint64
+		}{{"current", b.Current}, {"previous", b.Previous}, {"refused", b.Refused}} {
+			if p.count == 0 {
+				continue
+			}
+			// However few, they can be seen; a gap parts them from those below.
+			h := max(2, float64(chartHeight)*float64(p.count)/float64(c.Top))
+			y -= h
+			c.Bars = append(c.Bars, part{p.kind, round(float64(i)*step + step*.1), round(y), round(step * .8), round(max(1, h-1))})
+		}
+	}
+	return c
+}
+
+// niceTop is the first of 2, 4, 10, 20, 40, 100, … that is no less.
+func niceTop(n uint64) uint64 {
+	for unit := uint64(1); ; unit *= 10 {
+		for _, top := range []uint64{2 * unit, 4 * unit, 10 * unit} {
+			if n <= top {
+				return top
+			}
+		}
+	}
+}
+
+func round(f float64) float64 { return math.Round(f*10) / 10 }

@@ -28,6 +28,7 @@ import (
 	"mintmark/internal/refusals"
 	"mintmark/internal/signing"
 	"mintmark/internal/store/mapstore"
+	"mintmark/internal/usage"
 	"mintmark/internal/webui"
 )
 
@@ -48,6 +49,7 @@ type house struct {
 	home       string       // of the server, "" without one
 	book       *config.Book // nil: properties cannot be staged
 	storeFault error        // what is wrong with a store that is staged
+	masked     bool         // addresses of clients are
 	from       string       // the address that requests come from; "" is their own
 }
 
@@ -122,7 +124,12 @@ func newHouse(t testing.TB, env map[string]string, changes ...func(testing.TB, *
 	store, err := mapstore.Open(mapstore.Config{Now: h.now})
 	must(err)
 	h.store = &faultyStore{Store: store}
+	ledger, err := usage.New(usage.Config{
+		Settle: func() { h.live.Settle() }, Masked: func() bool { return h.masked }, Now: h.now, Log: slog.New(slog.DiscardHandler),
+	})
+	must(err)
 	h.live, err = liveset.New(liveset.Config{
+		Tally: ledger.Count, Masked: func() bool { return h.masked },
 		Verifier: ring.Verifier, Audience: func() []string { return h.running.Settings().Audience },
 		LoginIssuer: func() string { return h.running.Settings().Issuer }, LoginIdle: h.running.LoginIdle, Now: h.now,
 		Record: func(id authority.TokenID) (authority.Token, error) {
@@ -132,7 +139,7 @@ func newHouse(t testing.TB, env map[string]string, changes ...func(testing.TB, *
 	must(err)
 	h.authority, err = authority.New(authority.Config{
 		Store: h.store, Custody: ring, Passwords: password.NewHasher(password.Params{Memory: 64, Time: 1, Threads: 1}, 4, rand.Reader),
-		Usage: h.live, Policy: h.running.Policy, Now: h.now, Rand: rand.Reader, Host: "tokens-01",
+		Usage: h.live, Ledger: ledger, Policy: h.running.Policy, Now: h.now, Rand: rand.Reader, Host: "tokens-01",
 	})
 	must(err)
 	must(h.authority.Found(context.Background(), operator()))

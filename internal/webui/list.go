@@ -65,6 +65,7 @@ func (b tokensBody) States() []option {
 		{"active", label("active", c.Active)},
 		{"expired", label("expired", c.Expired)},
 		{"deleted", label("deleted", c.Deleted)},
+		{"replaced", label("replaced", c.Replaced)},
 		{"revoked", label("ended by a reset", c.Revoked)},
 		{"all", "all but deleted"},
 	}

@@ -20,7 +20,7 @@ func (w *console) notice(r *http.Request, a *admin) notice {
 		return notice{}
 	}
 	switch done := r.URL.Query().Get("done"); done {
-	case "deleted", "restored":
+	case "deleted", "restored", "kept":
 		return w.tokenNotice(r, a, done)
 	case "reset":
 		return notice{Text: "The signing secret was reset. Every earlier token is refused from now on."}
@@ -50,6 +50,8 @@ func (w *console) tokenNotice(r *http.Request, a *admin, done string) notice {
 		return notice{}
 	case done == "restored" && t.State == authority.StateActive:
 		return notice{Text: "The token of " + t.ClientID + " works again."}
+	case done == "kept" && t.ReplacedBy == "":
+		return notice{Text: "The token of " + t.ClientID + " goes on; its successor was deleted."}
 	case done == "deleted" && t.State == authority.StateDeleted:
 		n := notice{Text: "The token of " + t.ClientID + " was deleted."}
 		if w.Now().Before(t.RestorableUntil) {

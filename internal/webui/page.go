@@ -84,6 +84,8 @@ func (w *console) functions() template.FuncMap {
 		"plural64": func(n uint64, word string) string { return plural(int(n), word) },
 		"moved":    movementWord,
 		"mark":     movementIcon,
+		"number":   number,
+		"reason":   reason,
 		"clock":    func(t time.Time) string { return t.UTC().Format("15:04:05 UTC") },
 		"deref": func(s *string) string {
 			if s == nil {

@@ -1,7 +1,6 @@
 package webui
 
 import (
-	"encoding/json"
 	"net/http"
 	"net/url"
 	"strings"
@@ -128,65 +127,4 @@ func back(v visit, done string, id authority.TokenID) {
 	q.Set("done", done)
 	q.Set("id", string(id))
 	http.Redirect(v.rw, v.r, "/tokens?"+q.Encode(), http.StatusSeeOther)
-}
-
-type tokenBody struct {
-	tokenDialog
-	Key     authority.Key
-	Claims  string
-	History authority.AuditPage
-}
-
-func (w *console) tokenPage(rw http.ResponseWriter, r *http.Request, a admin) {
-	t, ok := w.tokenOf(rw, r, a)
-	if !ok {
-		return
-	}
-	b := tokenBody{tokenDialog: tokenDialog{Token: t}}
-	var err error
-	if b.History, err = w.Authority.Audit(r.Context(), a.Caller, authority.AuditQuery{Target: string(t.ID), Limit: 50}); err != nil {
-		w.failure(rw, r, &a, err)
-		return
-	}
-	keys, err := w.Authority.Keys(r.Context(), a.Caller)
-	if err != nil {
-		w.failure(rw, r, &a, err)
-		return
-	}
-	for _, k := range keys {
-		if k.ID == t.KeyID {
-			b.Key = k
-		}
-	}
-	b.Claims = claimsText(t, b.Key)
-	w.copyFacts(a, &b.tokenDialog)
-	w.render(rw, r, &a, http.StatusOK, page{
-		Name: "token", Title: t.ClientID, Nav: "tokens", Shell: []string{w.command("token", "show", t.ID.Short())}, Body: b,
-	})
-}
-
-// claimsText is what the token says, without its signature.
-func claimsText(t authority.TokenView, k authority.Key) string {
-	header := struct {
-		Alg string `json:"alg"`
-		Kid string `json:"kid"`
-		Typ string `json:"typ"`
-	}{k.Algorithm, string(t.KeyID), authority.TypeToken}
-	claims := struct {
-		Iss      string   `json:"iss"`
-		Sub      string   `json:"sub"`
-		ClientID string   `json:"client_id"`
-		Aud      []string `json:"aud"`
-		Jti      string   `json:"jti"`
-		Iat      int64    `json:"iat"`
-		Exp      int64    `json:"exp,omitempty"`
-		Role     string   `json:"role"`
-		Tags     []string `json:"tags,omitempty"`
-	}{t.Issuer, t.ClientID, t.ClientID, t.Audience, string(t.ID), t.CreatedAt.Unix(), 0, string(t.Role), t.Tags}
-	if !t.ExpiresAt.IsZero() {
-		claims.Exp = t.ExpiresAt.Unix()
-	}
-	head, _ := json.Marshal(header) // strings and numbers cannot fail
-	body, _ := json.MarshalIndent(claims, "", "  ")
-	return string(head) + "\n" + string(body) + "\n(signature not shown)"
 }

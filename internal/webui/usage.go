@@ -1,0 +1,116 @@
+package webui
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"mintmark/internal/authority"
+)
+
+// stretches are the times that the requests of a token are shown for.
+func stretches() []stretch {
+	return []stretch{{"24h", "24 h", "24 hours", 24, time.Hour}, {"14d", "14 d", "14 days", 56, 6 * time.Hour}, {"90d", "90 d", "90 days", authority.UsageDays, day}}
+}
+
+type stretch struct {
+	Value, Label, Words string
+	bars                int
+	width               time.Duration
+}
+
+// usage is the requests with one token, as its page shows them.
+type usage struct {
+	authority.TokenUsage
+	Stretches         []stretch
+	Stretch           stretch // the one that is shown
+	Requests, Refused uint64  // in that time
+	Ever              bool    // any request is known
+	Masked            bool    // addresses are shortened
+	Chart             chart
+	keys              map[authority.KeyID]string
+}
+
+// KeyName is what the key of a source is called.
+func (u usage) KeyName(id authority.KeyID) string {
+	if name := u.keys[id]; name != "" {
+		return name
+	}
+	return "–"
+}
+
+// Sentence comes before the chart.
+func (u usage) Sentence() string {
+	if u.Requests == 0 {
+		return "No request in " + u.Stretch.Words + "."
+	}
+	if u.Refused == 0 {
+		return fmt.Sprintf("%s in %s, none refused.", requests(u.Requests), u.Stretch.Words)
+	}
+	return fmt.Sprintf("%s in %s, %s refused.", requests(u.Requests), u.Stretch.Words, number(u.Refused))
+}
+
+func requests(n uint64) string {
+	if n == 1 {
+		return "1 request"
+	}
+	return number(n) + " requests"
+}
+
+// number groups the digits of a count: 16,870.
+func number(n uint64) string {
+	s := strconv.FormatUint(n, 10)
+	for i := len(s) - 3; i > 0; i -= 3 {
+		s = s[:i] + "," + s[i:]
+	}
+	return s
+}
+
+// usageOf arranges what is known of a token's use for one of the stretches; an
+// unknown one is 14 days.
+func usageOf(known authority.TokenUsage, asked string, keys []authority.Key) usage {
+	u := usage{TokenUsage: known, Stretches: stretches(), keys: make(map[authority.KeyID]string)}
+	u.Stretch = u.Stretches[1]
+	for _, s := range u.Stretches {
+		if s.Value == asked {
+			u.Stretch = s
+		}
+	}
+	for _, k := range keys {
+		u.keys[k.ID] = k.Name
+	}
+	for _, s := range known.Sources {
+		u.Masked = u.Masked || strings.Contains(s.From, "/")
+	}
+	spans := known.Hours
+	if u.Stretch.width >= day {
+		spans = known.Days
+	}
+	bars := gather(spans, u.Stretch)
+	for _, b := range bars {
+		u.Requests += b.Current + b.Previous + b.Refused
+		u.Refused += b.Refused
+	}
+	u.Ever = u.Requests > 0 || len(known.Sources) > 0 || len(known.Refusals) > 0
+	u.Chart = newChart(bars, u.Stretch.width)
+	return u
+}
+
+// gather adds neighbouring spans up to bars of the stretch's width, which begin
+// at whole multiples of it (UTC).
+func gather(spans []authority.UsageSpan, s stretch) []authority.UsageSpan {
+	var bars []authority.UsageSpan
+	for _, span := range spans {
+		start := span.Start.Truncate(s.width)
+		if n := len(bars); n == 0 || !bars[n-1].Start.Equal(start) {
+			bars = append(bars, authority.UsageSpan{Start: start})
+		}
+		b := &bars[len(bars)-1]
+		b.Current, b.Previous, b.Refused = b.Current+span.Current, b.Previous+span.Previous, b.Refused+span.Refused
+	}
+	return bars[max(0, len(bars)-s.bars):]
+}
+
+// reason says the name of a verdict's reason in words.
+func reason(name string) string { return strings.ReplaceAll(name, "_", " ") }
