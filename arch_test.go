@@ -74,6 +74,7 @@ func houseDrawing() map[string]room {
 		"internal/store/sqlstore": {ours: []string{"internal/authority", "internal/store/stored"}},
 		"internal/store/sqlite":   {ours: []string{"internal/authority", "internal/durable", "internal/store/sqlstore"}, modules: []string{"modernc.org/sqlite"}},
 		"internal/store/usagesql": {ours: []string{"internal/authority"}, modules: []string{"modernc.org/sqlite"}},
+		"internal/store/move":     {ours: []string{"internal/authority", "internal/store/stored"}, pure: true},
 		"internal/store/mapstore": {ours: []string{"internal/authority", "internal/durable", "internal/store/stored", "internal/strictjson"}, modules: []string{"golang.org/x/sys"}},
 
 		"internal/conformance": {
