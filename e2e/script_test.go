@@ -84,7 +84,8 @@ func exits(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(fit(ts.ReadFile("stdout"), ts.ReadFile("stderr")))
 }
 
-// calls asks the server with a token from a file:
+// calls asks the server with a token from a file; $REQUEST is then the id of the
+// request:
 //
 //	calls 200 /api/v1/whoami ci.token
 func calls(ts *testscript.TestScript, neg bool, args []string) {
@@ -97,6 +98,7 @@ func calls(ts *testscript.TestScript, neg bool, args []string) {
 	answer, err := http.DefaultClient.Do(r)
 	ts.Check(err)
 	ts.Check(answer.Body.Close())
+	ts.Setenv("REQUEST", answer.Header.Get("X-Request-Id"))
 	if strconv.Itoa(answer.StatusCode) != args[0] {
 		ts.Fatalf("%s answered %d, want %s", args[1], answer.StatusCode, args[0])
 	}
