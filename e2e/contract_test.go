@@ -19,7 +19,7 @@ import (
 func reading() []string {
 	return []string{
 		"status", "doctor", "version", "help token create", "config show", "config diff", "config validate", "config properties list",
-		"config properties get server.listen", "token list", "token show ci", "key list", "key evidence", "audit list", "audit verify",
+		"config properties get server.listen", "token list", "token show ci", "token usage ci", "key list", "key evidence", "audit list", "audit verify",
 		"admin list", "completion bash", "audit export",
 	}
 }
@@ -29,6 +29,7 @@ func changing() []string {
 		"init", "serve", "guard", "start", "stop", "restart", "bench", "config apply", "config discard", "config rollback", "config properties set",
 		"config properties unset", "token create", "token copy", "token replace", "token delete", "token restore", "token inspect",
 		"key rotate", "key extend", "key trial-stop", "key retire", "key reset", "support reset-jwt-key", "support bundle", "audit follow",
+		"backup create", "backup restore", "backup inspect",
 		"admin create", "admin reset-password", "admin unlock",
 	}
 }
@@ -203,6 +204,34 @@ func TestATokenIsAloneOnTheOutputInEveryMode(t *testing.T) {
 	lines := strings.Split(s.lines(), "\n")
 	if !slices.ContainsFunc(lines, func(l string) bool { return alone.MatchString(l + "\n") }) {
 		t.Errorf("at a terminal no line is the token alone:\n%s", s.lines())
+	}
+}
+
+// Each command that changes something, in an order in which each can be done.
+func TestEveryChangeWarnsOfTokensThatNothingKeeps(t *testing.T) {
+	h := startHome(t, "--store", "memory")
+	password := write(t, filepath.Join(t.TempDir(), "password"), adminPassword+"\n")
+	host, err := os.Hostname()
+	if err != nil {
+		t.Fatal(err)
+	}
+	first := ""
+	for _, line := range []string{
+		"token create --client-id ci --role user", "token copy ci", "token replace ci", "token replace --undo ID", "token delete ID --yes", "token restore ID",
+		"key rotate --overlap 1d", "key extend --by 1h", "key trial-stop --yes", "key trial-stop --end", "key retire --yes", "key reset --confirm " + host,
+		"config properties set tokens.lifetime.default 30d", "config properties unset tokens.lifetime.default", "config properties set tokens.copy never",
+		"config discard", "config properties set tokens.lifetime.max 300d", "config apply", "config rollback --yes",
+		"admin create maria --password-file " + password, "admin reset-password maria --password-file " + password, "admin unlock maria",
+	} {
+		got := h.run(t, append(strings.Fields(strings.Replace(line, " ID", " "+first, 1)), "-q")...)
+		if first == "" {
+			first = strings.TrimSpace(h.manager(t, "token", "list", "--no-headers", "--columns", "full_id"))
+		}
+		said := strings.TrimSpace(got.err)
+		end := "keep them: " + filepath.Join(h.dir, "manager") + " config properties set api.access.tokens.store " + filepath.Join(h.dir, "token.json")
+		if got.code != 0 || !strings.Contains(said, "warning: tokens are kept in memory only and will be lost on restart\n") || !strings.HasSuffix(said, end) {
+			t.Errorf("%s: exit code %d; it does not end with the warning:\n%s", line, got.code, said)
+		}
 	}
 }
 

@@ -35,7 +35,7 @@ func documents() map[string][]any {
 		"Discarded":      {api.Discarded{}},
 		"EventList":      {api.EventList{}},
 		"Evidence":       {api.Evidence{}},
-		"FindingList":    {listed[api.Finding]{}},
+		"FindingList":    {api.Findings{}},
 		"Key":            {api.Key{}},
 		"KeyList":        {listed[api.Key]{}},
 		"KeysReset":      {api.KeysReset{}},

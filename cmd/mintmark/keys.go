@@ -86,6 +86,7 @@ func (c *cli) resetOver(ctx context.Context, l *link, confirm func() error, in a
 		return err
 	}
 	c.say("This ends every token (%d) and every sign-in now. There is no overlap.", s.Tokens.Active)
+	c.say("Gentler: %s key rotate --overlap 14d", c.program)
 	if dry {
 		c.dryRun("%s signs still.", s.CurrentKey.Name)
 		return nil

@@ -415,9 +415,9 @@ func (c *cli) discard(ctx context.Context, l *link, _ []string) error {
 	}
 	c.say("Dropped %s.", plural(d.Discarded, "staged change"))
 	if c.asJSON() {
-		return c.one("Discarded", d, nil)
+		err = c.one("Discarded", d, nil)
 	}
-	return nil
+	return errors.Join(err, c.afterChange(ctx, l))
 }
 
 // rollback applies an earlier revision again, once that is agreed.

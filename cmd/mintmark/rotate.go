@@ -20,18 +20,43 @@ func (c *cli) rotationCommands() []*cobra.Command {
 
 func (c *cli) rotateCommand() *cobra.Command {
 	var in api.RotateKeys
+	var dry bool
 	cmd := &cobra.Command{
 		Use: "rotate", Short: "Sign with a new secret and accept the old one for an overlap", Args: exactly(0, 0),
 		Long:    "Nobody is refused: tokens signed by the old secret are accepted until the overlap ends. With --overlap nothing is asked.\nTo end everything at once, because the secret leaked, there is key reset.",
 		Example: c.example("manager key rotate --overlap 14d --reason scheduled", "manager key evidence"),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return c.with(cmd.Context(), func(ctx context.Context, l *link) error { return c.rotate(ctx, l, in) })
+			return c.with(cmd.Context(), func(ctx context.Context, l *link) error {
+				if dry {
+					return c.rotateDryRun(ctx, l)
+				}
+				return c.rotate(ctx, l, in)
+			})
 		},
 	}
 	cmd.Flags().StringVar(&in.Overlap, "overlap", "", "how long the old secret is accepted, such as 14d; the default is keys.overlap.default")
 	cmd.Flags().StringVar(&in.Reason, "reason", "", "why, for the audit log")
+	cmd.Flags().BoolVar(&dry, "dry-run", false, "only say which keys would change")
 	offer(cmd, "overlap", "24h", "14d", "30d")
 	return cmd
+}
+
+// rotateDryRun says what a rotation would change.
+func (c *cli) rotateDryRun(ctx context.Context, l *link) error {
+	keys, err := l.Keys(ctx)
+	if err != nil {
+		return err
+	}
+	names := make(map[string]string)
+	for _, k := range keys.Items {
+		names[k.State] = k.Name
+	}
+	if k := names["previous"]; k != "" {
+		c.dryRun("Would be refused: %s is still accepted.", k)
+		return nil
+	}
+	c.dryRun("Would sign with %s, and accept %s for the overlap.", names["next"], names["current"])
+	return nil
 }
 
 func (c *cli) rotate(ctx context.Context, l *link, in api.RotateKeys) error {
@@ -179,7 +204,7 @@ func (c *cli) extendCommand() *cobra.Command {
 			return err
 		}
 		c.say("%s verifies until %s.", k.Name, c.untilOf(k))
-		return c.keyRecord(k)
+		return errors.Join(c.keyRecord(k), c.afterChange(ctx, l))
 	})
 	cmd.Flags().StringVar(&in.By, "by", "", "how much later, such as 7d")
 	cmd.Flags().StringVar(&in.Until, "until", "", "until when (RFC 3339)")
@@ -196,7 +221,7 @@ func (c *cli) keyRecord(k api.Key) error {
 
 func (c *cli) trialCommand() *cobra.Command {
 	var in api.TrialStop
-	var end bool
+	var end, dry bool
 	cmd := c.keyCall("trial-stop", "Refuse the previous secret for a while, to see who is left", "manager key trial-stop --end",
 		func(ctx context.Context, l *link, k api.Key) error {
 			if end {
@@ -205,7 +230,10 @@ func (c *cli) trialCommand() *cobra.Command {
 					return err
 				}
 				c.say("%s is accepted again.", k.Name)
-				return c.keyRecord(k)
+				return errors.Join(c.keyRecord(k), c.afterChange(ctx, l))
+			}
+			if dry {
+				return c.withoutDryRun(ctx, l, k, "for a while")
 			}
 			if err := c.confirmWithout(ctx, l, k, "Stop accepting "+k.Name+" for a while?"); err != nil {
 				return err
@@ -217,20 +245,25 @@ func (c *cli) trialCommand() *cobra.Command {
 			if k.TrialUntil != nil {
 				c.say("%s is refused until %s and then accepted again by itself. At once: %s key trial-stop --end", k.Name, c.until(*k.TrialUntil), c.program)
 			}
-			return c.keyRecord(k)
+			return errors.Join(c.keyRecord(k), c.afterChange(ctx, l))
 		})
 	cmd.Flags().StringVar(&in.Duration, "for", "", "how long; 15m without it")
 	cmd.Flags().BoolVar(&end, "end", false, "accept it again now")
+	cmd.Flags().BoolVar(&dry, "dry-run", false, "only say who would be refused")
 	offer(cmd, "for", "15m", "1h")
 	return cmd
 }
 
 func (c *cli) retireCommand() *cobra.Command {
-	return c.keyCall("retire", "Stop accepting the previous secret for good", "manager key retire --confirm key_2026a",
+	var dry bool
+	cmd := c.keyCall("retire", "Stop accepting the previous secret for good", "manager key retire --confirm key_2026a",
 		func(ctx context.Context, l *link, k api.Key) error {
 			if k.State == "retired" {
 				c.say("%s is retired already.", k.Name)
 				return c.keyRecord(k)
+			}
+			if dry {
+				return c.withoutDryRun(ctx, l, k, "for good")
 			}
 			if err := c.confirmWithout(ctx, l, k, "Stop accepting "+k.Name+" for good?"); err != nil {
 				return err
@@ -242,6 +275,21 @@ func (c *cli) retireCommand() *cobra.Command {
 			c.say("%s is retired: what it signed is refused from now on.", k.Name)
 			return errors.Join(c.keyRecord(k), c.afterChange(ctx, l))
 		})
+	cmd.Flags().BoolVar(&dry, "dry-run", false, "only say who would be refused")
+	return cmd
+}
+
+// withoutDryRun says who would be refused without a key.
+func (c *cli) withoutDryRun(ctx context.Context, l *link, k api.Key, end string) error {
+	e, err := l.Evidence(ctx, k.Name, api.EvidenceQuery{})
+	if err != nil {
+		return err
+	}
+	if err := c.printEvidence(e); err != nil {
+		return err
+	}
+	c.dryRun("Would stop accepting %s %s.", k.Name, end)
+	return nil
 }
 
 // confirmWithout asks in proportion to the evidence: for the key's name when
@@ -272,7 +320,7 @@ func (c *cli) confirmWithout(ctx context.Context, l *link, k api.Key, question s
 func (c *cli) replaceToken() *cobra.Command {
 	var in api.ReplaceToken
 	var outFile string
-	var undo bool
+	var undo, dry bool
 	cmd := c.tokenCall("replace TOKEN", "Make a successor that inherits everything; the old token works on for an overlap", "", func(ctx context.Context, l *link, name string) error {
 		t, err := l.FindToken(ctx, name, false)
 		if err != nil {
@@ -285,12 +333,18 @@ func (c *cli) replaceToken() *cobra.Command {
 			c.say("%s of %s works on; its successor is deleted.", shortID(t.ID), t.ClientID)
 			return errors.Join(c.record(t), c.afterChange(ctx, l))
 		}
+		if dry {
+			c.inUse(t)
+			c.dryRun("Would make a successor of %s of %s.", shortID(t.ID), t.ClientID)
+			return nil
+		}
 		return c.replace(ctx, l, t, in, outFile)
 	})
 	cmd.Flags().StringVar(&in.Overlap, "overlap", "", "how long the old token works on, such as 1h or 7d; 0s ends it at once; a day without it")
 	cmd.Flags().BoolVar(&in.RetireWhenSeen, "retire-when-seen", false, "end the overlap earlier, once the new token was seen from everywhere the old one came from")
 	cmd.Flags().StringVar(&outFile, "out-file", "", "write the new token to a new file (0600) instead of printing it")
 	cmd.Flags().BoolVar(&undo, "undo", false, "take a replacement back while its overlap lasts")
+	cmd.Flags().BoolVar(&dry, "dry-run", false, "only say what would be replaced, and who uses it")
 	offer(cmd, "overlap", "0s", "1h", "24h", "7d")
 	return cmd
 }

@@ -119,6 +119,11 @@ func (c *cli) statusLines(s api.Status) [][]string {
 			secret += fmt.Sprintf(" of %d", int(s.KeyDue.Sub(*s.CurrentKey.CurrentSince).Hours()/24))
 		}
 	}
+	for _, k := range s.Checks {
+		if k.Name == "overlap" {
+			secret += "; " + k.Fact
+		}
+	}
 	config := "revision " + strconv.FormatUint(s.Staging.Revision, 10) + ", " +
 		orNothing(s.Staging.Count) + " staged, " + orNothing(s.Staging.Waiting) + " waiting for restart"
 	up := "up " + upTime(time.Since(s.StartedAt))

@@ -190,7 +190,6 @@ func (c *cli) inUse(t api.Token) bool {
 		from = " from " + t.LastUsedFrom
 	}
 	c.say("%s %s was used %s ago%s.", shortID(t.ID), bitting.Blocks(t.ID), long(time.Since(*t.LastUsedAt)), from)
-	c.say("Those requests will be refused at once.")
 	return true
 }
 
@@ -198,6 +197,7 @@ func (c *cli) inUse(t api.Token) bool {
 func (c *cli) confirmDelete(ctx context.Context, t api.Token) error {
 	switch used := c.inUse(t); {
 	case used:
+		c.say("Those requests will be refused at once. To replace it with an overlap: %s token replace %s --overlap 24h", c.program, shortID(t.ID))
 		return c.typed(ctx, t.ClientID, shortID(t.ID)+" is in use", "to delete it")
 	case c.flags.confirm != "": // a name that is not this token's is no consent
 		return c.typed(ctx, t.ClientID, "", "")

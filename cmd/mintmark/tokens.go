@@ -54,13 +54,14 @@ func roleWord(role string) string {
 
 func shortID(id string) string { return id[:min(len(id), 12)] }
 
-// afterChange warns, after every change, of tokens that nothing keeps.
+// afterChange warns, after every change, of tokens that nothing keeps. Those of a
+// store that could not be opened are kept.
 func (c *cli) afterChange(ctx context.Context, l *link) error {
 	s, err := l.Status(ctx)
 	if err != nil {
 		return err
 	}
-	if !s.Store.Persistent {
+	if unopened := l.core != nil && l.core.running.Settings().Store != ""; !s.Store.Persistent && !unopened {
 		c.warnMemory(s.Home)
 	}
 	return nil
@@ -315,6 +316,9 @@ func (c *cli) inspectToken() *cobra.Command {
 func (c *cli) readToken(ctx context.Context) (string, error) {
 	var text string
 	if terminal(c.in) {
+		if c.flags.noInput {
+			return "", fail(exitUsage, "usage", "there is no token on the input").advise(c.program + " token inspect < FILE")
+		}
 		var err error
 		if text, err = c.prompt(ctx, "Paste the token and press Enter: "); err != nil {
 			return "", err
@@ -337,7 +341,9 @@ func (c *cli) explain(ctx context.Context, l *link, in api.Explain) error {
 	if err != nil {
 		return err
 	}
+	more := map[string]any{}
 	if r := found.Refusal; r != nil {
+		more["refusal"] = r
 		c.say("%s refused request %s at %s, from %s: %s", r.Door, r.RequestID, r.At.UTC().Format(time.RFC3339), orDash(r.From), r.Reason)
 	}
 	err = printList(c, "FindingList", found.Items, []column[api.Finding]{
@@ -345,7 +351,7 @@ func (c *cli) explain(ctx context.Context, l *link, in api.Explain) error {
 		{name: "OK", of: func(f api.Finding) string { return strconv.FormatBool(f.OK) }},
 		{name: "COMPARED", of: func(f api.Finding) string { return f.Compared }},
 		{name: "WHAT TO DO", of: func(f api.Finding) string { return orDash(f.Advice) }},
-	}, nil)
+	}, more)
 	if err != nil {
 		return err
 	}
