@@ -46,11 +46,13 @@ type house struct {
 	clock     atomic.Int64
 
 	env        map[string]string
-	home       string       // of the server, "" without one
-	book       *config.Book // nil: properties cannot be staged
-	storeFault error        // what is wrong with a store that is staged
-	masked     bool         // addresses of clients are
-	from       string       // the address that requests come from; "" is their own
+	home       string          // of the server, "" without one
+	book       *config.Book    // nil: properties cannot be staged
+	place      string          // where the store says that it keeps the tokens; "" for memory
+	storeFault error           // what is wrong with a store that is staged
+	carried    control.Carried // what a switch of the store found
+	masked     bool            // addresses of clients are
+	from       string          // the address that requests come from; "" is their own
 }
 
 // at gives the server a home.
@@ -74,6 +76,7 @@ func withBook(t testing.TB, h *house) {
 // faultyStore is the real store, which can be made to fail.
 type faultyStore struct {
 	authority.Store
+	place        string
 	problem      string
 	refuse, lose error // what changes and reads answer
 }
@@ -94,7 +97,7 @@ func (s *faultyStore) Update(ctx context.Context, fn func(authority.Tx) error) e
 
 func (s *faultyStore) Facts() authority.StoreFacts {
 	facts := s.Store.Facts()
-	facts.Problem = s.problem
+	facts.Problem, facts.Persistent, facts.Location = s.problem, s.place != "", s.place
 	return facts
 }
 
@@ -123,7 +126,7 @@ func newHouse(t testing.TB, env map[string]string, changes ...func(testing.TB, *
 	must(err)
 	store, err := mapstore.Open(mapstore.Config{Now: h.now})
 	must(err)
-	h.store = &faultyStore{Store: store}
+	h.store = &faultyStore{Store: store, place: h.place}
 	ledger, err := usage.New(usage.Config{
 		Settle: func() { h.live.Settle() }, Masked: func() bool { return h.masked }, Now: h.now, Log: slog.New(slog.DiscardHandler),
 	})
@@ -146,8 +149,10 @@ func newHouse(t testing.TB, env map[string]string, changes ...func(testing.TB, *
 	must(h.store.Follow(context.Background(), h.live))
 	c, err := control.New(control.Config{
 		Authority: h.authority, Running: h.running, Book: h.book, Refusals: h.live.Refusals, Now: h.now,
-		SwitchStore: func(context.Context, string, func() error) (control.Carried, error) { return control.Carried{}, nil },
-		CheckStore:  func(string) (string, error) { return "", h.storeFault }, CheckTLS: func(string, string) error { return nil },
+		SwitchStore: func(_ context.Context, _ string, commit func() error) (control.Carried, error) {
+			return h.carried, commit()
+		},
+		CheckStore: func(string) (string, error) { return "", h.storeFault }, CheckTLS: func(string, string) error { return nil },
 		Program: control.Program{Version: "test", PID: 1, StartedAt: h.now(), URL: func() string { return "http://127.0.0.1:3000" }},
 	})
 	must(err)

@@ -2,9 +2,7 @@ package webui
 
 import (
 	"bytes"
-	"context"
 	"errors"
-	"fmt"
 	"html/template"
 	"net/http"
 	"path"
@@ -43,9 +41,7 @@ type frame struct {
 	Path         string // of this page, to come back to
 	Static       string
 	Program      string
-	Banner       string
-	BannerMends  bool // "Set up storage" mends it
-	Second       string
+	Strips       []strip // what the whole console must say; one is shown
 	Staged       int
 	RequestID    string
 }
@@ -151,7 +147,7 @@ func parsePages(functions template.FuncMap) (map[string]*template.Template, erro
 
 // render writes a whole page or, should the template fail, a whole error.
 func (w *console) render(rw http.ResponseWriter, r *http.Request, a *admin, status int, p page) {
-	p.Frame = w.frame(r, a)
+	p.Frame = w.frame(r, a, p.Nav)
 	p.Language = "en"
 	if p.Notice == (notice{}) {
 		p.Notice = w.notice(r, a)
@@ -167,7 +163,7 @@ func (w *console) render(rw http.ResponseWriter, r *http.Request, a *admin, stat
 	_, _ = out.WriteTo(rw)
 }
 
-func (w *console) frame(r *http.Request, a *admin) frame {
+func (w *console) frame(r *http.Request, a *admin, nav string) frame {
 	f := frame{
 		Host: w.Host, Theme: preference(r, "theme", "system"), Times: preference(r, "times", "relative"), Keys: preference(r, "keys", "on") == "on",
 		Static: "/static/" + w.version, Program: w.command(), RequestID: edge.Of(r).RequestID, Path: "/tokens",
@@ -179,35 +175,8 @@ func (w *console) frame(r *http.Request, a *admin) frame {
 		return f
 	}
 	f.Signed, f.User = true, a.name
-	w.banner(r.Context(), a, &f)
+	w.strips(r.Context(), a, &f, nav)
 	return f
-}
-
-// banner decides what the whole console must say: storage first.
-func (w *console) banner(ctx context.Context, a *admin, f *frame) {
-	facts := w.Authority.Facts()
-	switch {
-	case facts.Problem != "":
-		f.Banner = "Changes cannot be written: " + facts.Problem + ". New tokens and deletions are refused until they can."
-	case !facts.Persistent:
-		f.BannerMends = true
-		counts, err := w.Authority.TokenCounts(ctx, a.Caller)
-		switch {
-		case err != nil || counts.Active == 0:
-			f.Banner = "Tokens are kept in memory only. Restarting the server deletes any token you create."
-		case counts.Active == 1:
-			f.Banner = "Tokens are kept in memory only. Restarting the server deletes the 1 there is."
-		default:
-			f.Banner = fmt.Sprintf("Tokens are kept in memory only. Restarting the server deletes all %d.", counts.Active)
-		}
-	}
-	_, staging, err := w.Control.Properties(ctx, a.Caller)
-	if err == nil {
-		f.Staged = staging.Count
-		if staging.Waiting > 0 {
-			f.Second = "Settings have changed and wait for a restart."
-		}
-	}
 }
 
 func preference(r *http.Request, name, standard string) string {

@@ -1,6 +1,7 @@
 package webui
 
 import (
+	"fmt"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -109,6 +110,10 @@ func (w *console) applySettings(rw http.ResponseWriter, r *http.Request, a admin
 		w.review(visit{rw, r, a}, statusOf(authority.KindOf(err)), err)
 		return
 	}
+	if applied.Carried != nil {
+		w.showSettings(visit{rw, r, a}, http.StatusOK, settingsBody{}, page{Notice: notice{Text: appliedText(applied)}})
+		return
+	}
 	done := "applied"
 	switch {
 	case len(applied.Differences) == 0:
@@ -117,6 +122,38 @@ func (w *console) applySettings(rw http.ResponseWriter, r *http.Request, a admin
 		done = "restart"
 	}
 	http.Redirect(rw, r, "/settings?done="+done, http.StatusSeeOther)
+}
+
+// appliedText says what became of the tokens when the store was switched. It is
+// part of the answer, not of an address: there are numbers in it.
+func appliedText(applied control.Applied) string {
+	c := applied.Carried
+	text := "Applied. Tokens are kept in memory only from now on"
+	if c.Store.Persistent {
+		text = "Applied. Tokens are kept in " + c.Store.Location + " from now on"
+	}
+	text += fmt.Sprintf(": %s brought along, %d were there.", wereOrWas(c.Carried, "token"), c.Existing)
+	if n := c.CaughtUp.Changes; n > 0 {
+		text += fmt.Sprintf(" It is older than the audit log: %s made since was applied to it again.", plural(n, "change"))
+	}
+	if n := len(c.CaughtUp.Missing); n > 0 {
+		text += fmt.Sprintf(" %s created since and not in it: lost.", capital(wereOrWas(n, "token")))
+	}
+	if c.CaughtUp.Unproven {
+		text += " The audit log does not reach back to it: what has ended since is not known."
+	}
+	if len(applied.RestartNeeded) > 0 {
+		text += " Some of what was staged takes effect at the next start."
+	}
+	return text
+}
+
+// wereOrWas counts things of which something is told: "1 change was".
+func wereOrWas(n int, word string) string {
+	if n == 1 {
+		return "1 " + word + " was"
+	}
+	return plural(n, word) + " were"
 }
 
 func (w *console) discardSettings(rw http.ResponseWriter, r *http.Request, a admin) {
