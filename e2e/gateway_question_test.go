@@ -173,6 +173,10 @@ func (s *site) refuses(t *testing.T, r running, q question, status int, demand s
 	if want, has := door.header.Values("WWW-Authenticate"), got.header.Values("WWW-Authenticate"); len(want) != 1 || !slices.Equal(want, has) {
 		t.Errorf("%s %s challenges with %q, the door with %q", q.method, q.path, has, want)
 	}
+	// With this the operator of Mintmark can say why.
+	if ids := got.header.Values("X-Request-Id"); len(ids) != 1 || len(ids[0]) != 16 {
+		t.Errorf("%s %s is request %q", q.method, q.path, ids)
+	}
 	if took := s.api.took(); len(took) != 0 {
 		t.Errorf("%s %s was refused with %d and reached the API", q.method, q.path, got.status)
 	}

@@ -87,6 +87,7 @@ function verdict(r)
 	local status, fields = ask(demand, r.headers_in["Authorization"], r.useragent_ip)
 	if status == 401 or status == 403 then
 		r.err_headers_out["WWW-Authenticate"] = fields["www-authenticate"]
+		r.err_headers_out["X-Request-Id"] = fields["x-request-id"] -- under which Mintmark explains it
 		r.err_headers_out["Cache-Control"] = "no-store"
 		return status
 	end

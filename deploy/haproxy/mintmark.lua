@@ -1,8 +1,9 @@
 -- The action `http-request lua.mintmark` asks Mintmark about a request.
 --
 -- It reads the demand from txn.mintmark_demand and answers in txn.mintmark_status
--- (0: no verdict), _challenge, _client_id, _role, _tags and _token_id. The
--- configuration refuses every status but 200, so a fault here lets nobody in.
+-- (0: no verdict), _challenge, _request_id, _client_id, _role, _tags and
+-- _token_id. The configuration refuses every status but 200, so a fault here lets
+-- nobody in.
 
 local door = "http://127.0.0.1:3000/auth/verify?"
 local timeout = 500 -- milliseconds; HAProxy tries four times
@@ -36,6 +37,7 @@ core.register_action("mintmark", { "http-req" }, function(txn)
 		return -- whoever answered is not Mintmark
 	end
 	txn:set_var("txn.mintmark_challenge", field(answer.headers, "www-authenticate"))
+	txn:set_var("txn.mintmark_request_id", field(answer.headers, "x-request-id"))
 	txn:set_var("txn.mintmark_client_id", field(answer.headers, "x-auth-client-id"))
 	txn:set_var("txn.mintmark_role", field(answer.headers, "x-auth-role"))
 	txn:set_var("txn.mintmark_tags", field(answer.headers, "x-auth-tags"))
