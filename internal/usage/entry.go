@@ -84,11 +84,12 @@ func find[T any](rows *[]T, is func(*T) bool) (row *T, known bool) {
 			return &(*rows)[i], true
 		}
 	}
-	if n := len(*rows); n == cap(*rows) { // most tokens have few rows: no room for as many again
-		*rows = slices.Grow(*rows, 1+n/4)
+	n := len(*rows)
+	if n == cap(*rows) { // most tokens have few rows: append would make room for as many again
+		*rows = append(make([]T, 0, n+1+n/8), *rows...)
 	}
-	*rows = (*rows)[:len(*rows)+1]
-	return &(*rows)[len(*rows)-1], false
+	*rows = (*rows)[:n+1]
+	return &(*rows)[n], false
 }
 
 func (e *entry) addKey(k keyRow) {
