@@ -42,6 +42,7 @@ type core struct {
 	dir       home.Dir // "" without a home
 	held      *durable.Held
 	store     authority.Store
+	fleet     *fleet          // nil: the store is this process's own
 	local     *mapstore.Store // the store, if its tokens are in a file or in memory; else nil
 	ring      *signing.Ring
 	live      *liveset.Set
@@ -145,11 +146,7 @@ func (k *core) openStores(ctx context.Context, files durable.Files, h how) (err 
 		k.store, k.local, err = openStore(ctx, "", "", files, h)
 		return err
 	}
-	k.ring, err = signing.Open(files, k.dir.Keyring(), rand.Reader)
-	if h.lostKeyring && errors.Is(err, signing.ErrLost) {
-		k.ring, err = signing.Create(files, k.dir.Keyring(), rand.Reader)
-	}
-	if err != nil {
+	if err := k.openCustody(files, h); err != nil {
 		return err
 	}
 	k.store, k.local, err = openStore(ctx, k.dir, tokens, files, h)
@@ -158,6 +155,22 @@ func (k *core) openStores(ctx context.Context, files durable.Files, h how) (err 
 		return err
 	}
 	return fail(exitInvalid, unusableStore, "%s", err)
+}
+
+// openCustody opens what keeps the signing keys' secrets.
+func (k *core) openCustody(files durable.Files, h how) (err error) {
+	if kind, _ := config.StorePlace(k.running.Settings().Store); kind == config.StorePostgres {
+		sealing, err := k.openSealing(files)
+		if err == nil {
+			k.ring = signing.InRecords(sealing, rand.Reader)
+		}
+		return err
+	}
+	k.ring, err = signing.Open(files, k.dir.Keyring(), rand.Reader)
+	if h.lostKeyring && errors.Is(err, signing.ErrLost) {
+		k.ring, err = signing.Create(files, k.dir.Keyring(), rand.Reader)
+	}
+	return err
 }
 
 // unusableStore is the code of a store that cannot be opened as it is.
@@ -218,8 +231,9 @@ func (k *core) wire(book *config.Book, files durable.Files) (err error) {
 		return err
 	}
 	k.observe(book)
+	k.joinFleet()
 	k.authority, err = authority.New(authority.Config{
-		Store: k.rules(), Custody: k.ring, Passwords: password.NewHasher(password.Recommended(), 2, rand.Reader), Usage: k.live, Ledger: k.usage,
+		Store: k.rules(), Fleet: k.shared(), Custody: k.ring, Passwords: password.NewHasher(password.Recommended(), 2, rand.Reader), Usage: k.live, Ledger: k.usage,
 		Policy: k.running.Policy, Now: k.clock.Now, Rand: rand.Reader, Host: k.host,
 	})
 	if err != nil {
@@ -249,12 +263,7 @@ func (k *core) wire(book *config.Book, files durable.Files) (err error) {
 			keys, err := k.authority.PublishedKeys(ctx)
 			return k.ring.JWKSet(keys), err
 		},
-		Ready: func() error {
-			if !k.live.Ready() {
-				return errors.New("the live set is not loaded")
-			}
-			return nil
-		},
+		Ready: k.ready,
 	})
 	return err
 }
@@ -262,14 +271,8 @@ func (k *core) wire(book *config.Book, files durable.Files) (err error) {
 // load makes the core ready to answer: the records of an empty memory, what an
 // earlier process left to be recorded, and the live set.
 func (k *core) load(ctx context.Context, h how) error {
-	if k.dir == "" || h.fresh {
-		if err := k.authority.Found(ctx, k.self()); err != nil {
-			return err
-		}
-	} else if !h.lostKeyring {
-		if err := k.authority.CheckCustody(ctx, k.ring.Has); err != nil {
-			return err
-		}
+	if err := k.foundOrCheck(ctx, h); err != nil {
+		return err
 	}
 	seen, err := k.authority.LastSeen(ctx)
 	if err != nil {
@@ -288,6 +291,34 @@ func (k *core) load(ctx context.Context, h how) error {
 		k.recall(ctx)
 	}
 	return nil
+}
+
+// foundOrCheck makes the first records of a store that is to be new, and
+// otherwise makes sure that the secrets of its keys are here.
+func (k *core) foundOrCheck(ctx context.Context, h how) error {
+	if k.fleet != nil {
+		if err := k.store.Follow(ctx, k.ring); err != nil {
+			return err
+		}
+	}
+	fresh := k.dir == "" || h.fresh
+	if fresh && k.fleet != nil { // another node may have founded it
+		founded, err := k.authority.Founded(ctx)
+		if err != nil {
+			return err
+		}
+		fresh = !founded
+	}
+	switch {
+	case fresh:
+		return k.authority.Found(ctx, k.self())
+	case h.lostKeyring:
+		return nil
+	}
+	if err := k.ring.Problem(); err != nil {
+		return fail(exitInvalid, "sealing.unusable", "%s", err).advise("give the fleet's key-encryption key with --sealing-key FILE, or as the property " + config.SealingKey)
+	}
+	return k.authority.CheckCustody(ctx, k.ring.Has)
 }
 
 // url is where people reach this server from this machine.

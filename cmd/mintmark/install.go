@@ -2,10 +2,10 @@ package main
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"net"
 	"os"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -14,12 +14,12 @@ import (
 	"mintmark/internal/authority"
 	"mintmark/internal/config"
 	"mintmark/internal/home"
-	"mintmark/internal/signing"
 )
 
 // installation is what init is asked for.
 type installation struct {
 	listen, store, passwordFile string
+	sealing                     string // of a fleet that exists
 	start                       bool
 }
 
@@ -54,6 +54,7 @@ func (c *cli) initCommand() *cobra.Command {
 	f.StringVar(&in.listen, "listen", "127.0.0.1:3000", "the address and port to listen on")
 	f.StringVar(&in.store, "store", "", "where tokens last: an absolute .json path, or memory; the default is a file in DIR")
 	f.StringVar(&in.passwordFile, "admin-password-file", "", "make the administrator admin with the password in this file (- is the input)")
+	f.StringVar(&in.sealing, "sealing-key", "", "join the fleet whose key-encryption key is in this file")
 	f.BoolVar(&in.start, "start", false, "start the server and say where to go")
 	return cmd
 }
@@ -82,6 +83,11 @@ func (c *cli) install(ctx context.Context, path string, in installation) (_ home
 		return "", err
 	}
 	properties := map[string]string{config.Listen: in.listen}
+	if in.sealing != "" {
+		if properties[config.SealingKey], err = filepath.Abs(in.sealing); err != nil {
+			return "", err
+		}
+	}
 	dir, undo, err := home.Create(path, program)
 	if err != nil {
 		return "", err
@@ -123,7 +129,7 @@ func (c *cli) furnish(ctx context.Context, dir home.Dir, properties map[string]s
 	if settings.Store != "" {
 		properties[config.Store] = settings.Store
 	}
-	if _, err := signing.Create(c.files, dir.Keyring(), rand.Reader); err != nil {
+	if err := prepareCustody(c.files, dir, settings); err != nil {
 		return err
 	}
 	if err := createStore(ctx, dir, settings.Store, c.files); err != nil {

@@ -43,6 +43,9 @@ func (k *core) rules() authority.Store {
 // state is what a scrape shows of how the server stands.
 func (k *core) state(book *config.Book) metrics.State {
 	s := metrics.State{Ready: k.live.Ready(), Tokens: k.live.Len(), Store: k.store.Facts()}
+	if k.fleet != nil {
+		s.SyncAge = time.Since(k.store.Synced())
+	}
 	if book != nil {
 		s.Waiting = len(book.Pending())
 	}

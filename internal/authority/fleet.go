@@ -24,10 +24,6 @@ type Fleet interface {
 	Beat(ctx context.Context, n Node) (now time.Time, err error)
 	// Nodes lists the nodes of the last day, those seen last first.
 	Nodes(ctx context.Context) (FleetState, error)
-	// Level answers when this process was last known to hold everything that was
-	// committed, with a reading of the monotonic clock; zero: not yet. It waits
-	// for nobody.
-	Level() time.Time
 }
 
 // FleetState is what a store knows of its nodes.

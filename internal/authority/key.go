@@ -165,6 +165,18 @@ func (a *Authority) Found(ctx context.Context, c Caller) error {
 	})
 }
 
+// Founded reports whether the store has its first records.
+func (a *Authority) Founded(ctx context.Context) (bool, error) {
+	err := a.Store.View(ctx, func(tx Tx) error {
+		_, err := tx.System().Get(SystemKey)
+		return err
+	})
+	if KindOf(err) == NotFound {
+		return false, nil
+	}
+	return err == nil, err
+}
+
 // CheckCustody refuses to go on when a key that signs or verifies has no
 // secret: a lost keyring is an error, never a reason to make another.
 func (a *Authority) CheckCustody(ctx context.Context, has func(KeyID) bool) error {

@@ -29,6 +29,7 @@ type Dir string
 func (d Dir) Manager() string { return filepath.Join(string(d), "manager") }
 func (d Dir) Config() string  { return filepath.Join(string(d), "config.json") }
 func (d Dir) Keyring() string { return filepath.Join(string(d), "keyring.json") }
+func (d Dir) Sealing() string { return filepath.Join(string(d), "sealing.key") }
 func (d Dir) Tokens() string  { return filepath.Join(string(d), "tokens.json") }
 func (d Dir) Usage() string   { return filepath.Join(string(d), "usage.db") }
 func (d Dir) Log() string     { return filepath.Join(string(d), "logs", "server.log") }

@@ -1,0 +1,166 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io/fs"
+	"sync/atomic"
+	"time"
+
+	"mintmark/internal/authority"
+	"mintmark/internal/config"
+	"mintmark/internal/durable"
+	"mintmark/internal/home"
+	"mintmark/internal/signing"
+)
+
+const (
+	beatEvery  = 2 * time.Second
+	levelEvery = 100 * time.Millisecond
+	// levelWithin is how old the newest word of a shared store may be while a node
+	// says of itself that it is ready: less than anybody waits for a revocation.
+	levelWithin = 1500 * time.Millisecond
+	// maxSkew is by how much the clocks of a node and of its store may differ.
+	maxSkew = 30 * time.Second
+)
+
+// fleet is this process as one node of several.
+type fleet struct {
+	store authority.Fleet
+	node  authority.Node
+	skew  atomic.Int64 // nanoseconds that this machine's clock is ahead of the store's
+}
+
+// openSealing opens the key-encryption key of a home whose store is shared.
+func (k *core) openSealing(files durable.Files) (*signing.Sealing, error) {
+	path := k.sealingPath()
+	sealing, err := signing.OpenSealing(files, path, rand.Reader)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fail(exitInvalid, "sealing.missing", "%s does not exist: without it the signing keys of the fleet cannot be opened", path).
+			advise("copy the file of another node there, by a safe way, with mode 0600")
+	}
+	if err != nil {
+		return nil, fail(exitInvalid, "sealing.unusable", "%s", err)
+	}
+	return sealing, nil
+}
+
+func (k *core) sealingPath() string {
+	if path := k.running.Settings().Fleet.SealingKey; path != "" {
+		return path
+	}
+	return k.dir.Sealing()
+}
+
+// prepareCustody makes what a new home keeps its signing keys' secrets by: a
+// keyring of its own, or the fleet's key-encryption key, which is made for the
+// first node and given to every other.
+func prepareCustody(files durable.Files, dir home.Dir, settings config.Settings) error {
+	kind, _ := config.StorePlace(settings.Store)
+	if kind != config.StorePostgres {
+		_, err := signing.Create(files, dir.Keyring(), rand.Reader)
+		return err
+	}
+	var err error
+	if given := settings.Fleet.SealingKey; given != "" {
+		_, err = signing.OpenSealing(files, given, rand.Reader)
+	} else {
+		_, err = signing.CreateSealing(files, dir.Sealing(), rand.Reader)
+	}
+	if err != nil {
+		return fail(exitInvalid, "sealing.unusable", "%s", err)
+	}
+	return nil
+}
+
+// joinFleet makes a core one node of several, if its store is shared.
+func (k *core) joinFleet() {
+	store, ok := k.store.(authority.Fleet)
+	if !ok {
+		return
+	}
+	settings := k.running.Settings()
+	k.fleet = &fleet{store: store, node: authority.Node{
+		ID: newID(), Name: k.host + " " + settings.Listen, Version: version(), Issuer: settings.Issuer, StartedAt: time.Now().UTC(),
+	}}
+}
+
+// shared is the store as one that several nodes share; nil when it is not.
+func (k *core) shared() authority.Fleet {
+	if k.fleet == nil {
+		return nil
+	}
+	return k.fleet.store
+}
+
+// ready tells why a server cannot be relied on.
+func (k *core) ready() error {
+	if !k.live.Ready() {
+		return errors.New("the live set is not loaded, or too old to be answered from")
+	}
+	if k.fleet == nil {
+		return nil
+	}
+	if age := time.Since(k.store.Synced()); age > levelWithin {
+		return fmt.Errorf("the state is %s old: the store is out of reach", age.Round(time.Millisecond))
+	}
+	if skew := time.Duration(k.fleet.skew.Load()); skew.Abs() > maxSkew {
+		return fmt.Errorf("the clock differs from the store's by %s", skew.Round(time.Second))
+	}
+	return nil
+}
+
+// attend bounds how long verdicts are given from a state that others may have
+// changed, and says that this node lives, until ctx ends.
+func (k *core) attend(ctx context.Context) {
+	if k.fleet == nil {
+		return
+	}
+	level := time.NewTicker(levelEvery)
+	defer level.Stop()
+	go k.beat(ctx)
+	k.bound()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-level.C:
+			k.bound()
+		}
+	}
+}
+
+// bound tells the live set until when it may be answered from. It goes by the
+// time that has really passed, so a clock that is set back grants nothing.
+func (k *core) bound() {
+	left := k.running.Settings().Fleet.MaxStaleness - time.Since(k.store.Synced())
+	if left <= 0 {
+		k.live.GoodUntil(time.Time{})
+		return
+	}
+	k.live.GoodUntil(k.clock.Now().Add(left))
+}
+
+// beat says that this node lives and compares its clock with the store's.
+func (k *core) beat(ctx context.Context) {
+	tick := time.NewTicker(beatEvery)
+	defer tick.Stop()
+	for {
+		n := k.fleet.node
+		n.Ready = k.ready() == nil
+		asked := time.Now()
+		if now, err := k.fleet.store.Beat(ctx, n); err == nil {
+			took := time.Since(asked)
+			k.fleet.skew.Store(int64(asked.Add(took / 2).Sub(now)))
+		} else if ctx.Err() == nil {
+			k.log.Debug("the store was not told that this node lives", "err", err)
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
+}
