@@ -73,6 +73,9 @@ func houseDrawing() map[string]room {
 		"internal/store/stored":   {ours: []string{"internal/authority", "internal/strictjson"}, pure: true},
 		"internal/store/sqlstore": {ours: []string{"internal/authority", "internal/store/stored"}},
 		"internal/store/sqlite":   {ours: []string{"internal/authority", "internal/durable", "internal/store/sqlstore"}, modules: []string{"modernc.org/sqlite"}},
+		"internal/store/postgres": {
+			ours: []string{"internal/authority", "internal/store/sqlstore"}, modules: []string{"github.com/jackc/pgx/v5", "golang.org/x/sys"},
+		},
 		"internal/store/usagesql": {ours: []string{"internal/authority"}, modules: []string{"modernc.org/sqlite"}},
 		"internal/store/move":     {ours: []string{"internal/authority", "internal/store/stored"}, pure: true},
 		"internal/store/mapstore": {ours: []string{"internal/authority", "internal/durable", "internal/store/stored", "internal/strictjson"}, modules: []string{"golang.org/x/sys"}},
@@ -82,6 +85,7 @@ func houseDrawing() map[string]room {
 		},
 		"internal/corpora":             {modules: testModules(), test: true},
 		"internal/durable/durabletest": {ours: []string{"internal/durable"}, modules: testModules(), test: true},
+		"internal/store/postgrestest":  {modules: append(testModules(), "github.com/jackc/pgx/v5"), test: true},
 		"internal/store/storetest":     {ours: []string{"internal/authority"}, modules: testModules(), test: true},
 	}
 }

@@ -97,6 +97,7 @@ type StoreFacts struct {
 	Persistent bool   // tokens survive a restart
 	Problem    string // why changes cannot be written now; "" when they can
 	LastWrite  time.Time
+	Alarm      string // what happened to the store and should be looked at; "" when nothing did
 }
 
 // Tx is one transaction. A store whose tokens and other records live in

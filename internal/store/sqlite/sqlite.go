@@ -95,7 +95,7 @@ func Open(ctx context.Context, cfg Config) (_ *sqlstore.Store, err error) {
 		return nil, err
 	}
 	s, err := sqlstore.New(ctx, sqlstore.Config{Driver: sqlstore.Driver{
-		DB: db, Kind: "sqlite", Location: cfg.Path, Read: "BEGIN", Write: "BEGIN IMMEDIATE", Lock: lockText,
+		DB: db, Kind: "sqlite", Location: cfg.Path, Read: "BEGIN", Write: "BEGIN IMMEDIATE", Lock: sqlstore.SelectHead,
 		Prepare: true, Sessions: sessions, Fault: fault,
 	}, Now: cfg.Now, Rand: cfg.Rand, Release: held.Close})
 	if err != nil {
@@ -104,10 +104,7 @@ func Open(ctx context.Context, cfg Config) (_ *sqlstore.Store, err error) {
 	return s, nil
 }
 
-const (
-	lockText = `SELECT revision, audit_seq, audit_hash, instance FROM head WHERE one = 1` // who may write holds the lock
-	sessions = 8
-)
+const sessions = 8
 
 // take checks the place and locks the file.
 func take(cfg Config) (*durable.Held, error) {

@@ -31,10 +31,13 @@ func (b *batch) commit() error {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), b.timeout())
 	defer cancel()
+	// Nobody reads from the database what followers are about to be told.
+	s.follow.Lock()
+	defer s.follow.Unlock()
 	sent, err := s.send(ctx, statements)
 	switch {
 	case err == nil:
-		s.publish(b.head.revision+1, b.changes)
+		s.publish(position{revision: b.head.revision + 1, batch: id}, b.changes)
 		s.note(nil)
 		return nil
 	case !sent && s.driver.Fault(err).Duplicate:
@@ -93,13 +96,23 @@ func (b *batch) statements(id string) ([]Statement, error) {
 	}
 	revision := b.head.revision + 1
 	out := append(s.out,
-		Statement{`INSERT INTO commits (revision, batch, at, keys) VALUES ($1, $2, $3, $4)`, []any{revision, id, b.store.now().UnixMicro(), string(keys)}},
-		Statement{`UPDATE head SET revision = $1, audit_seq = $2, audit_hash = $3 WHERE one = 1`, []any{revision, int64(seq), hash}})
+		Statement{`INSERT INTO commits (revision, batch, keys) VALUES ($1, $2, $3)`, []any{revision, id, string(keys)}},
+		Statement{`UPDATE head SET revision = $1, batch = $2, audit_seq = $3, audit_hash = $4 WHERE one = 1`, []any{revision, id, int64(seq), hash}})
+	if revision%forgetEvery == 0 {
+		out = append(out, Statement{`DELETE FROM commits WHERE revision <= $1`, []any{revision - remembered}})
+	}
 	if b.store.driver.Notify != "" {
 		out = append(out, Statement{b.store.driver.Notify, []any{fmt.Sprint(revision)}})
 	}
 	return append(out, Statement{Text: commitText}), nil
 }
+
+// A follower that is further behind than what is remembered reads everything
+// again.
+const (
+	remembered  = 20_000
+	forgetEvery = 256
+)
 
 // spelling collects the statements of a batch.
 type spelling struct {
@@ -241,6 +254,8 @@ func (s *Store) settle() error {
 	if s.doubt == nil {
 		return nil
 	}
+	s.follow.Lock()
+	defer s.follow.Unlock()
 	if _, err := s.reconcile(s.doubt); err != nil {
 		return doubtful(errors.Join(s.doubt.cause, err))
 	}
@@ -272,7 +287,7 @@ func (s *Store) reconcile(d *doubt) (lasted bool, err error) {
 		return false, err
 	}
 	if lasted {
-		s.publish(d.revision, d.changes)
+		s.publish(position{revision: d.revision, batch: d.batch}, d.changes)
 	}
 	return lasted, nil
 }

@@ -14,21 +14,22 @@ import (
 	"mintmark/internal/store/stored"
 )
 
-// errGap says that commits are not remembered any more: everything is to be
-// read again.
-var errGap = errors.New("the changes since are not remembered any more")
+// Both say that everything is to be read again.
+var (
+	errGap  = errors.New("the changes since are not remembered any more")
+	errFork = errors.New("the database is not the continuation of what was followed")
+)
 
-// publish tells followers what a commit of this store did.
-func (s *Store) publish(revision int64, changes []authority.Change) {
-	s.follow.Lock()
-	defer s.follow.Unlock()
-	if s.at.revision != revision-1 {
+// publish tells followers what a commit of this store did. The caller holds
+// follow.
+func (s *Store) publish(to position, changes []authority.Change) {
+	if s.at.revision != to.revision-1 {
 		return // somebody has read it from the database already
 	}
 	for _, c := range changes {
 		s.tell(c)
 	}
-	s.at.revision = revision
+	s.at.revision, s.at.batch = to.revision, to.batch
 	s.level.change(func(t *time.Time) { *t = s.now() })
 }
 
@@ -70,35 +71,38 @@ func (k *familiar) with(c authority.Change) *familiar {
 func (s *Store) catchUp(d *dbtx, h head) (*familiar, error) {
 	s.follow.Lock()
 	defer s.follow.Unlock()
-	if err := s.reach(d, h); err != nil {
+	if err := s.reach(d, h, s.now()); err != nil {
 		return nil, err
 	}
 	return s.at.known, nil
 }
 
-// reach brings followers to the head of a snapshot. The caller holds follow.
-func (s *Store) reach(d *dbtx, h head) error {
-	if h.instance == s.at.instance && h.revision == s.at.revision {
-		s.level.change(func(t *time.Time) { *t = s.now() })
-		return nil
-	}
-	err := errGap
-	var c authority.Change
-	if h.instance == s.at.instance && h.revision > s.at.revision {
-		c, err = changesSince(d, s.at.revision, h.revision)
+// reach brings followers to the head of a snapshot that was begun at a time. The
+// caller holds follow.
+func (s *Store) reach(d *dbtx, h head, began time.Time) error {
+	c, err := authority.Change{}, error(nil)
+	switch {
+	case h.revision == s.at.revision && h.batch == s.at.batch:
+	case h.revision <= s.at.revision:
+		err = errFork
+	default:
+		c, err = changesSince(d, s.at, h.revision)
 	}
 	switch {
-	case errors.Is(err, errGap):
+	case errors.Is(err, errFork), errors.Is(err, errGap):
+		if errors.Is(err, errFork) {
+			s.alarm(fmt.Sprintf("the database is not the continuation of the one before: it went from revision %d to another revision %d; changes may be lost, and everything was read again", s.at.revision, h.revision))
+		}
 		if err := s.reload(d, s.followers); err != nil {
 			return err
 		}
 	case err != nil:
 		return err
-	default:
+	case h.revision != s.at.revision:
 		s.tell(c)
 	}
-	s.at.revision, s.at.instance = h.revision, h.instance
-	s.level.change(func(t *time.Time) { *t = s.now() })
+	s.at.revision, s.at.batch = h.revision, h.batch
+	s.level.change(func(t *time.Time) { *t = began })
 	return nil
 }
 
@@ -133,13 +137,13 @@ func (s *Store) Follow(ctx context.Context, f authority.Follower) error {
 	}
 	s.follow.Lock()
 	defer s.follow.Unlock()
-	d := &dbtx{ctx: ctx, pool: s.views, bulk: true}
+	d, began := &dbtx{ctx: ctx, pool: s.views, bulk: true}, s.now()
 	defer d.end()
-	h, err := readHead(d, selectHead)
+	h, err := readHead(d, SelectHead)
 	if err != nil {
 		return err
 	}
-	if err := s.reach(d, h); err != nil {
+	if err := s.reach(d, h, began); err != nil {
 		return err
 	}
 	if err := s.reload(d, []authority.Follower{f}); err != nil {
@@ -149,31 +153,58 @@ func (s *Store) Follow(ctx context.Context, f authority.Follower) error {
 	return nil
 }
 
-// Refresh brings followers level with the database.
-func (s *Store) Refresh(ctx context.Context) error {
-	if err := context.Cause(ctx); err != nil {
-		return cancelled(err)
-	}
+// Refresh brings followers level with the database, and keeps why it cannot
+// among the facts. Who has seen a revision gives it, so that nothing is asked when
+// the followers are there already; 0 asks in any case.
+func (s *Store) Refresh(ctx context.Context, seen int64) error {
 	s.follow.Lock()
 	defer s.follow.Unlock()
-	d := &dbtx{ctx: ctx, pool: s.views}
+	if seen > 0 && seen <= s.at.revision {
+		return nil
+	}
+	err := s.refresh(ctx)
+	if ctx.Err() == nil {
+		s.apart.change(func(v *error) { *v = err })
+	}
+	return err
+}
+
+func (s *Store) refresh(ctx context.Context) error {
+	d, began := &dbtx{ctx: ctx, pool: s.views}, s.now()
 	defer d.end()
-	h, err := readHead(d, selectHead)
+	h, err := readHead(d, SelectHead)
 	if err != nil {
 		return err
 	}
-	if h.revision != s.at.revision {
-		d.bulk = true
+	d.bulk = h.revision != s.at.revision
+	return s.reach(d, h, began)
+}
+
+// alarm tells of something that somebody should look at.
+func (s *Store) alarm(what string) {
+	s.facts.change(func(f *authority.StoreFacts) { f.Alarm = what })
+	if s.warn != nil {
+		s.warn(what)
 	}
-	return s.reach(d, h)
 }
 
 // changesSince reads the records that commits behind a revision touched, as they
 // are now.
-func changesSince(d *dbtx, from, to int64) (authority.Change, error) {
+func changesSince(d *dbtx, from position, to int64) (authority.Change, error) {
+	var batch string
+	found, err := d.row([]any{&batch}, `SELECT batch FROM commits WHERE revision = $1`, from.revision)
+	switch {
+	case err == nil && !found && from.revision > 0:
+		err = errGap
+	case err == nil && found && batch != from.batch:
+		err = errFork
+	}
+	if err != nil {
+		return authority.Change{}, err
+	}
 	keys := make(map[kind]map[string]bool)
 	seen := int64(0)
-	err := d.rows(func(rows *sql.Rows) error {
+	err = d.rows(func(rows *sql.Rows) error {
 		var text string
 		if err := rows.Scan(&text); err != nil {
 			return err
@@ -190,8 +221,8 @@ func changesSince(d *dbtx, from, to int64) (authority.Change, error) {
 		}
 		seen++
 		return nil
-	}, `SELECT keys FROM commits WHERE revision > $1 AND revision <= $2`, from, to)
-	if err == nil && seen != to-from {
+	}, `SELECT keys FROM commits WHERE revision > $1 AND revision <= $2`, from.revision, to)
+	if err == nil && seen != to-from.revision {
 		err = errGap
 	}
 	if err != nil {

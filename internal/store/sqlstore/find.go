@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"mintmark/internal/authority"
@@ -166,15 +167,16 @@ func (f *finder) states(c *clause, hidden bool) []string {
 	if hidden {
 		generation, deleted, stops, as = "(generation + 0)", "(deleted_at + 0)", "(stops_at + 0)", "(stops_as || '')"
 	}
-	now, of := c.arg(f.q.Now.UnixMicro()), c.arg(int64(f.q.Generation))
+	now := sync.OnceValue(func() string { return c.arg(f.q.Now.UnixMicro()) })
+	of := sync.OnceValue(func() string { return c.arg(int64(f.q.Generation)) })
 	ended := func(kind string) string {
-		return fmt.Sprintf("(%s IS NULL AND %s = %s AND %s = '%s' AND %s <= %s)", deleted, generation, of, as, kind, stops, now)
+		return fmt.Sprintf("(%s IS NULL AND %s = %s AND %s = '%s' AND %s <= %s)", deleted, generation, of(), as, kind, stops, now())
 	}
 	var out []string
 	for _, state := range f.q.States {
 		switch state {
 		case authority.StateActive:
-			out = append(out, fmt.Sprintf("(%s IS NULL AND %s = %s AND (%s IS NULL OR %s > %s))", deleted, generation, of, stops, stops, now))
+			out = append(out, fmt.Sprintf("(%s IS NULL AND %s = %s AND (%s IS NULL OR %s > %s))", deleted, generation, of(), stops, stops, now()))
 		case authority.StateExpired:
 			out = append(out, ended(stopsExpired))
 		case authority.StateReplaced:
@@ -182,7 +184,7 @@ func (f *finder) states(c *clause, hidden bool) []string {
 		case authority.StateDeleted:
 			out = append(out, deleted+" IS NOT NULL")
 		case authority.StateRevoked:
-			out = append(out, fmt.Sprintf("(%s IS NULL AND %s < %s)", deleted, generation, of), fmt.Sprintf("(%s IS NULL AND %s > %s)", deleted, generation, of))
+			out = append(out, fmt.Sprintf("(%s IS NULL AND %s < %s)", deleted, generation, of()), fmt.Sprintf("(%s IS NULL AND %s > %s)", deleted, generation, of()))
 		}
 	}
 	return out

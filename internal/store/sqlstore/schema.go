@@ -30,16 +30,15 @@ func migrations() []migration {
 		`CREATE TABLE head (
 			one {n} PRIMARY KEY CHECK (one = 1),
 			revision bigint NOT NULL,
+			batch text NOT NULL,
 			audit_seq bigint NOT NULL,
 			audit_hash text NOT NULL,
-			instance text NOT NULL,
 			major bigint NOT NULL,
 			minor bigint NOT NULL
 		)`,
 		`CREATE TABLE commits (
 			revision {n} PRIMARY KEY,
 			batch text NOT NULL,
-			at bigint NOT NULL,
 			keys text NOT NULL
 		)`,
 		`CREATE TABLE tokens (
@@ -115,9 +114,9 @@ type Dialect struct {
 
 // Migrate takes the schema to the newest version, in the transaction of conn,
 // which keeps every other out of doing the same. fresh: there is nothing yet.
-// instance is a random text that no other database has. It reports whether
-// anything changed.
-func (d Dialect) Migrate(ctx context.Context, conn *sql.Conn, fresh bool, instance string) (changed bool, err error) {
+// first is a random text that no other database has, the name of its first
+// revision. It reports whether anything changed.
+func (d Dialect) Migrate(ctx context.Context, conn *sql.Conn, fresh bool, first string) (changed bool, err error) {
 	major, minor := 0, 0
 	if !fresh {
 		if major, minor, err = version(ctx, conn); err != nil {
@@ -140,8 +139,8 @@ func (d Dialect) Migrate(ctx context.Context, conn *sql.Conn, fresh bool, instan
 		text := `UPDATE head SET major = $1, minor = $2 WHERE one = 1`
 		args := []any{m.major, m.minor}
 		if major == 0 {
-			text = `INSERT INTO head (one, revision, audit_seq, audit_hash, instance, major, minor) VALUES (1, 0, 0, '', $1, $2, $3)`
-			args = []any{instance, m.major, m.minor}
+			text = `INSERT INTO head (one, revision, batch, audit_seq, audit_hash, major, minor) VALUES (1, 0, $1, 0, '', $2, $3)`
+			args = []any{first, m.major, m.minor}
 		}
 		if _, err := conn.ExecContext(ctx, text, args...); err != nil {
 			return false, fmt.Errorf("schema %d.%d: %w", m.major, m.minor, err)

@@ -15,6 +15,8 @@ type Config struct {
 	Driver Driver
 	Now    func() time.Time
 	Rand   io.Reader
+	// Alarm is told of what somebody should look at; nil: the facts tell it alone.
+	Alarm func(string)
 	// Release gives back what belongs to the opened database; nil: nothing does.
 	Release func() error
 }
@@ -25,6 +27,7 @@ type Store struct {
 	now     func() time.Time
 	random  io.Reader
 	release func() error
+	warn    func(string)
 	write   *writer
 	views   *pool
 
@@ -53,16 +56,19 @@ type Store struct {
 	at        position
 
 	facts   guarded[authority.StoreFacts]
+	apart   guarded[error] // why the followers are not level with the database; nil: they are
 	counted guarded[lastCounts]
 	level   guarded[time.Time] // when the followers were known to be level with the database
 }
 
 var _ authority.Store = (*Store)(nil)
 
-// position is how far followers are, and what the store itself follows.
+// position is how far followers are, and what the store itself follows. A
+// revision has a number and the random name of the commit that made it: the same
+// number with another name is another history.
 type position struct {
 	revision int64
-	instance string
+	batch    string
 	known    *familiar
 }
 
@@ -97,16 +103,16 @@ func New(ctx context.Context, cfg Config) (*Store, error) {
 		return nil, errors.New("sqlstore: Config.Now or Config.Rand is missing")
 	}
 	s := &Store{
-		driver: &cfg.Driver, now: cfg.Now, random: cfg.Rand, release: cfg.Release, write: newWriter(cfg.Driver.Arrays), views: newPool(&cfg.Driver),
+		driver: &cfg.Driver, now: cfg.Now, random: cfg.Rand, release: cfg.Release, warn: cfg.Alarm, write: newWriter(cfg.Driver.Arrays), views: newPool(&cfg.Driver),
 	}
 	s.facts.v = authority.StoreFacts{Kind: cfg.Driver.Kind, Location: cfg.Driver.Location, Persistent: true}
 	d := &dbtx{ctx: ctx, pool: s.views}
 	defer d.end()
-	h, err := readHead(d, selectHead)
+	h, err := readHead(d, SelectHead)
 	if err != nil {
 		return nil, err
 	}
-	s.at = position{revision: h.revision, instance: h.instance}
+	s.at = position{revision: h.revision, batch: h.batch}
 	if s.at.known, err = readFamiliar(d); err != nil {
 		return nil, err
 	}
@@ -117,17 +123,18 @@ func New(ctx context.Context, cfg Config) (*Store, error) {
 // head is the head row.
 type head struct {
 	revision int64
+	batch    string
 	seq      uint64
 	hash     string
-	instance string
 }
 
-const selectHead = `SELECT revision, audit_seq, audit_hash, instance FROM head WHERE one = 1`
+// SelectHead reads the head row.
+const SelectHead = `SELECT revision, batch, audit_seq, audit_hash FROM head WHERE one = 1`
 
 func readHead(d *dbtx, text string) (head, error) {
 	var h head
 	var seq int64
-	found, err := d.row([]any{&h.revision, &seq, &h.hash, &h.instance}, text)
+	found, err := d.row([]any{&h.revision, &h.batch, &seq, &h.hash}, text)
 	h.seq = uint64(seq)
 	if err == nil && !found {
 		err = broken(ErrEmpty)
@@ -175,7 +182,21 @@ func (s *Store) ready(ctx context.Context) error {
 }
 
 // Facts implements authority.Store.
-func (s *Store) Facts() authority.StoreFacts { return s.facts.get() }
+func (s *Store) Facts() authority.StoreFacts {
+	f := s.facts.get()
+	if apart := s.apart.get(); f.Problem == "" && apart != nil {
+		f.Problem = reason(apart)
+	}
+	return f
+}
+
+// reason is the private text of a problem: the public one has no reason in it.
+func reason(problem error) string {
+	if cause := errors.Unwrap(problem); cause != nil {
+		problem = cause
+	}
+	return problem.Error()
+}
 
 // Synced implements authority.Store.
 func (s *Store) Synced() time.Time {
@@ -192,10 +213,7 @@ func (s *Store) note(problem error) {
 			f.Problem, f.LastWrite = "", s.now()
 			return
 		}
-		if cause := errors.Unwrap(problem); cause != nil {
-			problem = cause // the public message has no reason in it
-		}
-		f.Problem = problem.Error()
+		f.Problem = reason(problem)
 	})
 }
 
