@@ -67,7 +67,7 @@ func contests(o opened) []contest {
 		return target{o.Addresses[name], o.each(request), speakHTTP}
 	}
 	ask := func(token string) []byte { return introspection(token, o.Verifier) }
-	return []contest{
+	all := []contest{
 		{"forward-auth", []side{
 			{target: at("doors", forwardAuth)},
 			{name: "a bare handler of the same bytes", target: at("forward-auth floor", forwardAuth), rate: 0.93, p99: 1.5},
@@ -86,7 +86,18 @@ func contests(o opened) []contest {
 			{name: "httputil.ReverseProxy alone", target: at("proxy", call), rate: 0.90},
 		}},
 	}
+	if o.Addresses["uncounted"] != "" {
+		const off = "the same door, and nobody counts"
+		all = append(all,
+			contest{counting + ", forward-auth", []side{{target: at("doors", forwardAuth)}, {name: off, target: at("uncounted", forwardAuth), rate: 0.97}}},
+			contest{counting + ", introspection", []side{{target: at("doors", ask)}, {name: off, target: at("uncounted", ask), rate: 0.97}}},
+		)
+	}
+	return all
 }
+
+// counting names the contests of the doors with and without counts of use.
+const counting = "counting"
 
 // spoken is a target in another language.
 func spoken(t target, speak func(net.Conn) client) target {

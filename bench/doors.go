@@ -39,10 +39,27 @@ func (p plan) serveDoors(ctx context.Context) error {
 	if err := os.Remove(logFile.Name()); err != nil {
 		return err
 	}
-	h, err := newHouse(logFile)
+	folder, err := os.MkdirTemp("", "mintmark-bench-")
 	if err != nil {
 		return err
 	}
+	defer os.RemoveAll(folder)
+	h, err := newHouse(logFile, folder)
+	if err != nil {
+		return err
+	}
+	if p.only.MatchString(counting) {
+		if h.silent, err = h.newSet(nil); err != nil {
+			return err
+		}
+	}
+	kept := make(chan error, 1)
+	flushing, stop := context.WithCancel(ctx)
+	go func() { kept <- h.counts.Run(flushing) }()
+	defer func() {
+		stop()
+		<-kept
+	}()
 	told := opened{Addresses: make(map[string]string)}
 	if told.Tokens, told.Verifier, err = h.fill(p.live, p.presented); err != nil {
 		return err
@@ -81,6 +98,13 @@ func (h *house) openDoors(ctx context.Context, upstream string, told *opened) er
 		"guard": h.bounded(guard), "proxy": bare(reverseProxy(to)),
 	} {
 		if told.Addresses[name], err = listen(ctx, serve); err != nil {
+			return err
+		}
+	}
+	if h.silent != nil {
+		same := h.uncounted()
+		told.Addresses["uncounted"], err = listen(ctx, same.bounded(edge.Server(same.behindEdge(http.NotFoundHandler()), same.log, time.Now)))
+		if err != nil {
 			return err
 		}
 	}

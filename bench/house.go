@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/binary"
@@ -12,6 +13,7 @@ import (
 	"net/netip"
 	"net/url"
 	"os"
+	"path/filepath"
 	"time"
 
 	"mintmark/internal/authority"
@@ -24,6 +26,8 @@ import (
 	"mintmark/internal/metrics"
 	"mintmark/internal/pathrule"
 	"mintmark/internal/signing"
+	"mintmark/internal/store/usagesql"
+	"mintmark/internal/usage"
 )
 
 // house is the rooms that a verdict passes, wired as the program wires them:
@@ -39,32 +43,52 @@ type house struct {
 	metrics *metrics.Metrics
 	limits  *limits.Limits
 	log     *slog.Logger
+	counts  *usage.Ledger
+	silent  *liveset.Set // the same tokens, and nobody counts; nil unless that is measured
 }
 
-func newHouse(logFile *os.File) (*house, error) {
+func newHouse(logFile *os.File, folder string) (*house, error) {
 	h := &house{ring: signing.InMemory(rand.Reader), log: slog.New(slog.NewTextHandler(logFile, nil))}
 	var err error
 	if h.running, err = control.NewRunning(config.Layers{Getenv: func(string) (string, bool) { return "", false }}); err != nil {
 		return nil, err
 	}
-	clock := authority.NewClock(time.Now)
-	h.live, err = liveset.New(liveset.Config{
-		Verifier: h.ring.Verifier, Now: clock.Now, LoginIdle: h.running.LoginIdle,
-		Audience: h.audience, LoginIssuer: func() string { return h.running.Settings().Issuer }, Record: noRecord,
-	})
-	if err != nil {
-		return nil, err
-	}
 	if h.kid, err = h.ring.Generate("ES256"); err != nil {
 		return nil, err
 	}
-	found(h.live, h.kid)
+	if h.counts, err = openLedger(folder, func() { h.live.Settle() }, h.running.Masked); err != nil {
+		return nil, err
+	}
+	if h.live, err = h.newSet(h.counts.Count); err != nil {
+		return nil, err
+	}
 	h.metrics = metrics.New(metrics.Config{Now: time.Now, Draw: weak.Uint64, State: func() metrics.State { return metrics.State{} }})
 	h.limits = limits.New(limits.Config{Now: time.Now, Rates: func() (limits.Rate, limits.Rate) {
 		token, source := h.running.Limits()
 		return limits.Rate(token), limits.Rate(source)
 	}})
 	return h, nil
+}
+
+// newSet is a live set without tokens, whose counts somebody is told.
+func (h *house) newSet(counts func(authority.Counted)) (*liveset.Set, error) {
+	set, err := liveset.New(liveset.Config{
+		Verifier: h.ring.Verifier, Now: authority.NewClock(time.Now).Now, LoginIdle: h.running.LoginIdle, Tally: counts,
+		Audience: h.audience, LoginIssuer: func() string { return h.running.Settings().Issuer }, Record: noRecord,
+	})
+	if err == nil {
+		found(set, h.kid)
+	}
+	return set, err
+}
+
+// openLedger keeps counts as a home does.
+func openLedger(folder string, settle func(), masked func() bool) (*usage.Ledger, error) {
+	counts, _, err := usagesql.Open(context.Background(), filepath.Join(folder, "usage.db"), time.Now())
+	if err != nil {
+		return nil, err
+	}
+	return usage.New(usage.Config{Store: counts, Writer: "bench", Settle: settle, Masked: masked, Now: time.Now, Log: slog.New(slog.DiscardHandler)})
 }
 
 // found loads a set that has one key and no tokens.
@@ -83,6 +107,13 @@ func (h *house) proxies() []netip.Prefix { return h.running.Settings().Proxies }
 
 // door is the live set as one door asks it.
 func (h *house) door(name string) edge.Decider { return h.metrics.Door(name, h.limits.Around(h.live)) }
+
+// uncounted is the house with the set that nobody counts.
+func (h *house) uncounted() *house {
+	same := *h
+	same.live = h.silent
+	return &same
+}
 
 // behindEdge is a handler as a listener of ours serves it.
 func (h *house) behindEdge(next http.Handler) http.Handler {
@@ -120,6 +151,13 @@ func newID() string {
 func (h *house) fill(live, presented int) (texts []string, verifier string, err error) {
 	f := filler{set: h.live, issuer: h.running.Settings().Issuer, audience: h.audience(), kid: h.kid, role: authority.RoleUser, at: time.Now().Add(-time.Hour).Truncate(time.Second)}
 	f.fill(0, live)
+	if h.silent != nil {
+		own := f
+		own.set = h.silent
+		own.fill(0, live)
+		own.role = authority.RoleVerifier
+		own.fill(live, live+1)
+	}
 	if texts, err = f.texts(h.ring, 0, presented); err != nil {
 		return nil, "", err
 	}
