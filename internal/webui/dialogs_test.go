@@ -185,7 +185,7 @@ func TestDeleteWeighsTheEvidence(t *testing.T) {
 		return dialog
 	}
 	unused := page("alpha")
-	shows(t, unused, `role="alertdialog"`, "Delete the token of alpha?", made["alpha"].ID.Short(), "It has not been used since the server started. You can restore it for 1 hour.",
+	shows(t, unused, `role="alertdialog"`, "Delete the token of alpha?", made["alpha"].ID.Short(), "It has never been used. You can restore it for 1 hour.",
 		">Delete token</button>", `data-close autofocus>Cancel`, "delete for good (no restore)", "manager token delete "+made["alpha"].ID.Short())
 	lacks(t, unused, "to delete</label>", "Are you sure")
 	used := page("bravo")
@@ -255,7 +255,7 @@ func TestDetailShowsEverythingButTheToken(t *testing.T) {
 		AllowedAddresses: []string{"10.2.0.0/16"}, Lifetime: 9 * 24 * time.Hour,
 	})
 	_, body := v.get("/tokens/" + string(issued.ID))
-	shows(t, body, string(issued.ID), "tier:gold", "Nightly load", "data@corp.example", "10.2.0.0/16", "by root@tokens-01", "key_2026a", string(issued.KeyID), "Not since the server started",
+	shows(t, body, string(issued.ID), "tier:gold", "Nightly load", "data@corp.example", "10.2.0.0/16", "by root@tokens-01", "key_2026a", string(issued.KeyID), "<dt>Last used</dt><dd>Never</dd>",
 		"&#34;client_id&#34;: &#34;etl&#34;", "at&#43;jwt", "(signature not shown)", "Token created", "token.created", "in 9 days", "manager token show "+issued.ID.Short(), `id="text-dialog"`)
 	parts := strings.Split(issued.Text.Unsafe(), ".")
 	lacks(t, body, parts[1], parts[2])

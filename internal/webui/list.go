@@ -52,7 +52,9 @@ type tokensBody struct {
 	Mistype        bool
 	InUse          bool
 	MyAddr         string
-	Grace          string // how long a delete can be undone, "" when it cannot
+	Kept           kept
+	Previous       authority.KeyID // "" unless a rotation is under way
+	Grace          string          // how long a delete can be undone, "" when it cannot
 }
 
 type option struct{ Value, Label string }
@@ -124,7 +126,7 @@ func (w *console) showTokens(v visit, status int, b tokensBody, p page) {
 	b.Form.Choices, b.Form.Never = expiryChoices(policy), policy.NeverExpire && policy.MaxLifetime == 0
 	b.Form.Known = w.knownTags(v)
 	w.copyFacts(v.admin, &b.tokenDialog)
-	b.MyAddr = edge.Of(v.r).From()
+	b.MyAddr, b.Kept = edge.Of(v.r).From(), w.kept()
 	if policy.RestoreGrace > 0 {
 		b.Grace = spell(policy.RestoreGrace)
 	}
@@ -157,6 +159,13 @@ func (w *console) loadTokens(v visit, b *tokensBody) error {
 	}
 	if id, err := authority.ParseTokenID(b.Request.Text); err == nil && v.r.URL.Query().Get("found") != "" {
 		b.Found = id.Short()
+	}
+	if keys, err := w.Authority.Keys(v.r.Context(), v.Caller); err == nil {
+		for _, k := range keys {
+			if k.State == authority.KeyPrevious && k.Accepted(w.Now()) {
+				b.Previous = k.ID
+			}
+		}
 	}
 	b.links()
 	if b.Dialog == "result" && !slices.ContainsFunc(b.List.Items, b.Fresh) {

@@ -100,7 +100,7 @@ func TestListFiltersSortsAndSaysWhatItLeavesOut(t *testing.T) {
 	}
 	_, body := v.get("/tokens")
 	shows(t, body, "3 active</a> ·", "1 expires within 14 days", "1 expired", "1 deleted", `aria-sort="ascending"`, `href="/tokens?dir=desc&amp;sort=client_id"`,
-		"Administration", "+2 more", "in 9 days", "Never", "Not used</span> <span class=\"second\">since the server started", "just now", "no tags", "manager token list --state active")
+		"Administration", "+2 more", "in 9 days", "Never", "Never used</span>", "1 in 24 h</span>", `<td class="num full">1</td>`, "Use is counted in memory, since 23 Nov 2026, 14:08 UTC.", "just now", "no tags", "manager token list --state active")
 	if strings.Count(body, "aria-sort") != 1 {
 		t.Error("more than one column says that it is sorted")
 	}
@@ -196,4 +196,22 @@ func TestOnlyExceptionsAreMarked(t *testing.T) {
 	h.issue(t, authority.TokenRequest{ClientID: "healthy", Role: "user"})
 	_, body := v.get("/tokens")
 	lacks(t, body, `class="state"`, `class="due"`, "Active<", `class="new"`)
+}
+
+func TestListShowsWhoComesUnderThePreviousSecret(t *testing.T) {
+	h := newHouse(t, nil)
+	v := h.signedIn(t)
+	stays, moves := h.issue(t, authority.TokenRequest{ClientID: "stays", Role: "user"}), h.issue(t, authority.TokenRequest{ClientID: "moves", Role: "user"})
+	h.use(t, stays.Text.Unsafe(), moves.Text.Unsafe())
+	_, body := v.get("/tokens")
+	lacks(t, body, "Uses previous secret")
+	v.rotate()
+	h.use(t, v.copyNew(moves.ID))
+	_, body = v.get("/tokens")
+	if strings.Count(body, "Uses previous secret") != 1 {
+		t.Error("it is not said of one token")
+	}
+	_, row, _ := strings.Cut(body, `<tr id="`+string(stays.ID))
+	row, _, _ = strings.Cut(row, "</tr>")
+	shows(t, row, "Uses previous secret")
 }

@@ -18,6 +18,7 @@ type tokenBody struct {
 	Claims  string
 	History authority.AuditPage
 	Usage   usage
+	Kept    kept
 	Form    replaceForm
 	Choices []choice
 	InUse   bool
@@ -71,6 +72,7 @@ func (w *console) loadToken(v visit, b *tokenBody) error {
 	if err != nil {
 		return err
 	}
+	b.Kept = w.kept()
 	b.Usage = usageOf(known, v.r.URL.Query().Get("requests"), keys)
 	b.Claims = claimsText(b.Of, b.Key)
 	return nil

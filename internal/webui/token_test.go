@@ -45,7 +45,7 @@ func TestTokenPageShowsItsRequests(t *testing.T) {
 		`<span>2,000</span><span>1,000</span><span>0</span>`, "accepted under a previous secret", `fill="url(#hatch)"`, "Show as table",
 		`<th scope="row">23 Nov 2026, 12:00 UTC</th><td class="num">0</td><td class="num">1,200</td><td class="num">1</td>`,
 		`<th scope="row">25 Nov 2026, 12:00 UTC</th><td class="num">1</td><td class="num">0</td><td class="num">0</td>`,
-		"Counted up to 14:12:00 UTC. Recorded since 23 Nov 2026.",
+		"Counted up to 14:12:00 UTC. Use is counted in memory, since 23 Nov 2026, 14:08 UTC.",
 		`<th scope="row" translate="no">10.2.7.3<span class="folded small">via 10.0.0.1</span></th>`, `<td class="num">1,200</td><td class="wide">key_2026a</td>`, "Addresses are kept for 90 days.",
 		`<th scope="row">address not allowed</th><td class="mid" translate="no">192.0.2.7</td>`, "Token created", "key_2026b")
 	if n := len(regexp.MustCompile(`<rect class="[a-z]+" x=`).FindAllString(body, -1)); n != 4 {

@@ -67,6 +67,49 @@ func number(n uint64) string {
 	return s
 }
 
+// count takes a number that may not be known.
+func count(n any) uint64 {
+	switch n := n.(type) {
+	case uint64:
+		return n
+	case *uint64:
+		if n != nil {
+			return *n
+		}
+	}
+	return 0
+}
+
+// kept says how far counts of use can be relied upon.
+type kept struct {
+	authority.LedgerState
+	Since time.Time
+}
+
+func (w *console) kept() kept { return kept{w.Authority.UsageState(), w.Authority.Usage.Since()} }
+
+// unknownBefore is since when a token's use is known; zero when that is since it
+// was made.
+func (w *console) unknownBefore(t authority.TokenView) time.Time {
+	if since := w.Authority.Usage.Since(); since.Truncate(time.Second).After(t.CreatedAt) {
+		return since
+	}
+	return time.Time{}
+}
+
+// share is how much of a token's use is still under the previous key, or "" when
+// that is not known: of mixed use a part, else how much there is in a day.
+func share(t authority.TokenEvidence) string {
+	under, all := t.Rotation.Under, t.Rotation.Under+t.Rotation.Since
+	switch {
+	case t.Movement == authority.Mixed && under > 0:
+		return fmt.Sprintf("%d %%", max(1, (100*under+all/2)/all))
+	case t.Movement == authority.NotMoved && t.Day.Under > 0:
+		return number(t.Day.Under) + "/day"
+	}
+	return ""
+}
+
 // usageOf arranges what is known of a token's use for one of the stretches; an
 // unknown one is 14 days.
 func usageOf(known authority.TokenUsage, asked string, keys []authority.Key) usage {

@@ -26,7 +26,7 @@ func plural(n int, word string) string {
 	if n == 1 {
 		return "1 " + word
 	}
-	return fmt.Sprintf("%d %ss", n, word)
+	return number(uint64(n)) + " " + word + "s"
 }
 
 func ago(now, t time.Time) string {
