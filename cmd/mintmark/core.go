@@ -160,7 +160,7 @@ func (k *core) openStores(ctx context.Context, files durable.Files, h how) (err 
 // openCustody opens what keeps the signing keys' secrets.
 func (k *core) openCustody(files durable.Files, h how) (err error) {
 	if kind, _ := config.StorePlace(k.running.Settings().Store); kind == config.StorePostgres {
-		sealing, err := k.openSealing(files)
+		sealing, err := k.openSealing(files, h)
 		if err == nil {
 			k.ring = signing.InRecords(sealing, rand.Reader)
 		}

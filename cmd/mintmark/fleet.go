@@ -34,9 +34,12 @@ type fleet struct {
 }
 
 // openSealing opens the key-encryption key of a home whose store is shared.
-func (k *core) openSealing(files durable.Files) (*signing.Sealing, error) {
+func (k *core) openSealing(files durable.Files, h how) (*signing.Sealing, error) {
 	path := k.sealingPath()
 	sealing, err := signing.OpenSealing(files, path, rand.Reader)
+	if h.lostKeyring && errors.Is(err, fs.ErrNotExist) {
+		sealing, err = signing.CreateSealing(files, path, rand.Reader)
+	}
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, fail(exitInvalid, "sealing.missing", "%s does not exist: without it the signing keys of the fleet cannot be opened", path).
 			advise("copy the file of another node there, by a safe way, with mode 0600")
