@@ -250,3 +250,16 @@ func TestTheScriptsReachEveryExitCode(t *testing.T) {
 		}
 	}
 }
+
+// Who waits for longer than half a second is told for what, at a terminal only.
+func TestAPersonWhoWaitsIsToldForWhat(t *testing.T) {
+	url, _ := silentServer(t)
+	s := startScreen(t, elsewhere(t, url, "token", "list"))
+	s.sees("Waiting for the server …")
+	s.types(ctrlC)
+	s.sees("Nothing was changed.")
+	s.ends(130)
+	if got := runs(t, elsewhere(t, url, "token", "list", "--timeout", "1s")); strings.Contains(got.err, "Waiting") {
+		t.Errorf("a script is told to wait: %q", got.err)
+	}
+}

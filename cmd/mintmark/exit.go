@@ -93,9 +93,9 @@ func classify(err error) *failure {
 			}
 			f.message = strings.Join(lines, "\n  ")
 		}
-		return f
+		return f.advise(remedies()[f.code])
 	case errors.As(err, &domain):
-		return fail(exitOf(edge.StatusOf(domain.Kind)), domain.Code, "%s", err)
+		return fail(exitOf(edge.StatusOf(domain.Kind)), domain.Code, "%s", err).advise(remedies()[domain.Code])
 	case errors.As(err, &locked):
 		return fail(exitConflict, "home.locked", "%s is in use by another process%s; one server or command at a time", filepath.Dir(locked.Path), pidOf(locked.PID))
 	case errors.As(err, &start):
@@ -112,6 +112,27 @@ func classify(err error) *failure {
 		return fail(exitUnavailable, "server.unreachable", "%s", err)
 	}
 	return fail(exitFailed, "failed", "%s", err)
+}
+
+// remedies are the commands that help where a refusal of the API cannot name one:
+// it does not know who asks. docs/troubleshooting.md has more.
+func remedies() map[string]string {
+	return map[string]string{
+		"token.not_found":    "see which there are: token list, and token list --state deleted",
+		"token.ambiguous":    "see their ids: token list",
+		"token.expired":      "make a new one: token create",
+		"token.revoked":      "make a new one: token create",
+		"key.not_found":      "see which there are: key list",
+		"key.rotating":       "see who still needs the previous one: key evidence; end it: key retire",
+		"admin.not_found":    "see who there is: admin list",
+		"admin.exists":       "give it another password: admin reset-password",
+		"config.revision":    "see what would change now: config diff",
+		"config.no_revision": "see which there were: audit list --action config.applied",
+		"config.invalid":     "see what is staged: config diff; drop it: config discard",
+		"property.unknown":   "see which there are: config properties list",
+		"store.unknown":      "see whether it was made: audit list",
+		"unavailable":        "see whether it was made: audit list",
+	}
 }
 
 func pidOf(pid int) string {

@@ -240,7 +240,7 @@ func (c *cli) examine(ctx context.Context) ([]api.Check, error) {
 	case len(found) > 0: // opened without its tokens: nothing is known of them
 		s.Checks = slices.DeleteFunc(s.Checks, func(k api.Check) bool { return strings.HasPrefix(k.Name, "token") })
 	case l.core != nil:
-		found = []api.Check{{Name: "server", Warning: true, OK: true, Fact: "not running", Fix: "start"}}
+		found = []api.Check{{Name: "server", Warning: true, OK: true, Fact: "not running", Fix: l.core.dir.Manager() + " start"}}
 	}
 	return append(found, s.Checks...), nil
 }

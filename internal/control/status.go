@@ -72,7 +72,7 @@ func (c *Control) storeCheck(s Status) Check {
 		check.Fix = "Make the place writable again; the next change tries by itself."
 	case !s.Store.Persistent:
 		check.Warning, check.Fact = true, fmt.Sprintf("tokens are kept in memory only; a restart deletes all %d", s.Tokens.Active)
-		check.Fix = "config properties set api.access.tokens.store /path/to/token.json, then config apply"
+		check.Fix = "manager config properties set api.access.tokens.store /path/to/token.json, then manager config apply"
 	}
 	return check
 }
@@ -99,7 +99,7 @@ func keyCheck(s Status, now time.Time) Check {
 	age, due := int(now.Sub(s.CurrentKey.CurrentSince)/(24*time.Hour)), int(s.KeyDue.Sub(s.CurrentKey.CurrentSince)/(24*time.Hour))
 	check := Check{Name: "signing secret", OK: true, Fact: fmt.Sprintf("%s, day %d of %d", s.CurrentKey.Name, age+1, due)}
 	if !now.Before(s.KeyDue.Add(-14 * 24 * time.Hour)) {
-		check.Warning, check.Fix = true, "Rotating is recommended every six months: key rotate"
+		check.Warning, check.Fix = true, "Rotating is recommended every six months: manager key rotate"
 	}
 	return check
 }
@@ -112,9 +112,9 @@ func overlapCheck(k authority.Key, now time.Time) Check {
 	switch {
 	case k.OnTrial(now):
 		check.Warning, check.Fact = true, k.Name+" is on a trial stop until "+k.TrialUntil.UTC().Format(time.RFC3339)
-		check.Fix = "key trial-stop " + k.Name + " --end accepts it again now"
+		check.Fix = "manager key trial-stop " + k.Name + " --end accepts it again now"
 	case now.After(k.Until.Add(-overlapSoon)):
-		check.Warning, check.Fix = true, "key evidence "+k.Name+" names who still depends on it"
+		check.Warning, check.Fix = true, "manager key evidence "+k.Name+" names who still depends on it"
 	}
 	return check
 }
@@ -129,12 +129,12 @@ func (c *Control) configCheck(s Staging, properties []Property) Check {
 	}
 	switch {
 	case len(waiting) > 0:
-		check.Warning, check.Fact, check.Fix = true, fmt.Sprintf("waiting for a restart: %v", waiting), "restart"
+		check.Warning, check.Fact, check.Fix = true, fmt.Sprintf("waiting for a restart: %v", waiting), "manager restart"
 	case c.Book != nil && len(c.Book.Pending()) > 0:
 		check.OK, check.Fact = false, fmt.Sprintf("changes that wait for the audit log: %d", len(c.Book.Pending()))
 		check.Fix = "Make the audit log writable again; the next change or start moves them."
 	case s.Count > 0:
-		check.Warning, check.Fact, check.Fix = true, fmt.Sprintf("%d staged", s.Count), "config apply, or config discard"
+		check.Warning, check.Fact, check.Fix = true, fmt.Sprintf("%d staged", s.Count), "manager config apply, or manager config discard"
 	}
 	return check
 }
@@ -168,7 +168,7 @@ func issuerCheck(s config.Settings) Check {
 		check.Warning, check.Fact = true, s.Issuer+" is this machine only, and the server listens on "+s.Listen
 	}
 	if check.Warning {
-		check.Fix = "config properties set " + config.Issuer + " https://NAME:PORT, then config apply; tokens that exist keep the issuer they carry"
+		check.Fix = "manager config properties set " + config.Issuer + " https://NAME:PORT, then manager config apply; tokens that exist keep the issuer they carry"
 	}
 	return check
 }
@@ -177,7 +177,7 @@ func tokenCheck(t authority.TokenCounts) Check {
 	check := Check{Name: "tokens", OK: true, Fact: fmt.Sprintf("%d active, %d expired, %d restorable or deleted", t.Active, t.Expired, t.Deleted)}
 	if t.Expiring > 0 {
 		check.Warning, check.Fact = true, fmt.Sprintf("%d of %d end within 14 days", t.Expiring, t.Active)
-		check.Fix = "token list --expiring 14d"
+		check.Fix = "manager token list --expiring 14d"
 	}
 	return check
 }

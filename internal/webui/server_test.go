@@ -206,7 +206,7 @@ func TestStatusBeginsWithOneSentence(t *testing.T) {
 	h := newHouse(t, nil)
 	v := h.signedIn(t)
 	_, body := v.get("/status")
-	shows(t, body, "1 thing needs attention.</h2>", "As of 23 Nov 2026, 14:08 UTC.", "token store</b> – attention", "What to do: config properties set api.access.tokens.store", "up 0 seconds", "manager doctor")
+	shows(t, body, "1 thing needs attention.</h2>", "As of 23 Nov 2026, 14:08 UTC.", "token store</b> – attention", "What to do: manager config properties set api.access.tokens.store", "up 0 seconds", "manager doctor")
 	h.issue(t, authority.TokenRequest{ClientID: "a", Role: "user", Lifetime: time.Hour})
 	h.allow("eyJhbGciOiJub25lIn0.e30.")
 	_, body = v.get("/status")
