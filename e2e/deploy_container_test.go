@@ -24,7 +24,7 @@ func container(t *testing.T) []instructions.Stage {
 	for _, w := range read.Warnings {
 		t.Errorf("%s", w.Short)
 	}
-	lint := linter.New(&linter.Config{ExperimentalAll: true, Warn: func(rule, _, _, message string, at []parser.Range) {
+	lint := linter.New(&linter.Config{Warn: func(rule, _, _, message string, at []parser.Range) {
 		t.Errorf("line %d: %s: %s", at[0].Start.Line, rule, message)
 	}})
 	stages, arguments, err := instructions.Parse(read.AST, lint)

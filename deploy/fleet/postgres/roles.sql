@@ -25,11 +25,9 @@ WHERE NOT EXISTS (SELECT FROM pg_database WHERE datname = 'mintmark') \gexec
 REVOKE ALL ON DATABASE mintmark FROM PUBLIC;
 GRANT CONNECT ON DATABASE mintmark TO mintmark;
 
--- A commit that was answered is on a disk, and a node that hangs in a transaction
--- holds nobody up for long.
+-- A commit that was answered is on a disk.
 ALTER ROLE mintmark_owner IN DATABASE mintmark SET synchronous_commit = 'on';
 ALTER ROLE mintmark IN DATABASE mintmark SET synchronous_commit = 'on';
-ALTER ROLE mintmark IN DATABASE mintmark SET idle_in_transaction_session_timeout = '30s';
 -- Three nodes with room for the one that comes while another goes.
 ALTER ROLE mintmark CONNECTION LIMIT 60;
 
