@@ -143,13 +143,13 @@ func (k *core) openStores(ctx context.Context, files durable.Files, h how) (err 
 			return fail(exitInvalid, "store.no_home", "a token store needs an installation directory: keys and administrators must last as long as the tokens").advise("mintmark init DIR --store " + tokens)
 		}
 		k.ring = signing.InMemory(rand.Reader)
-		k.store, k.local, err = openStore(ctx, "", "", files, h)
+		k.store, k.local, err = k.openStore(ctx, "", files, h)
 		return err
 	}
 	if err := k.openCustody(files, h); err != nil {
 		return err
 	}
-	k.store, k.local, err = openStore(ctx, k.dir, tokens, files, h)
+	k.store, k.local, err = k.openStore(ctx, tokens, files, h)
 	var locked *durable.LockedError
 	if err == nil || errors.As(err, &locked) {
 		return err

@@ -127,6 +127,7 @@ func (s *server) run(ctx context.Context, settings config.Settings) (err error) 
 	defer end()
 	go s.maintain(background)
 	go s.attend(background)
+	go s.hear(background)
 	counted := make(chan error, 1)
 	go func() { counted <- s.usage.Run(background) }()
 	go s.recall(background)
@@ -141,6 +142,17 @@ func (s *server) run(ctx context.Context, settings config.Settings) (err error) 
 		s.log.Error("the last counts of use were not saved", "error", lost)
 	}
 	return err
+}
+
+// hear follows what other nodes change, if the store is shared.
+func (s *server) hear(ctx context.Context) {
+	shared, ok := s.store.(follows)
+	if !ok {
+		return
+	}
+	if err := shared.Run(ctx); err != nil {
+		s.log.Error("the changes of other nodes are not followed any more", "error", err)
+	}
 }
 
 // tidy removes and puts down what has ended.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"time"
@@ -14,13 +15,14 @@ import (
 	"mintmark/internal/durable"
 	"mintmark/internal/home"
 	"mintmark/internal/store/mapstore"
+	"mintmark/internal/store/postgres"
 	"mintmark/internal/store/sqlite"
 )
 
 // openStore opens the store that the settings name. files is the store as the
 // one whose tokens can be switched to another file; nil when the whole state is
 // in a database.
-func openStore(ctx context.Context, dir home.Dir, value string, files durable.Files, h how) (authority.Store, *mapstore.Store, error) {
+func (k *core) openStore(ctx context.Context, value string, files durable.Files, h how) (authority.Store, *mapstore.Store, error) {
 	kind, place := config.StorePlace(value)
 	if h.noTokens {
 		if kind.Whole() {
@@ -36,10 +38,14 @@ func openStore(ctx context.Context, dir home.Dir, value string, files durable.Fi
 		}
 		return s, nil, nil
 	case config.StorePostgres:
-		return nil, nil, errors.New("this build does not know PostgreSQL")
+		s, err := postgres.Open(ctx, postgresConfig(place, k.log))
+		if err != nil {
+			return nil, nil, err
+		}
+		return s, nil, nil
 	case config.StoreMemory, config.StoreJSON:
 	}
-	s, err := mapstore.Open(mapstore.Config{Home: string(dir), Tokens: place, Files: files, Now: time.Now})
+	s, err := mapstore.Open(mapstore.Config{Home: string(k.dir), Tokens: place, Files: files, Now: time.Now})
 	if err != nil {
 		return nil, nil, err
 	}
@@ -48,6 +54,19 @@ func openStore(ctx context.Context, dir home.Dir, value string, files durable.Fi
 
 func sqliteConfig(path string, files durable.Files) sqlite.Config {
 	return sqlite.Config{Path: path, Files: files, Now: time.Now, Rand: rand.Reader}
+}
+
+func postgresConfig(address string, log *slog.Logger) postgres.Config {
+	cfg := postgres.Config{URL: address, Now: time.Now, Rand: rand.Reader}
+	if log != nil {
+		cfg.Alarm = func(what string) { log.Error("look at the store", "what", what) }
+	}
+	return cfg
+}
+
+// follows is a store that hears of what others change while it runs.
+type follows interface {
+	Run(ctx context.Context) error
 }
 
 // createStore makes what a new home keeps its state in, and its tokens when
@@ -59,7 +78,9 @@ func createStore(ctx context.Context, dir home.Dir, value string, files durable.
 	case config.StoreSQLite:
 		err = sqlite.Create(ctx, sqliteConfig(place, files))
 	case config.StorePostgres:
-		err = errors.New("this build does not know PostgreSQL")
+		if err = postgres.Create(ctx, postgresConfig(place, nil)); errors.Is(err, postgres.ErrStore) {
+			err = nil // of a fleet that this is one more node of
+		}
 	case config.StoreJSON:
 		if _, missing := os.Lstat(place); errors.Is(missing, os.ErrNotExist) {
 			err = mapstore.CreateTokens(files, place)

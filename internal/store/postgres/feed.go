@@ -11,7 +11,7 @@ import (
 )
 
 const (
-	pollEvery = time.Second
+	pollEvery = 500 * time.Millisecond
 	waitLeast = 50 * time.Millisecond // before the next try to connect
 )
 

@@ -88,6 +88,9 @@ func parse(address string) (*pgx.ConnConfig, error) {
 	return c, nil
 }
 
+// ErrStore says that a database holds a store already.
+var ErrStore = errors.New("it holds a store already")
+
 // Create makes a store in a database that holds none. The role it connects as
 // owns the tables.
 func Create(ctx context.Context, cfg Config) error {
@@ -191,7 +194,7 @@ func prepare(ctx context.Context, c *pgx.ConnConfig, fresh bool, first string) (
 		return err
 	}
 	if fresh && !empty {
-		return errors.New("it holds a store already")
+		return ErrStore
 	}
 	d := sqlstore.Dialect{Bytewise: ` COLLATE "C"`, Number: "bigint"}
 	if _, err := d.Migrate(ctx, conn, fresh, first); err != nil {
