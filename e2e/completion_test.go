@@ -57,6 +57,9 @@ func TestCompletionOffersWhatThereIs(t *testing.T) {
 		"key evidence --state ":                  "silent",
 		"":                                       "token",
 		"audit ":                                 "verify",
+		"help token ":                            "usage",
+		"help ":                                  "token",
+		"key retire ":                            "key_",
 		"token list -o ":                         "tsv",
 		"completion ":                            "powershell",
 		"config properties set log.level ":       "debug",
@@ -65,6 +68,9 @@ func TestCompletionOffersWhatThereIs(t *testing.T) {
 		offered := h.offers(t, strings.Split(words, " ")...)
 		if want == "" && len(offered) == 0 {
 			continue
+		}
+		if want == "key_" && len(offered) > 1 && strings.HasPrefix(offered[0], want) {
+			continue // a name has its year
 		}
 		if want != "" && !slices.Contains(offered, want) {
 			t.Errorf("%q: %q is not among %q", words, want, offered)

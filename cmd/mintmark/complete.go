@@ -40,9 +40,35 @@ func (c *cli) completeToken(state string) cobra.CompletionFunc {
 	}
 }
 
-// known asks a running server for its tokens: records, never a token's text. It
-// is silent when that fails or takes too long.
+// known asks a running server for its tokens: records, never a token's text.
 func (c *cli) known(cmd *cobra.Command, q api.TokenQuery, of func(api.Token) []string) []string {
+	return c.ask(cmd, func(ctx context.Context, l *link) ([]string, error) {
+		page, err := l.Tokens(ctx, q)
+		var out []string
+		for _, t := range page.Items {
+			out = append(out, of(t)...)
+		}
+		return out, err
+	})
+}
+
+// completeKey offers the names of keys.
+func (c *cli) completeKey(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+	if len(args) > 0 {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	return c.ask(cmd, func(ctx context.Context, l *link) ([]string, error) {
+		keys, err := l.Keys(ctx)
+		var out []string
+		for _, k := range keys.Items {
+			out = append(out, k.Name+"\t"+k.State)
+		}
+		return out, err
+	}), cobra.ShellCompDirectiveNoFileComp
+}
+
+// ask asks a running server; it offers nothing when that fails or takes too long.
+func (c *cli) ask(cmd *cobra.Command, offers func(context.Context, *link) ([]string, error)) []string {
 	c.flags.quiet, c.flags.verbose, c.flags.timeout = true, false, completing
 	ctx, cancel := context.WithTimeout(cmd.Context(), completing)
 	defer cancel()
@@ -53,18 +79,31 @@ func (c *cli) known(cmd *cobra.Command, q api.TokenQuery, of func(api.Token) []s
 	if err != nil {
 		return nil
 	}
-	page, err := l.Tokens(ctx, q)
+	found, err := offers(ctx, l)
 	if err != nil {
 		return nil
 	}
 	var out []string
-	for _, t := range page.Items {
-		for _, text := range of(t) {
-			out = append(out, clean(text))
-		}
+	for _, text := range found {
+		out = append(out, clean(text))
 	}
 	slices.Sort(out)
 	return slices.Compact(out)
+}
+
+// completeCommand offers the commands below those that are given.
+func completeCommand(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+	found, rest, err := cmd.Root().Find(args)
+	if err != nil || len(rest) > 0 {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	var out []string
+	for _, sub := range found.Commands() {
+		if sub.IsAvailableCommand() {
+			out = append(out, sub.Name()+"\t"+sub.Short)
+		}
+	}
+	return out, cobra.ShellCompDirectiveNoFileComp
 }
 
 // completeProperty offers the names of properties, and then the values that a

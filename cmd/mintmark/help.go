@@ -37,7 +37,7 @@ func (c *cli) example(lines ...string) string {
 func (c *cli) helpCommand(root *cobra.Command) *cobra.Command {
 	var into reference
 	cmd := local(&cobra.Command{
-		Use: "help [COMMAND]", Short: "Help about any command, and all of it as files", Args: cobra.ArbitraryArgs,
+		Use: "help [COMMAND]", Short: "Help about any command, and all of it as files", Args: cobra.ArbitraryArgs, ValidArgsFunction: completeCommand,
 		Example: c.example("manager help token create", "manager help --man ~/.local/share/man/man1"),
 		RunE: func(_ *cobra.Command, args []string) error {
 			if into != (reference{}) {

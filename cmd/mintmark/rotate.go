@@ -108,7 +108,7 @@ func previous(ctx context.Context, l *link, args []string) (api.Key, error) {
 // keyCall is a command on the previous key, which need not be named.
 func (c *cli) keyCall(use, short, example string, fn func(context.Context, *link, api.Key) error) *cobra.Command {
 	return &cobra.Command{
-		Use: use + " [KEY]", Short: short, Args: exactly(0, 1), Example: c.example("manager key "+use, example),
+		Use: use + " [KEY]", Short: short, Args: exactly(0, 1), Example: c.example("manager key "+use, example), ValidArgsFunction: c.completeKey,
 		Long: "KEY is a name (key_2026b) or a kid; without it the previous key is meant. After -- a kid may begin with a hyphen.",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return c.with(cmd.Context(), func(ctx context.Context, l *link) error {
