@@ -1,0 +1,123 @@
+package e2e
+
+import (
+	"encoding/json"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"mintmark/api"
+)
+
+// used is how often a token was allowed and refused, as the program tells.
+func (h home) used(t *testing.T, client string) (u api.TokenUsage, allowed, refused uint64) {
+	t.Helper()
+	if err := json.Unmarshal([]byte(h.manager(t, "token", "usage", client, "-o", "json")), &u); err != nil {
+		t.Fatal(err)
+	}
+	for _, hour := range u.Hours {
+		allowed, refused = allowed+hour.Current+hour.Previous, refused+hour.Refused
+	}
+	return u, allowed, refused
+}
+
+// tokenOf makes a token and answers its text.
+func (h home) tokenOf(t *testing.T, client string) string {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), client+".token")
+	h.manager(t, "token", "create", "--client-id", client, "--role", "user", "--out-file", file)
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.TrimSpace(string(text))
+}
+
+// verdicts asks for a number of verdicts at forward-auth.
+func (h home) verdicts(t *testing.T, token, query string, many, status int) {
+	t.Helper()
+	for range many {
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, h.url+"/auth/verify"+query, http.NoBody)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Header.Set("Authorization", "Bearer "+token)
+		answer, err := http.DefaultClient.Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = answer.Body.Close()
+		if answer.StatusCode != status {
+			t.Fatalf("status %d", answer.StatusCode)
+		}
+	}
+}
+
+func wantUsed(t *testing.T, h home, client string, allowed, refused uint64) api.TokenUsage {
+	t.Helper()
+	u, a, f := h.used(t, client)
+	if a != allowed || f != refused {
+		t.Errorf("%d allowed and %d refused, want %d and %d", a, f, allowed, refused)
+	}
+	return u
+}
+
+func TestCountsOfUseSurviveAStopAndKillingLosesWhatWasNotSaved(t *testing.T) {
+	t.Parallel()
+	h := startHome(t)
+	token := h.tokenOf(t, "ci")
+	h.verdicts(t, token, "", 7, http.StatusOK)
+	h.verdicts(t, token, "?role=admin", 3, http.StatusForbidden)
+	before := wantUsed(t, h, "ci", 7, 3)
+	if len(before.Sources) != 1 || before.Sources[0].From != "127.0.0.1" || before.Refusals[0].Reason != "role_insufficient" || before.Refusals[0].Count != 3 {
+		t.Errorf("sources %+v, refusals %+v", before.Sources, before.Refusals)
+	}
+	h.stop(t)
+	if about, err := os.Stat(filepath.Join(h.dir, "usage.db")); err != nil || about.Mode().Perm() != 0o600 {
+		t.Errorf("the file of counts: %v, %v", about, err)
+	}
+
+	s := h.serve(t)
+	after := wantUsed(t, h, "ci", 7, 3)
+	if !after.CountedSince.Equal(before.CountedSince) && after.CountedSince.After(before.AsOf) {
+		t.Errorf("counted since %v, and before the stop since %v", after.CountedSince, before.CountedSince)
+	}
+	eventually(t, "the last use is known again", func() bool {
+		var shown api.Token
+		err := json.Unmarshal([]byte(h.manager(t, "token", "show", "ci", "-o", "json")), &shown)
+		return err == nil && shown.LastUsedAt != nil && shown.LastUsedFrom == "127.0.0.1" && *shown.Requests24h == 7
+	})
+	h.verdicts(t, token, "", 5, http.StatusOK)
+	wantUsed(t, h, "ci", 12, 3)
+	if err := s.command.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	<-s.ended
+
+	h.serve(t)
+	if _, allowed, refused := h.used(t, "ci"); allowed < 7 || allowed > 12 || refused != 3 {
+		t.Errorf("%d allowed and %d refused after a kill", allowed, refused)
+	}
+}
+
+func TestADamagedFileOfCountsStopsNoStart(t *testing.T) {
+	t.Parallel()
+	h := startHome(t)
+	token := h.tokenOf(t, "ci")
+	h.stop(t)
+	file := filepath.Join(h.dir, "usage.db")
+	if err := os.WriteFile(file, []byte("no database at all, and longer than a header of one is, which has a hundred bytes; so it is read"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s := h.serve(t)
+	if !strings.Contains(s.said(), "moved_to=") {
+		t.Error("the log does not say where the file is")
+	}
+	if aside, err := filepath.Glob(file + ".unusable-*"); err != nil || len(aside) != 1 {
+		t.Errorf("moved aside: %v, %v", aside, err)
+	}
+	h.verdicts(t, token, "", 1, http.StatusOK)
+	wantUsed(t, h, "ci", 1, 0)
+}
