@@ -45,6 +45,7 @@ type Moved struct {
 type copying struct {
 	Move
 	from  authority.Store
+	empty bool // no token was there when it began
 	moved Moved
 }
 
@@ -59,6 +60,9 @@ func (c *copying) most(ctx context.Context) error {
 		}
 		total, err := c.total(from)
 		if err != nil {
+			return err
+		}
+		if err := c.look(ctx); err != nil {
 			return err
 		}
 		return c.tokens(ctx, from.Tokens().All(), total)
@@ -84,6 +88,18 @@ func (c *copying) rest(ctx context.Context, changed map[authority.TokenID]bool) 
 		})
 	})
 	return extras, err
+}
+
+// look sees whether there are tokens in the other store already.
+func (c *copying) look(ctx context.Context) error {
+	return c.To.View(ctx, func(to authority.Tx) error {
+		c.empty = true
+		for _, err := range to.Tokens().All() {
+			c.empty = false
+			return err
+		}
+		return nil
+	})
 }
 
 func (c *copying) total(from authority.Tx) (int, error) {
@@ -221,7 +237,12 @@ func (c *copying) tokens(ctx context.Context, all iter.Seq2[authority.Token, err
 		err := c.To.Update(ctx, func(to authority.Tx) error {
 			again = 0
 			for i := range some {
-				same, err := putToken(to.Tokens(), some[i])
+				same, err := false, error(nil)
+				if c.empty { // and a store is asked for nothing that it does not have
+					err = to.Tokens().Insert(some[i])
+				} else {
+					same, err = putToken(to.Tokens(), some[i])
+				}
 				if err != nil {
 					return err
 				}
