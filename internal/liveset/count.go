@@ -32,7 +32,7 @@ func slotOf(source uint32, second uint32) slot {
 
 func (l slot) source() uint32 { return uint32(l >> (secondBits + countBits)) }
 func (l slot) count() uint64  { return uint64(l>>secondBits) & mostUses }
-func (l slot) second() uint32 { return uint32(l) } //nolint:gosec // the lower half
+func (l slot) second() uint32 { return uint32(l) }
 
 // with is the slot after one more use, which has to be of the same hour.
 func (l slot) with(second uint32) slot {
@@ -152,7 +152,7 @@ func (s *Set) refused(use used, q *question, d *Demand, reason Reason) {
 	if s.config.Tally == nil || use.ofLogin || reason == NoCredential || reason == StateUnknown || d.Purpose == ForLogin {
 		return
 	}
-	at := uint32(q.unix) //nolint:gosec // until 2106
+	at := uint32(q.unix)
 	c := authority.Counted{Token: authority.TokenID(use.id), Refused: reason.String(), From: d.From, Via: d.Via, First: at, Last: at, Count: 1}
 	if c.Token != "" {
 		c.Key = q.key.id

@@ -147,12 +147,12 @@ func (s *Set) recall(id authority.TokenID, before authority.KeyUse) {
 	if r == nil || k == nil || k.number == 0 {
 		return
 	}
-	u, first := &r.uses[k.place], uint32(before.First.Unix()) //nolint:gosec // until 2106
+	u, first := &r.uses[k.place], uint32(before.First.Unix())
 	number := uint32(0)
 	if s.sources.many() < 1<<(sourceBits-1) { // half of the numbers are for those who come
 		number = s.sources.of(source{from: addressIn(before.From)})
 	}
-	if u.last.CompareAndSwap(0, uint32(before.Last.Unix())) { //nolint:gosec // as above
+	if u.last.CompareAndSwap(0, uint32(before.Last.Unix())) {
 		u.how.CompareAndSwap(0, uint32(howOf(number, k.number)))
 	}
 	if how(u.how.Load()).key() == k.number {

@@ -37,7 +37,7 @@ func ofNetwork(p netip.Prefix) address {
 	if p.Addr().Is4() {
 		bits += 96
 	}
-	return address{p.Addr().As16(), uint8(bits)} //nolint:gosec // at most 128
+	return address{p.Addr().As16(), uint8(bits)}
 }
 
 // text is the address as it is kept and shown.

@@ -241,7 +241,7 @@ func (e *entry) record(id authority.TokenID, keys *names) authority.UsageRecord 
 	return r
 }
 
-func seconds(t time.Time) uint32 { return uint32(t.Unix()) } //nolint:gosec // until 2106
+func seconds(t time.Time) uint32 { return uint32(t.Unix()) }
 
 // load adds what is stored.
 func (e *entry) load(r authority.UsageRecord, keys *names) {

@@ -32,7 +32,7 @@ func (n *names) number(k authority.KeyID) uint16 {
 	if number, ok := n.byName[k]; ok || len(n.all) > mostNames {
 		return number
 	}
-	number = uint16(len(n.all)) //nolint:gosec // bounded above
+	number = uint16(len(n.all))
 	n.byName[k] = number
 	n.all = append(n.all, k)
 	return number

@@ -115,7 +115,7 @@ func (s *Store) UsageSums(ctx context.Context, since time.Time, tokens []authori
 			}
 			where = ` AND token IN (` + strings.Join(in, ", ") + `)`
 		}
-		rows, err := s.db.QueryContext(ctx, `SELECT token, kid, CAST(sum(allowed) AS bigint) FROM usage_hours WHERE at >= $1`+where+` AND token <> '' GROUP BY token, kid`, args...)
+		rows, err := s.db.QueryContext(ctx, `SELECT token, kid, CAST(sum(allowed) AS bigint) FROM usage_hours WHERE at >= $1`+where+` AND token <> '' GROUP BY token, kid`, args...) //nolint:gosec // numbers of parameters are put in, and nothing else
 		err = each(rows, err, func(scan func(...any) error) error {
 			var n authority.UsageSum
 			err := scan(&n.Token, &n.Key, &n.Count)
