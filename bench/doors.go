@@ -30,7 +30,7 @@ type opened struct {
 // serveDoors serves every door and every floor, each on a port of its own, until
 // nobody needs it. All are in one process: they share its heap, its collector
 // and its core.
-func (p plan) serveDoors(ctx context.Context) error {
+func (p plan) serveDoors(ctx context.Context) (err error) {
 	logFile, err := os.CreateTemp("", "mintmark-bench-")
 	if err != nil {
 		return err
@@ -43,7 +43,7 @@ func (p plan) serveDoors(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(folder)
+	defer func() { err = errors.Join(err, os.RemoveAll(folder)) }()
 	h, err := newHouse(logFile, folder)
 	if err != nil {
 		return err
@@ -58,7 +58,7 @@ func (p plan) serveDoors(ctx context.Context) error {
 	go func() { kept <- h.counts.Run(flushing) }()
 	defer func() {
 		stop()
-		<-kept
+		err = errors.Join(err, <-kept)
 	}()
 	told := opened{Addresses: make(map[string]string)}
 	if told.Tokens, told.Verifier, err = h.fill(p.live, p.presented); err != nil {

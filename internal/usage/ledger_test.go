@@ -204,6 +204,21 @@ func TestAFailedFlushIsKeptAndTriedAgain(t *testing.T) {
 	}
 }
 
+func TestCountingAsksNoStore(t *testing.T) {
+	t.Parallel()
+	d := open(t, file(t))
+	d.store.fail(errors.New("every write fails"), nil)
+	for n := range 50_000 {
+		d.allow(authority.TokenID(fmt.Sprint("t", n%100)), "10.0.0.1", 1)
+		d.refuse("", "unknown_token", "10.0.0.2")
+	}
+	if d.store.writes != 0 {
+		t.Errorf("%d writes", d.store.writes)
+	}
+	wantTotal(t, d.record(t, "t1"), 500, 0)
+	wantTotal(t, d.record(t, ""), 0, 50_000)
+}
+
 func TestSourcesAndTokensThatAreNotKnownAreBounded(t *testing.T) {
 	t.Parallel()
 	d := open(t, file(t))
