@@ -68,7 +68,7 @@ func TestNewTokenDialogSaysWhatItWillMakeAndAsksBeforeItIsLost(t *testing.T) {
 	a.becomes(t, `!document.querySelector("#new-dialog").open && document.activeElement.id === "new"`)
 
 	a.do(t, chromedp.Click(chromedp.CSS(`#new`)), chromedp.SendKeys("#f-client_id", "etl\t"))
-	a.becomes(t, `document.querySelector("#client-hint").innerText === "etl already has 1 active token. You will have two."`)
+	a.becomes(t, `document.querySelector("#client-hint").innerText === "etl already has 1 active token. You will have two. Replace it instead" && /^\/tokens\/tok_[0-9a-z]{26}\/replace$/.test(document.querySelector("#client-hint a").pathname)`)
 	a.becomes(t, `/^etl – User, until \d+ \w+ \d+, from any address\.$/.test(document.querySelector("#sentence").innerText)`)
 	a.do(t, chromedp.SendKeys("#f-tags", "env:prod,"))
 	a.becomes(t, `document.querySelector("#known-tags option").value === "env:prod, team:data"`)

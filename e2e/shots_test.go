@@ -266,7 +266,8 @@ func (a *album) tokenScenes(t *testing.T) []scene {
 	id := func(client string) string {
 		return ask(t, a.browser, chromedp.Evaluate[string](fmt.Sprintf(`fetch("/tokens?state=all&q=%s").then(r=>r.text()).then(s=>/<tr id="([^"]+)"/.exec(s)[1])`, client), chromedp.EvalAwaitPromise))
 	}
-	used, unused := id("dfsadmin"), id("old-probe")
+	used, unused, replaced := id("dfsadmin"), id("old-probe"), id("gateway")
+	a.home.manager(t, "token", "replace", replaced)
 	wide := []int64{1440, 390}
 	create := playing(`document.querySelector("#f-client_id").value="nightly-report"`, `document.querySelector("#new-form .primary").click()`, "wait #result-dialog")
 	deleted := playing(`document.querySelector("#delete-dialog .danger").click()`, "wait .notice form")
@@ -291,6 +292,9 @@ func (a *album) tokenScenes(t *testing.T) []scene {
 		{name: "delete-unused", path: "/tokens/" + unused + "/delete", sizes: wide},
 		{name: "deleted", pictureOnly: true, path: "/tokens/" + unused + "/delete", steps: deleted, sizes: wide},
 		{name: "token", path: "/tokens/" + used},
+		{name: "token-requests", path: "/tokens/" + used + "?requests=24h#requests", steps: playing(`document.querySelector(".chart details").open = true`), sizes: wide},
+		{name: "replace", path: "/tokens/" + used + "/replace"},
+		{name: "replaced", path: "/tokens/" + replaced, sizes: wide},
 		{name: "token-deleted", path: "/tokens/" + unused, sizes: wide},
 	}
 }
@@ -304,6 +308,7 @@ func (a *album) serverScenes() []scene {
 	return []scene{
 		{name: "secret", path: "/secret"},
 		{name: "secret-reset", pictureOnly: true, path: "/secret/reset", sizes: wide},
+		{name: "explain", path: "/explain"},
 		{name: "audit", path: "/audit"},
 		{name: "settings", path: "/settings"},
 		{name: "settings-staged", path: "/settings", sizes: wide, steps: func(t *testing.T, b *browser) {

@@ -105,10 +105,10 @@ func (a *Authority) Evidence(ctx context.Context, c Caller, name string) (Eviden
 		}
 		return nil
 	})
-	slices.SortStableFunc(e.Tokens, func(a, b TokenEvidence) int {
+	slices.SortFunc(e.Tokens, func(a, b TokenEvidence) int {
 		return cmp.Or(
 			cmp.Compare(slices.Index(Movements(), a.Movement), slices.Index(Movements(), b.Movement)),
-			b.Under.Last.Compare(a.Under.Last), cmp.Compare(a.ClientID, b.ClientID),
+			b.Under.Last.Compare(a.Under.Last), cmp.Compare(a.ClientID, b.ClientID), cmp.Compare(a.ID, b.ID),
 		)
 	})
 	if err != nil {

@@ -14,7 +14,7 @@ import (
 )
 
 const (
-	maxEvidence = 200 // tokens that the page names; the export has all
+	maxEvidence = 100 // tokens that the page names; the export has all
 	maxRefused  = 10  // tokens that a dialog or a count names
 )
 

@@ -50,14 +50,21 @@ function quote(text) {
   return /^[\w@%+=:,./-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`;
 }
 
-// hint counts the client's active tokens; it never keeps anybody from creating.
+// hint counts the client's active tokens and offers to replace the only one; it
+// never keeps anybody from creating.
 async function hint(client) {
   const line = document.getElementById("client-hint");
   line.textContent = "";
   if (!/^[\w.@-]{1,64}$/.test(client)) return;
   const answer = await fetch(`/tokens?client_id=${encodeURIComponent(client)}&limit=500`);
-  const count = (await answer.text()).split(`data-client="${client}"`).length - 1;
-  if (answer.ok && count > 0) line.textContent = `${client} already has ${count} active ${count === 1 ? "token" : "tokens"}. You will have ${count === 1 ? "two" : count + 1}.`;
+  const ids = [...(await answer.text()).matchAll(/<tr id="(tok_[0-9a-z]+)"/g)];
+  if (!answer.ok || ids.length === 0) return;
+  line.textContent = `${client} already has ${ids.length} active ${ids.length === 1 ? "token" : "tokens"}. You will have ${ids.length === 1 ? "two" : ids.length + 1}.`;
+  if (ids.length > 1) return;
+  const link = document.createElement("a");
+  link.href = `/tokens/${ids[0][1]}/replace`;
+  link.textContent = "Replace it instead";
+  line.append(" ", link);
 }
 
 // suggest offers known tags for the last of the tags in the field.
