@@ -245,8 +245,12 @@ func (e *explanation) token(m *moment, said *Said) {
 	}
 	e.add("live set", reason, compared)
 	record := claimsOf(&t)
-	e.add("record", whether(said.cut || m.records.check(&record) == m.records.check(c), Mismatch), fmt.Sprintf("sub %q, client_id %q, role %q, tags %q, aud %q, iat %s, exp %s; record %q, role %q, tags %q, aud %q, iat %s, exp %s",
-		c.Subject, c.ClientID, c.Role, c.Tags, c.Audience, c.IssuedAt, c.Expires, t.ClientID, t.Role, t.Tags, t.Audience, record.IssuedAt, record.Expires))
+	compared = fmt.Sprintf("sub %q, client_id %q, role %q, tags %q, aud %q, iat %s, exp %s", c.Subject, c.ClientID, c.Role, c.Tags, c.Audience, c.IssuedAt, c.Expires)
+	if said.cut || m.records.check(&record) == m.records.check(c) {
+		e.add("record", Allowed, compared+", as in the record")
+	} else {
+		e.add("record", Mismatch, fmt.Sprintf("%s; record %q, role %q, tags %q, aud %q, iat %s, exp %s", compared, t.ClientID, t.Role, t.Tags, t.Audience, record.IssuedAt, record.Expires))
+	}
 	e.times(c, jws.Expect{Issuer: t.Issuer, Audience: e.audience(t.Audience, e.demand), Now: e.now})
 	e.demanded(&Identity{ClientID: t.ClientID, Role: t.Role, Tags: t.Tags}, t.AllowedAddresses)
 }

@@ -19,6 +19,7 @@ type explainForm struct {
 type explainBody struct {
 	explainForm
 	DoorName string // that refused, in words
+	Reason   string // in words
 	Doors    []option
 	Asked    bool // there are findings
 	Verdict  bool // it is let in
@@ -89,7 +90,7 @@ func (w *console) showExplanation(v visit, form explainForm, token string) {
 	}
 	b.Checks = b.Checks[:len(b.Checks)-1] // the last is the verdict, which the page itself says
 	if b.Refusal != nil {
-		b.DoorName = doorName(b.Refusal.Door)
+		b.DoorName, b.Reason = doorName(b.Refusal.Door), strings.ReplaceAll(b.Refusal.Reason.String(), "_", " ")
 	}
 	if id, err := authority.ParseTokenID(answer.Said.Claims.ID); err == nil {
 		b.Token = id

@@ -26,7 +26,7 @@ func TestARefusalIsExplainedWithoutScriptByRequestAndByToken(t *testing.T) {
 			t.Errorf("%s: the token is in the page, or there are two causes", name)
 		}
 	}
-	if status, body := v.get("/explain?request_id=4f2a9c1e77aa03bd"); status != http.StatusOK || !strings.Contains(body, "role_insufficient") || !strings.Contains(body, "Forward-auth") {
+	if status, body := v.get("/explain?request_id=4f2a9c1e77aa03bd"); status != http.StatusOK || !strings.Contains(body, "Refused: role insufficient") || !strings.Contains(body, "Forward-auth") {
 		t.Errorf("by its address: %d %s", status, body)
 	}
 	if status, body := v.post("/explain", url.Values{"subject": {text}}); status != http.StatusOK || !strings.Contains(body, "would be let in") {
