@@ -33,7 +33,7 @@ func houseDrawing() map[string]room {
 		"verify/grpcverify": {ours: []string{"verify"}, modules: []string{"google.golang.org/grpc"}},
 		"bench": {ours: []string{
 			"internal/authority", "internal/config", "internal/control", "internal/edge", "internal/gateway", "internal/limits", "internal/liveset", "internal/metrics",
-			"internal/gateway/extauthz", "internal/pathrule", "internal/signing", "internal/store/usagesql", "internal/usage",
+			"internal/gateway/extauthz", "internal/pathrule", "internal/refusals", "internal/signing", "internal/store/usagesql", "internal/usage",
 		}, modules: []string{"github.com/envoyproxy/go-control-plane/envoy", "google.golang.org/grpc", "google.golang.org/protobuf"}},
 
 		"internal/authority":  {pure: true},

@@ -25,6 +25,7 @@ import (
 	"mintmark/internal/liveset"
 	"mintmark/internal/metrics"
 	"mintmark/internal/pathrule"
+	"mintmark/internal/refusals"
 	"mintmark/internal/signing"
 	"mintmark/internal/store/usagesql"
 	"mintmark/internal/usage"
@@ -42,6 +43,7 @@ type house struct {
 	running *control.Running
 	metrics *metrics.Metrics
 	limits  *limits.Limits
+	refused *refusals.Log
 	log     *slog.Logger
 	counts  *usage.Ledger
 	silent  *liveset.Set // the same tokens, and nobody counts; nil unless that is measured
@@ -67,7 +69,8 @@ func newHouse(logFile *os.File, folder string) (*house, error) {
 		token, source := h.running.Limits()
 		return limits.Rate(token), limits.Rate(source)
 	}})
-	return h, nil
+	h.refused, err = refusals.New(refusals.Config{Live: h.live, Now: time.Now})
+	return h, err
 }
 
 // newSet is a live set without tokens, whose counts somebody is told.
@@ -106,7 +109,9 @@ func (h *house) audience() []string { return h.running.Settings().Audience }
 func (h *house) proxies() []netip.Prefix { return h.running.Settings().Proxies }
 
 // door is the live set as one door asks it.
-func (h *house) door(name string) edge.Decider { return h.metrics.Door(name, h.limits.Around(h.live)) }
+func (h *house) door(name string) edge.Decider {
+	return h.metrics.Door(name, h.refused.Around(name, h.limits.Around(h.live)))
+}
 
 // uncounted is the house with the set that nobody counts.
 func (h *house) uncounted() *house {
