@@ -32,6 +32,7 @@ import (
 	"mintmark/internal/refusals"
 	"mintmark/internal/signing"
 	"mintmark/internal/store/mapstore"
+	"mintmark/internal/usage"
 )
 
 const (
@@ -122,7 +123,10 @@ func newHouseWith(t testing.TB, cost password.Params) *house {
 	store, err := mapstore.Open(mapstore.Config{Now: h.now})
 	must(t, err)
 	t.Cleanup(func() { _ = store.Close() })
+	ledger, err := usage.New(usage.Config{Settle: func() { h.live.Settle() }, Masked: func() bool { return false }, Now: h.now, Log: logger})
+	must(t, err)
 	h.live, err = liveset.New(liveset.Config{
+		Tally:    ledger.Count,
 		Verifier: ring.Verifier, Audience: func() []string { return running.Policy().Audience },
 		LoginIssuer: func() string { return running.Policy().Issuer }, LoginIdle: running.LoginIdle, Now: h.now,
 		Record: func(id authority.TokenID) (authority.Token, error) {
@@ -132,7 +136,7 @@ func newHouseWith(t testing.TB, cost password.Params) *house {
 	must(t, err)
 	h.rules, err = authority.New(authority.Config{
 		Store: store, Custody: ring, Passwords: password.NewHasher(cost, 4, rand.Reader),
-		Usage: h.live, Policy: running.Policy, Now: h.now, Rand: rand.Reader, Host: "tokens-01",
+		Usage: h.live, Ledger: ledger, Policy: running.Policy, Now: h.now, Rand: rand.Reader, Host: "tokens-01",
 	})
 	must(t, err)
 	must(t, h.rules.Found(t.Context(), operator()))
