@@ -80,6 +80,7 @@ func (s *Store) AddUsage(ctx context.Context, b authority.UsageBatch) error {
 		if n, err := done.RowsAffected(); err != nil || n == 0 {
 			return err // it was added before
 		}
+		ctx := context.WithoutCancel(ctx) // the driver has a goroutine watch each statement that can be cancelled
 		a, err := prepare(ctx, tx)
 		if err != nil {
 			return err
