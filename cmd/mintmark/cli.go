@@ -51,7 +51,7 @@ func (c *cli) root() *cobra.Command {
 	root := c.group(c.program, "A self-hosted authority for API tokens",
 		c.example("manager init ./mintmark-home --start", "manager token create --client-id dfsadmin --role admin"),
 		c.initCommand(), c.serveCommand(), c.guardCommand(), c.startCommand(), c.stopCommand(), c.restartCommand(), c.statusCommand(),
-		c.configCommand(), c.tokenCommand(), c.keyCommand(), c.supportCommand(), c.auditCommand(), c.adminCommand(), c.backupCommand(),
+		c.configCommand(), c.tokenCommand(), c.keyCommand(), c.supportCommand(), c.auditCommand(), c.adminCommand(), c.backupCommand(), c.storeCommand(),
 		c.doctorCommand(), c.benchCommand(), c.completionCommand(), c.versionCommand(),
 	)
 	root.Long = "Exit codes: 0 done, 1 failed, 2 usage, 3 the server is not running, 4 not allowed, 5 not found, 6 conflict,\n" +

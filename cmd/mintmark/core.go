@@ -33,6 +33,7 @@ import (
 	"mintmark/internal/refusals"
 	"mintmark/internal/signing"
 	"mintmark/internal/store/mapstore"
+	"mintmark/internal/store/move"
 	"mintmark/internal/tracing"
 	"mintmark/internal/usage"
 )
@@ -41,9 +42,9 @@ import (
 type core struct {
 	dir       home.Dir // "" without a home
 	held      *durable.Held
-	store     authority.Store
-	fleet     *fleet          // nil: the store is this process's own
-	local     *mapstore.Store // the store, if its tokens are in a file or in memory; else nil
+	files     durable.Files
+	store     *move.Switching
+	fleet     *fleet // nil: the store is this process's own
 	ring      *signing.Ring
 	live      *liveset.Set
 	usage     *usage.Ledger
@@ -59,6 +60,9 @@ type core struct {
 	tracing   *tracing.Tracing // nil: nothing is traced
 	clock     *authority.Clock
 	operator  string // user@host
+	serving   bool
+	moved     move.Moved            // by the last move of the whole state
+	progress  func(done, total int) // told of a move; nil: nobody is
 	host      string
 	log       *slog.Logger
 }
@@ -76,7 +80,7 @@ type how struct {
 // openCore opens a home under its lock, or a memory-only core when dir is "".
 // Nothing is created in a home but what its rooms create when they are told to.
 func (c *cli) openCore(ctx context.Context, dir home.Dir, h how) (_ *core, err error) {
-	k := &core{dir: dir, log: slog.New(slog.DiscardHandler), clock: authority.NewClock(time.Now), operator: operator()}
+	k := &core{dir: dir, files: c.files, serving: h.serving, log: slog.New(slog.DiscardHandler), clock: authority.NewClock(time.Now), operator: operator()}
 	k.host, _ = os.Hostname()
 	defer func() {
 		if err != nil {
@@ -106,14 +110,14 @@ func (c *cli) openCore(ctx context.Context, dir home.Dir, h how) (_ *core, err e
 			return nil, err
 		}
 	}
-	if err = k.openStores(ctx, c.files, h); err != nil {
+	if err = k.openStores(ctx, h); err != nil {
 		return nil, err
 	}
 	c.sayCaughtUp(k, h)
 	if err = k.openUsage(ctx, h); err != nil {
 		return nil, err
 	}
-	if err = k.wire(book, c.files); err != nil {
+	if err = k.wire(book); err != nil {
 		return nil, err
 	}
 	return k, k.load(ctx, h)
@@ -136,39 +140,40 @@ func lock(ctx context.Context, dir home.Dir, files durable.Files, wait time.Dura
 	}
 }
 
-func (k *core) openStores(ctx context.Context, files durable.Files, h how) (err error) {
+func (k *core) openStores(ctx context.Context, h how) error {
 	tokens := k.running.Settings().Store
 	if k.dir == "" {
 		if tokens != "" {
 			return fail(exitInvalid, "store.no_home", "a token store needs an installation directory: keys and administrators must last as long as the tokens").advise("mintmark init DIR --store " + tokens)
 		}
 		k.ring = signing.InMemory(rand.Reader)
-		k.store, k.local, err = k.openStore(ctx, "", files, h)
+	} else if err := k.openCustody(h); err != nil {
 		return err
 	}
-	if err := k.openCustody(files, h); err != nil {
-		return err
-	}
-	k.store, k.local, err = k.openStore(ctx, tokens, files, h)
+	opened, err := k.openStore(ctx, tokens, h)
 	var locked *durable.LockedError
-	if err == nil || errors.As(err, &locked) {
+	switch {
+	case err == nil:
+		k.store = move.New(opened)
+		return nil
+	case errors.As(err, &locked):
 		return err
 	}
 	return fail(exitInvalid, unusableStore, "%s", err)
 }
 
 // openCustody opens what keeps the signing keys' secrets.
-func (k *core) openCustody(files durable.Files, h how) (err error) {
+func (k *core) openCustody(h how) (err error) {
 	if kind, _ := config.StorePlace(k.running.Settings().Store); kind == config.StorePostgres {
-		sealing, err := k.openSealing(files, h)
+		sealing, err := k.openSealing(h)
 		if err == nil {
 			k.ring = signing.InRecords(sealing, rand.Reader)
 		}
 		return err
 	}
-	k.ring, err = signing.Open(files, k.dir.Keyring(), rand.Reader)
+	k.ring, err = signing.Open(k.files, k.dir.Keyring(), rand.Reader)
 	if h.lostKeyring && errors.Is(err, signing.ErrLost) {
-		k.ring, err = signing.Create(files, k.dir.Keyring(), rand.Reader)
+		k.ring, err = signing.Create(k.files, k.dir.Keyring(), rand.Reader)
 	}
 	return err
 }
@@ -186,10 +191,11 @@ func withoutTokens(err error) bool {
 // sayCaughtUp tells that the token file was older than the audit log: in the log
 // of a server, else to whoever gave the command.
 func (c *cli) sayCaughtUp(k *core, h how) {
-	if k.local == nil {
+	local := k.local()
+	if local == nil {
 		return
 	}
-	found := k.local.Opened().CaughtUp
+	found := local.Opened().CaughtUp
 	k.logCaughtUp(found)
 	if h.serving || !found.Any() {
 		return
@@ -215,7 +221,7 @@ func (c *cli) warnMissing(n int) {
 	}
 }
 
-func (k *core) wire(book *config.Book, files durable.Files) (err error) {
+func (k *core) wire(book *config.Book) (err error) {
 	k.live, err = liveset.New(liveset.Config{
 		Verifier: k.ring.Verifier, Now: k.clock.Now, LoginIdle: k.running.LoginIdle, Tally: k.usage.Count, Masked: k.running.Masked,
 		Audience:    k.running.Audience,
@@ -241,8 +247,7 @@ func (k *core) wire(book *config.Book, files durable.Files) (err error) {
 	}
 	k.control, err = control.New(control.Config{
 		Authority: k.authority, Book: book, Running: k.running, Refusals: k.live.Refusals, Surroundings: k.surroundings, Now: k.clock.Now,
-		SwitchStore: k.switchTokens,
-		CheckStore:  func(value string) (string, error) { return k.checkTokens(files, value) },
+		SwitchStore: k.switchStore, CheckStore: k.checkStore,
 		CheckTLS: func(certificate, key string) error {
 			_, err := tls.LoadX509KeyPair(certificate, key)
 			return err

@@ -40,6 +40,7 @@ func documents() map[string][]any {
 		"KeyList":        {listed[api.Key]{}},
 		"KeysReset":      {api.KeysReset{}},
 		"KeysRotated":    {api.KeysRotated{}},
+		"Migrated":       {migrated{}},
 		"Property":       {api.Property{}},
 		"PropertyList":   {properties{}},
 		"Restored":       {restored{}},

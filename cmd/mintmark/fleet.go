@@ -34,11 +34,11 @@ type fleet struct {
 }
 
 // openSealing opens the key-encryption key of a home whose store is shared.
-func (k *core) openSealing(files durable.Files, h how) (*signing.Sealing, error) {
+func (k *core) openSealing(h how) (*signing.Sealing, error) {
 	path := k.sealingPath()
-	sealing, err := signing.OpenSealing(files, path, rand.Reader)
+	sealing, err := signing.OpenSealing(k.files, path, rand.Reader)
 	if h.lostKeyring && errors.Is(err, fs.ErrNotExist) {
-		sealing, err = signing.CreateSealing(files, path, rand.Reader)
+		sealing, err = signing.CreateSealing(k.files, path, rand.Reader)
 	}
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, fail(exitInvalid, "sealing.missing", "%s does not exist: without it the signing keys of the fleet cannot be opened", path).
@@ -80,7 +80,7 @@ func prepareCustody(files durable.Files, dir home.Dir, settings config.Settings)
 
 // joinFleet makes a core one node of several, if its store is shared.
 func (k *core) joinFleet() {
-	store, ok := k.store.(authority.Fleet)
+	store, ok := k.store.Present().(authority.Fleet)
 	if !ok {
 		return
 	}

@@ -146,7 +146,7 @@ func (s *server) run(ctx context.Context, settings config.Settings) (err error) 
 
 // hear follows what other nodes change, if the store is shared.
 func (s *server) hear(ctx context.Context) {
-	shared, ok := s.store.(follows)
+	shared, ok := s.store.Present().(follows)
 	if !ok {
 		return
 	}

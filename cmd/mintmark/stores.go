@@ -11,7 +11,6 @@ import (
 
 	"mintmark/internal/authority"
 	"mintmark/internal/config"
-	"mintmark/internal/control"
 	"mintmark/internal/durable"
 	"mintmark/internal/home"
 	"mintmark/internal/store/mapstore"
@@ -19,37 +18,36 @@ import (
 	"mintmark/internal/store/sqlite"
 )
 
-// openStore opens the store that the settings name. files is the store as the
-// one whose tokens can be switched to another file; nil when the whole state is
-// in a database.
-func (k *core) openStore(ctx context.Context, value string, files durable.Files, h how) (authority.Store, *mapstore.Store, error) {
+// openStore opens the store that the settings name.
+func (k *core) openStore(ctx context.Context, value string, h how) (authority.Store, error) {
 	kind, place := config.StorePlace(value)
 	if h.noTokens {
 		if kind.Whole() {
-			return nil, nil, errors.New("the whole state is in the database: nothing can be done without it")
+			return nil, errors.New("the whole state is in the database: nothing can be done without it")
 		}
 		place = ""
 	}
+	// A nil store of a kind would be none of the port's.
 	switch kind {
 	case config.StoreSQLite:
-		s, err := sqlite.Open(ctx, sqliteConfig(place, files))
-		if err != nil {
-			return nil, nil, err
+		if s, err := sqlite.Open(ctx, sqliteConfig(place, k.files)); err == nil {
+			return s, nil
+		} else {
+			return nil, err
 		}
-		return s, nil, nil
 	case config.StorePostgres:
-		s, err := postgres.Open(ctx, postgresConfig(place, k.log))
-		if err != nil {
-			return nil, nil, err
+		if s, err := postgres.Open(ctx, postgresConfig(place, k.log)); err == nil {
+			return s, nil
+		} else {
+			return nil, err
 		}
-		return s, nil, nil
 	case config.StoreMemory, config.StoreJSON:
 	}
-	s, err := mapstore.Open(mapstore.Config{Home: string(k.dir), Tokens: place, Files: files, Now: time.Now})
+	s, err := mapstore.Open(mapstore.Config{Home: string(k.dir), Tokens: place, Files: k.files, Now: time.Now})
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	return s, s, nil
+	return s, nil
 }
 
 func sqliteConfig(path string, files durable.Files) sqlite.Config {
@@ -100,28 +98,9 @@ func createStore(ctx context.Context, dir home.Dir, value string, files durable.
 	return mapstore.Create(mapstore.Config{Home: string(dir), Files: files, Now: time.Now})
 }
 
-// errMoves says why the store of a running server is not switched.
-func errMoves() error {
-	const msg = "A state that is in a database, or is to be, is moved while the server is stopped: mintmark store migrate."
-	return &authority.Error{Kind: authority.Invalid, Code: unusableStore, Msg: msg}
-}
-
-// switchTokens makes another token file the place where tokens last.
-func (k *core) switchTokens(ctx context.Context, value string, commit func() error) (control.Carried, error) {
-	kind, place := config.StorePlace(value)
-	if k.local == nil || kind.Whole() {
-		return control.Carried{}, errMoves()
-	}
-	c, err := k.local.SwitchTokens(ctx, place, commit)
-	k.logCaughtUp(c.CaughtUp)
-	return control.Carried{Existing: c.Existing, Carried: c.Carried, CaughtUp: c.CaughtUp}, err
-}
-
-// checkTokens answers what switchTokens would find, or why it would refuse.
-func (k *core) checkTokens(files durable.Files, value string) (string, error) {
-	kind, place := config.StorePlace(value)
-	if k.local == nil || kind.Whole() {
-		return "", errMoves()
-	}
-	return checkStore(files, k.local, place)
+// local is the present store, if its tokens are in a file or in memory; else
+// nil.
+func (k *core) local() *mapstore.Store {
+	s, _ := k.store.Present().(*mapstore.Store)
+	return s
 }

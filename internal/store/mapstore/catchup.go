@@ -95,8 +95,8 @@ func (t *taken) revives(st state) bool {
 
 // takeOver makes what a token file holds the tokens of a store that opens. A
 // file that was behind, or another home's, is written with where it stands now,
-// together with the event about it.
-func (s *Store) takeOver(t *taken, renewed bool) error {
+// together with the event about it, unless it is arriving.
+func (s *Store) takeOver(t *taken, renewed, arriving bool) error {
 	if err := s.catchUp(t, s.newest, s.ledger.trail(), renewed); err != nil {
 		return err
 	}
@@ -107,7 +107,7 @@ func (s *Store) takeOver(t *taken, renewed bool) error {
 		return nil
 	}
 	var events []authority.Event
-	if t.caught.Any() {
+	if t.caught.Any() && !arriving {
 		events = append(events, t.caught.Event(s.now(), t.file.path))
 	}
 	entries, err := s.ledger.chain(events)

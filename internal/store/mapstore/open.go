@@ -130,7 +130,7 @@ func (s *Store) load(cfg Config) error {
 	if err != nil {
 		return err
 	}
-	if err := s.takeOver(t, renewed); err != nil {
+	if err := s.takeOver(t, renewed, cfg.Arriving); err != nil {
 		return err
 	}
 	_ = s.ledger.move()

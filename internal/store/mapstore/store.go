@@ -18,6 +18,9 @@ type Config struct {
 	Tokens string // absolute path of the token file; "": tokens in memory
 	Files  durable.Files
 	Now    func() time.Time
+	// Arriving: the records come from another store, whose audit log this one's
+	// goes on to be. Opening adds no event of its own.
+	Arriving bool
 }
 
 // Opened says what Open found.

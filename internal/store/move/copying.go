@@ -164,6 +164,13 @@ func (c *copying) log(ctx context.Context, from authority.Tx) error {
 	return put()
 }
 
+// Log takes the audit log of one store along to another that has none, or the
+// beginning of it.
+func Log(ctx context.Context, from, to authority.Store) error {
+	c := &copying{Move: Move{To: to}, from: from}
+	return from.View(ctx, func(tx authority.Tx) error { return c.log(ctx, tx) })
+}
+
 func tokenEvents(all []authority.Event) []authority.Event {
 	var out []authority.Event
 	for _, e := range all {
@@ -443,6 +450,24 @@ func add[T any](h hash.Hash, v T, codec stored.Codec[T]) error {
 	h.Write(text)
 	h.Write([]byte{'\n'})
 	return err
+}
+
+// Digest counts the tokens of a store and answers the SHA-256 over them that
+// Moved.Digest is, where every token of the store was moved.
+func Digest(ctx context.Context, s authority.Store) (tokens int, digest string, err error) {
+	err = s.View(ctx, func(tx authority.Tx) error {
+		h := sha256.New()
+		tokens = 0
+		for t, err := range tx.Tokens().All() {
+			if err = errors.Join(err, add(h, t, stored.Tokens())); err != nil {
+				return err
+			}
+			tokens++
+		}
+		digest = hex.EncodeToString(h.Sum(nil))
+		return nil
+	})
+	return tokens, digest, err
 }
 
 func (c *copying) compareHome(from, to authority.Tx) error {
