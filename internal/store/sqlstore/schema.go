@@ -90,6 +90,11 @@ func migrations() []migration {
 			outcome text{c} NOT NULL,
 			event text NOT NULL
 		)`,
+		`CREATE TABLE nodes (
+			id text PRIMARY KEY,
+			node text NOT NULL,
+			seen_at bigint NOT NULL
+		)`,
 		`CREATE INDEX audit_target ON audit (target, seq)`,
 		`CREATE INDEX audit_label ON audit (label, seq)`,
 	}}}
