@@ -205,7 +205,11 @@ func TestLinksOfTheDocumentationLeadSomewhere(t *testing.T) {
 		t.Fatal(err)
 	}
 	link, seen := regexp.MustCompile(`\]\(([^)\s]+)\)`), 0
+	index := read(t, filepath.Join("..", "docs", "README.md"))
 	for _, path := range append(pages, filepath.Join("..", "README.md")) {
+		if name := filepath.Base(path); name != "README.md" && !strings.Contains(index, "]("+name+")") {
+			t.Errorf("docs/README.md does not lead to %s", name)
+		}
 		for _, match := range link.FindAllStringSubmatch(read(t, path), -1) {
 			target, anchor, _ := strings.Cut(match[1], "#")
 			if strings.Contains(target, "://") {
