@@ -126,18 +126,12 @@ const (
 	shippedFolder   = "/etc/nginx/mintmark"
 )
 
-// balance runs nginx with a shipped configuration in which addresses are
-// changed, names and paths. Around it is a cache, as in somebody's nginx.conf.
+// balance runs nginx with a shipped configuration before three stub nodes; moved
+// is as for layNginx.
 func balance(t *testing.T, file, entrance string, moved ...string) *balanced {
 	t.Helper()
-	program := gateways()[0].find(t)
-	dir, err := os.MkdirTemp("", "mintmark-fleet-")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	dir := newNginxDir(t)
 	certificate, key := pair(t, dir, "localhost")
-	put(t, filepath.Join(dir, "nodes-ca.pem"), []byte(read(t, certificate)))
 	loaded, err := tls.LoadX509KeyPair(certificate, key)
 	if err != nil {
 		t.Fatal(err)
@@ -146,11 +140,34 @@ func balance(t *testing.T, file, entrance string, moved ...string) *balanced {
 		Timeout:   10 * time.Second,
 		Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, MaxIdleConnsPerHost: 8},
 	}}
-	moved = append(moved, shippedNodeName, "localhost", shippedFolder, dir)
 	for i := range b.nodes {
 		b.nodes[i] = newStubNode(t, loaded)
 		moved = append(moved, fmt.Sprintf(shippedNode, i+1), b.nodes[i].address)
 	}
+	layNginx(t, dir, file, entrance, moved...)
+	return b
+}
+
+// newNginxDir is where a configuration, certificates and what nginx writes lie.
+func newNginxDir(t *testing.T) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "mintmark-fleet-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	return dir
+}
+
+// layNginx runs nginx with a shipped configuration in which nothing is changed but
+// what moved says: addresses, and what they are here. Its certificate, tls.pem and
+// tls.key in dir, is also that of the nodes. Around it is a cache, as in
+// somebody's nginx.conf.
+func layNginx(t *testing.T, dir, file, entrance string, moved ...string) {
+	t.Helper()
+	program := gateways()[0].find(t)
+	put(t, filepath.Join(dir, "nodes-ca.pem"), []byte(read(t, filepath.Join(dir, "tls.pem"))))
+	moved = append(moved, shippedNodeName, "localhost", shippedFolder, dir)
 	text := read(t, filepath.Join("..", "deploy", "fleet", "nginx", file))
 	for i := 0; i < len(moved); i += 2 {
 		if !strings.Contains(text, moved[i]) {
@@ -166,7 +183,6 @@ func balance(t *testing.T, file, entrance string, moved ...string) *balanced {
 	conf := write(t, filepath.Join(dir, "nginx.conf"), fmt.Sprintf(
 		"daemon off;\nworker_processes 2;\npid %s/pid;\nerror_log stderr;\nevents {}\nhttp {\n\taccess_log off;\n%s%s\tinclude %s/%s;\n}\n", dir, temporary, cache, dir, file))
 	runNginx(t, program, dir, conf, entrance)
-	return b
 }
 
 // runNginx checks a configuration as `nginx -t` does and runs it until the test

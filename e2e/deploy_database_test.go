@@ -19,6 +19,7 @@ type database struct {
 	bin, dir, port string
 	ca             string // who signed its certificate
 	as             *syscall.Credential
+	server         *exec.Cmd
 }
 
 func startDatabase(t *testing.T) *database {
@@ -66,22 +67,21 @@ func startDatabase(t *testing.T) *database {
 			t.Fatal(err)
 		}
 	}
-	d.run(t, data)
+	d.run(t)
 	return d
 }
 
-// run runs the server until the test ends.
-func (d *database) run(t *testing.T, data string) {
+// run runs the server until it is stopped or the test ends.
+func (d *database) run(t *testing.T) {
 	t.Helper()
 	said := &output{}
-	server := d.command("postgres", "-D", data)
-	server.Stdout, server.Stderr = said, said
-	if err := server.Start(); err != nil {
+	d.server = d.command("postgres", "-D", filepath.Join(d.dir, "data"))
+	d.server.Stdout, d.server.Stderr = said, said
+	if err := d.server.Start(); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		_ = server.Process.Signal(syscall.SIGQUIT)
-		_ = server.Wait()
+		d.stop(t)
 		if t.Failed() {
 			t.Logf("PostgreSQL said:\n%s", said)
 		}
@@ -89,6 +89,19 @@ func (d *database) run(t *testing.T, data string) {
 	eventually(t, "PostgreSQL answers", func() bool {
 		return d.command("pg_isready", "-q", "-h", d.dir, "-p", d.port).Run() == nil
 	})
+}
+
+// stop ends the server at once, as `pg_ctl stop -m immediate` does.
+func (d *database) stop(t *testing.T) {
+	t.Helper()
+	if d.server == nil {
+		return
+	}
+	if err := d.server.Process.Signal(syscall.SIGQUIT); err != nil {
+		t.Error(err)
+	}
+	_ = d.server.Wait()
+	d.server = nil
 }
 
 func lookUp(t *testing.T, name string) *syscall.Credential {

@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
@@ -227,5 +228,69 @@ func TestAFleetInKubernetesIsToldWhatTheProgramTakes(t *testing.T) {
 	}
 	for property, value := range told {
 		h.manager(t, "config", "properties", "set", property, value)
+	}
+}
+
+// A mounted secret is a link to a file that a group can read. What a node is given
+// in its place passes for a key, also when the pod is started again.
+func TestAPodHasASealingKeyOfItsOwn(t *testing.T) {
+	prepare := readManifests(t).nodes.Spec.Template.Spec.InitContainers[0]
+	dir := t.TempDir()
+	for _, m := range prepare.VolumeMounts {
+		if err := os.Mkdir(filepath.Join(dir, m.MountPath), 0o777); err != nil {
+			t.Fatal(err)
+		}
+	}
+	const key = "mintmark-sealing/1:AAAA\n"
+	if err := os.WriteFile(filepath.Join(dir, "secret", "data"), []byte(key), 0o440); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink("data", filepath.Join(dir, "secret", "sealing.key")); err != nil {
+		t.Fatal(err)
+	}
+	script := prepare.Command[len(prepare.Command)-1]
+	for _, m := range prepare.VolumeMounts {
+		script = strings.ReplaceAll(script, " "+m.MountPath+"/", " "+filepath.Join(dir, m.MountPath)+"/")
+	}
+	prepares := func() {
+		if out, err := exec.Command("sh", "-ec", script).CombinedOutput(); err != nil {
+			t.Fatalf("%v\n%s", err, out)
+		}
+	}
+	prepares()
+	write(t, filepath.Join(dir, "home", "node", "config.json"), "of the pod before")
+	prepares()
+	own := filepath.Join(dir, "sealing", "node", "sealing.key")
+	info, err := os.Lstat(own)
+	if err != nil || info.Mode() != 0o600 || read(t, own) != key {
+		t.Errorf("the key is %v, %v", info, err)
+	}
+	for _, folder := range []string{"home/node", "sealing/node"} {
+		info, err := os.Stat(filepath.Join(dir, folder))
+		if err != nil || info.Mode().Perm() != 0o700 {
+			t.Errorf("%s is %v, %v", folder, info, err)
+		}
+	}
+	if left, err := os.ReadDir(filepath.Join(dir, "home", "node")); err != nil || len(left) > 0 {
+		t.Errorf("of the pod before it has %v, %v", left, err)
+	}
+}
+
+// The commands of the page need machines and a cluster. A shell reads all of them.
+func TestAShellReadsTheCommandsOfTheFleet(t *testing.T) {
+	checked := 0
+	for _, b := range blocks(read(t, filepath.Join("..", "docs", "fleet.md"))) {
+		if !strings.HasPrefix(b.info, "sh") {
+			continue
+		}
+		checked++
+		check := exec.Command("bash", "-n")
+		check.Stdin = strings.NewReader(b.text)
+		if out, err := check.CombinedOutput(); err != nil {
+			t.Errorf("docs/fleet.md:%d: %v\n%s", b.line, err, out)
+		}
+	}
+	if checked < 5 {
+		t.Errorf("%d blocks were read", checked)
 	}
 }
