@@ -14,6 +14,7 @@ import (
 	"mintmark/internal/authority"
 	"mintmark/internal/config"
 	"mintmark/internal/control"
+	"mintmark/internal/durable"
 	"mintmark/internal/signing"
 	"mintmark/internal/store/mapstore"
 	"mintmark/internal/store/move"
@@ -132,7 +133,7 @@ func (k *core) destination(ctx context.Context, value string) (m move.Move, caug
 			err = nil // whose it is will show
 		}
 		if err == nil {
-			m.Key, err = k.sealed()
+			m.Key, err = sealedBy(k.files, k.sealingPath(), k.ring)
 		}
 	}
 	if err == nil {
@@ -170,17 +171,18 @@ func (k *core) stateInFiles(ctx context.Context, tokens string) (*mapstore.Store
 	return mapstore.Open(cfg)
 }
 
-// sealed seals the secrets of keys for a store that keeps them in their records.
-func (k *core) sealed() (func(authority.Key) (authority.Key, error), error) {
-	sealing, err := signing.OpenSealing(k.files, k.sealingPath(), rand.Reader)
+// sealedBy seals the secrets of a ring's keys, for a store that keeps them in
+// their records.
+func sealedBy(files durable.Files, path string, from *signing.Ring) (func(authority.Key) (authority.Key, error), error) {
+	sealing, err := signing.OpenSealing(files, path, rand.Reader)
 	if errors.Is(err, os.ErrNotExist) {
-		sealing, err = signing.CreateSealing(k.files, k.sealingPath(), rand.Reader)
+		sealing, err = signing.CreateSealing(files, path, rand.Reader)
 	}
 	if err != nil {
 		return nil, err
 	}
 	ring := signing.InRecords(sealing, rand.Reader)
-	if err := ring.Adopt(k.ring); err != nil {
+	if err := ring.Adopt(from); err != nil {
 		return nil, err
 	}
 	return func(key authority.Key) (authority.Key, error) {

@@ -16,6 +16,8 @@ import (
 	"mintmark/internal/home"
 	"mintmark/internal/signing"
 	"mintmark/internal/store/mapstore"
+	"mintmark/internal/store/postgres"
+	"mintmark/internal/store/sqlite"
 )
 
 // maxPlan bounds what is read of a restore that was begun.
@@ -63,27 +65,19 @@ func (f finish) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := f.clear(settings.Store); err != nil {
+	kind, place := config.StorePlace(settings.Store)
+	if err := f.clear(kind, place); err != nil {
 		return err
 	}
 	ring, err := signing.Parse(f.plan.Keyring, rand.Reader)
 	if err != nil {
 		return err
 	}
-	if _, err = signing.CreateFrom(f.files, f.dir.Keyring(), ring, rand.Reader); err != nil {
-		return err
-	}
-	if err := mapstore.CreateBeside(mapstore.Config{Home: string(f.dir), Files: f.files}); err != nil {
-		return err
-	}
-	if err := mapstore.CreateTokens(f.files, settings.Store); err != nil {
-		return err
-	}
-	store, err := mapstore.Open(mapstore.Config{Home: string(f.dir), Tokens: settings.Store, Files: f.files, Now: time.Now})
+	store, err := f.open(ctx, settings, ring)
 	if err != nil {
 		return err
 	}
-	if err = authority.Replay(ctx, store, f.plan.Events); err == nil {
+	if err = f.replay(ctx, store); err == nil {
 		err = authority.Reinstate(ctx, store, f.plan.Records, *f.plan.Restored)
 	}
 	if err = errors.Join(err, store.Close()); err != nil {
@@ -95,10 +89,83 @@ func (f finish) run(ctx context.Context) error {
 	return errors.Join(os.Remove(f.dir.Restore()), syncFolder(string(f.dir)))
 }
 
-// clear sets aside what is here. Of the audit log only one that does not go on.
-func (f finish) clear(tokens string) error {
-	files := []string{mapstore.StateFile, filepath.Base(f.dir.Keyring())}
-	if len(f.plan.Events) > 0 {
+// open makes the store anew, where it is this home's own, and what keeps its
+// keys' secrets.
+func (f finish) open(ctx context.Context, settings config.Settings, ring *signing.Ring) (authority.Store, error) {
+	kind, place := config.StorePlace(settings.Store)
+	if kind != config.StorePostgres {
+		if _, err := signing.CreateFrom(f.files, f.dir.Keyring(), ring, rand.Reader); err != nil {
+			return nil, err
+		}
+	}
+	switch kind {
+	case config.StorePostgres:
+		if err := f.seal(settings, ring); err != nil {
+			return nil, err
+		}
+		if err := postgres.Create(ctx, postgresConfig(place, nil)); err != nil && !errors.Is(err, postgres.ErrStore) {
+			return nil, err
+		}
+		return postgres.Open(ctx, postgresConfig(place, nil))
+	case config.StoreSQLite:
+		if err := sqlite.Create(ctx, sqliteConfig(place, f.files)); err != nil {
+			return nil, err
+		}
+		return sqlite.Open(ctx, sqliteConfig(place, f.files))
+	case config.StoreJSON, config.StoreMemory:
+	}
+	cfg := mapstore.Config{Home: string(f.dir), Tokens: place, Files: f.files, Now: time.Now}
+	if err := mapstore.CreateBeside(cfg); err != nil {
+		return nil, err
+	}
+	if err := mapstore.CreateTokens(f.files, place); err != nil {
+		return nil, err
+	}
+	return mapstore.Open(cfg)
+}
+
+// seal puts the secrets of keys into their records, for a store that keeps them
+// there.
+func (f finish) seal(settings config.Settings, ring *signing.Ring) error {
+	path := settings.Fleet.SealingKey
+	if path == "" {
+		path = f.dir.Sealing()
+	}
+	seal, err := sealedBy(f.files, path, ring)
+	if err != nil {
+		return err
+	}
+	for i, k := range f.plan.Records.Keys {
+		if k.State != authority.KeyRetired {
+			if f.plan.Records.Keys[i], err = seal(k); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// replay takes the audit log along into a store that has none, or its beginning.
+func (f finish) replay(ctx context.Context, store authority.Store) error {
+	var last authority.Place
+	err := store.View(ctx, func(tx authority.Tx) (err error) {
+		last, err = authority.LastEvent(tx.Audit())
+		return err
+	})
+	if n := uint64(len(f.plan.Events)); err != nil || last.Seq > n || last.Seq > 0 && f.plan.Events[last.Seq-1].Hash != last.Hash {
+		return err // it has a log of its own, which goes on
+	}
+	return authority.Replay(ctx, store, f.plan.Events)
+}
+
+// clear sets aside what is here. Of the audit log only one that does not go on;
+// a database that others use too stays where it is.
+func (f finish) clear(kind config.StoreKind, place string) error {
+	files := []string{filepath.Base(f.dir.Keyring())}
+	if !kind.Whole() {
+		files = append(files, mapstore.StateFile)
+	}
+	if len(f.plan.Events) > 0 && !kind.Whole() {
 		files = append(files, mapstore.AuditFile)
 	}
 	kept := f.dir.Kept(f.id)
@@ -107,11 +174,16 @@ func (f finish) clear(tokens string) error {
 			return err
 		}
 	}
+	err := errors.Join(syncFolder(kept), syncFolder(string(f.dir)))
 	// Its folder may be on another disk, where a rename does not reach.
-	if err := setAside(tokens, tokens+".before-"+f.id); err != nil {
-		return err
+	switch kind {
+	case config.StoreJSON:
+		err = errors.Join(err, setAside(place, place+".before-"+f.id), syncFolder(filepath.Dir(place)))
+	case config.StoreSQLite:
+		err = errors.Join(err, setDatabaseAside(place, place+".before-"+f.id), syncFolder(filepath.Dir(place)))
+	case config.StoreMemory, config.StorePostgres:
 	}
-	return errors.Join(syncFolder(kept), syncFolder(string(f.dir)), syncFolder(filepath.Dir(tokens)))
+	return err
 }
 
 // setAside moves a file out of the way. One that is there when that was done
@@ -127,6 +199,26 @@ func setAside(path, to string) error {
 		return err
 	}
 	return nil
+}
+
+// setDatabaseAside is setAside for a file that SQLite keeps others beside, which
+// belong to it alone: it goes last.
+func setDatabaseAside(path, to string) error {
+	beside := []string{"-wal", "-shm"}
+	if _, err := os.Lstat(to); err == nil {
+		for _, suffix := range beside {
+			if err := os.Remove(path + suffix); err != nil && !errors.Is(err, os.ErrNotExist) {
+				return err
+			}
+		}
+		return setAside(path, to)
+	}
+	for _, suffix := range beside {
+		if err := setAside(path+suffix, to+suffix); err != nil {
+			return err
+		}
+	}
+	return setAside(path, to)
 }
 
 // properties applies the configuration of the plan: as a revision of the book

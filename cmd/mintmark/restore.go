@@ -127,6 +127,8 @@ type restoring struct {
 	id      string
 	here    func(authority.Place) (authority.Here, error)
 	ring    *signing.Ring     // of this home; nil when it does not open
+	log     []authority.Event // of this home
+	inFiles bool              // that log is in a file
 	applied map[string]string // of this home; nil when it does not open
 	broken  error             // why it does not open
 
@@ -160,11 +162,12 @@ func (c *cli) survey(ctx context.Context, dir home.Dir) (*restoring, *durable.He
 	}
 	held := k.held
 	k.held = nil // it stays locked until the restore is done
+	inFiles := k.local() != nil
 	all, tokens, log, err := k.everything(ctx)
 	if err = errors.Join(err, k.Close()); err != nil {
 		return nil, nil, errors.Join(err, held.Close())
 	}
-	r.ring = k.ring
+	r.ring, r.log, r.inFiles = k.ring, log, inFiles
 	r.here = func(at authority.Place) (authority.Here, error) {
 		all.Tokens = tokens
 		here := authority.Here{Records: all}
@@ -299,8 +302,12 @@ func (r *restoring) plan() (*backup.Content, authority.Returned, error) {
 		return nil, did, err
 	}
 	plan := &backup.Content{Facts: r.content.Facts, Keyring: ring.UnsafeText(), Properties: r.properties, Records: records, Restored: &event}
-	if !r.known.Known {
+	kind, _ := config.StorePlace(r.settings.Store)
+	switch {
+	case !r.known.Known:
 		plan.Events = r.content.Events
+	case !r.inFiles || kind.Whole(): // else it stays where it is
+		plan.Events = r.log
 	}
 	return plan, did, nil
 }
