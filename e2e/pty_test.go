@@ -184,7 +184,7 @@ func TestADeleteIsConfirmedInProportionToItsUse(t *testing.T) {
 	s.ends(0)
 
 	s = home.atTerminal(t, nil, "token", "delete", "busy", "--yes")
-	s.sees(" ago from 127.0.0.1.")
+	s.sees(" ago from 127.0.0.1 (1 request in 24 h).")
 	s.sees("Those requests will be refused at once.")
 	s.sees("Type busy to delete it: ")
 	s.types("idle\n")

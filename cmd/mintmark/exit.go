@@ -118,20 +118,20 @@ func classify(err error) *failure {
 // it does not know who asks. docs/troubleshooting.md has more.
 func remedies() map[string]string {
 	return map[string]string{
-		"token.not_found":    "see which there are: token list, and token list --state deleted",
-		"token.ambiguous":    "see their ids: token list",
-		"token.expired":      "make a new one: token create",
-		"token.revoked":      "make a new one: token create",
-		"key.not_found":      "see which there are: key list",
-		"key.rotating":       "see who still needs the previous one: key evidence; end it: key retire",
-		"admin.not_found":    "see who there is: admin list",
-		"admin.exists":       "give it another password: admin reset-password",
-		"config.revision":    "see what would change now: config diff",
-		"config.no_revision": "see which there were: audit list --action config.applied",
-		"config.invalid":     "see what is staged: config diff; drop it: config discard",
-		"property.unknown":   "see which there are: config properties list",
-		"store.unknown":      "see whether it was made: audit list",
-		"unavailable":        "see whether it was made: audit list",
+		"token.not_found":    "see which there are: manager token list, and manager token list --state deleted",
+		"token.ambiguous":    "see their ids: manager token list",
+		"token.expired":      "make a new one: manager token create",
+		"token.revoked":      "make a new one: manager token create",
+		"key.not_found":      "see which there are: manager key list",
+		"key.rotating":       "see who still needs the previous one: manager key evidence; end it: manager key retire",
+		"admin.not_found":    "see who there is: manager admin list",
+		"admin.exists":       "give it another password: manager admin reset-password",
+		"config.revision":    "see what would change now: manager config diff",
+		"config.no_revision": "see which there were: manager audit list --action config.applied",
+		"config.invalid":     "see what is staged: manager config diff; drop it: manager config discard",
+		"property.unknown":   "see which there are: manager config properties list",
+		"store.unknown":      "see whether it was made: manager audit list",
+		"unavailable":        "see whether it was made: manager audit list",
 	}
 }
 

@@ -159,7 +159,11 @@ func (c *cli) printEvidence(e api.Evidence) error {
 		return c.one("Evidence", e, nil)
 	}
 	all := e.NotMoved + e.Mixed + e.Silent + e.Moved
-	c.say("%d of %s still come under %s (as of %s; uses are counted since %s).", e.NotMoved+e.Mixed, plural(all, "token"), e.Key.Name,
+	come := "come"
+	if e.NotMoved+e.Mixed == 1 {
+		come = "comes"
+	}
+	c.say("%d of %s still %s under %s (as of %s; uses are counted since %s).", e.NotMoved+e.Mixed, plural(all, "token"), come, e.Key.Name,
 		e.AsOf.UTC().Format("15:04:05 UTC"), c.until(e.CountedSince))
 	err := printList(c, "Evidence", e.Items, []column[api.TokenEvidence]{
 		{name: "CLIENT ID", of: func(t api.TokenEvidence) string { return t.Token.ClientID }},

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"strings"
 	"time"
@@ -188,6 +189,9 @@ func (c *cli) inUse(t api.Token) bool {
 	from := ""
 	if t.LastUsedFrom != "" {
 		from = " from " + t.LastUsedFrom
+	}
+	if n := t.Requests24h; n != nil {
+		from += fmt.Sprintf(" (%s in 24 h)", plural(int(min(*n, math.MaxInt32)), "request"))
 	}
 	c.say("%s %s was used %s ago%s.", shortID(t.ID), bitting.Blocks(t.ID), long(time.Since(*t.LastUsedAt)), from)
 	return true
