@@ -6,6 +6,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/netip"
 	"runtime"
 	"slices"
@@ -15,6 +16,7 @@ import (
 	"mintmark/internal/authority"
 	"mintmark/internal/liveset"
 	"mintmark/internal/signing"
+	"mintmark/internal/usage"
 )
 
 // stock is a live set alone, with the texts of some of its tokens.
@@ -26,27 +28,50 @@ type stock struct {
 	door  liveset.Demand
 }
 
-// newStock fills a set that recognises so many verified tokens.
+// newStock fills a set that recognises so many verified tokens, and whose
+// verdicts are counted as in a server without a home.
 func newStock(live, presented, recognised int) (*stock, error) {
 	s := &stock{ring: signing.InMemory(rand.Reader), door: liveset.Demand{From: netip.MustParseAddr("192.0.2.7")}}
 	kid, err := s.ring.Generate("ES256")
 	if err != nil {
 		return nil, err
 	}
-	audience := []string{"https://api.example"}
-	s.set, err = liveset.New(liveset.Config{
-		Verifier: s.ring.Verifier, Now: time.Now, LoginIdle: func() time.Duration { return time.Hour }, Recognised: recognised,
-		Audience: func() []string { return audience }, LoginIssuer: func() string { return "https://tokens.example" },
-		Record: noRecord,
+	ledger, err := usage.New(usage.Config{
+		Settle: func() { s.set.Settle() }, Masked: func() bool { return false }, Now: time.Now, Log: slog.New(slog.DiscardHandler),
 	})
 	if err != nil {
 		return nil, err
 	}
-	found(s.set, kid)
-	s.fill = filler{s.set, "https://tokens.example", audience, kid, authority.RoleUser, time.Now().Add(-time.Hour).Truncate(time.Second)}
-	s.fill.fill(0, live)
+	s.fill = filler{nil, "https://tokens.example", []string{"https://api.example"}, kid, authority.RoleUser, time.Now().Add(-time.Hour).Truncate(time.Second)}
+	if err := s.open(live, recognised, ledger.Count); err != nil {
+		return nil, err
+	}
 	s.texts, err = s.fill.texts(s.ring, 0, presented)
 	return s, err
+}
+
+// open gives the stock a set of live tokens whose counts somebody is told.
+func (s *stock) open(live, recognised int, counts func(authority.Counted)) (err error) {
+	audience := s.fill.audience
+	s.set, err = liveset.New(liveset.Config{
+		Verifier: s.ring.Verifier, Now: time.Now, LoginIdle: func() time.Duration { return time.Hour }, Recognised: recognised, Tally: counts,
+		Audience: func() []string { return audience }, LoginIssuer: func() string { return "https://tokens.example" },
+		Record: noRecord,
+	})
+	if err != nil {
+		return err
+	}
+	found(s.set, s.fill.kid)
+	s.fill.set = s.set
+	s.fill.fill(0, live)
+	return nil
+}
+
+// silent is the same tokens in a set that nobody counts.
+func (s *stock) silent(live int) (*stock, error) {
+	same := *s
+	err := same.open(live, 0, nil)
+	return &same, err
 }
 
 // decide asks about the texts, one after the other.
@@ -57,6 +82,17 @@ func (s *stock) decide(texts []string, want liveset.Reason) step {
 		}
 		return nil
 	}
+}
+
+// warm asks about every text once, and answers what asks again.
+func (s *stock) warm() (step, error) {
+	do := s.decide(s.texts, liveset.Allowed)
+	for n := range s.texts {
+		if err := do(n); err != nil {
+			return nil, err
+		}
+	}
+	return do, nil
 }
 
 // step is one thing that is measured; n counts its steps.
@@ -122,11 +158,9 @@ func (p plan) verdicts() error {
 	if err != nil {
 		return err
 	}
-	recognise := s.decide(s.texts, liveset.Allowed)
-	for n := range s.texts {
-		if err := recognise(n); err != nil {
-			return err
-		}
+	recognise, err := s.warm()
+	if err != nil {
+		return err
 	}
 	signature, err := bareSignature(cold)
 	if err != nil {
@@ -146,6 +180,19 @@ func (p plan) verdicts() error {
 		})
 		return nil
 	}
+	if p.only.MatchString(counted) {
+		silent, err := s.silent(p.live)
+		if err != nil {
+			return err
+		}
+		alone, err := silent.warm()
+		if err != nil {
+			return err
+		}
+		if err := compare(counted, "the same, and nobody counts", recognise, alone, 1.05); err != nil {
+			return err
+		}
+	}
 	const check = "the bare signature check"
 	return errors.Join(
 		compare("warm verdict", "SHA-256 of the token and one lookup", recognise, digestAndLookup(s.texts), 1.5),
@@ -154,6 +201,9 @@ func (p plan) verdicts() error {
 		p.unknown(s),
 	)
 }
+
+// counted names the warm verdict with and without counts of use.
+const counted = counting + ", warm verdict"
 
 // unknown measures tokens of ids that are not there, signed as ours are.
 func (p plan) unknown(s *stock) error {
