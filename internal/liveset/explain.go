@@ -163,7 +163,7 @@ const unknownState = "this node does not know the state of its tokens"
 // of the signature.
 func (e *explanation) credential(said *Said, verify func(*jws.Verifier) (Reason, string)) {
 	if e.cause == "limit" {
-		e.add("limit", TooMany, fmt.Sprintf("requests of the token or of %s, and what is left of its limit", e.demand.From))
+		e.add("limit", TooMany, fmt.Sprintf("the limit of the token, or that of the address %s, is reached", e.demand.From))
 	}
 	switch {
 	case said.Size == 0:
