@@ -3,6 +3,7 @@ package usagesql_test
 import (
 	"bytes"
 	"context"
+	"database/sql"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -13,6 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"mintmark/internal/authority"
+	"mintmark/internal/store/postgrestest"
 	"mintmark/internal/store/usagesql"
 )
 
@@ -35,6 +37,26 @@ func open(t testing.TB, path string) *usagesql.Store {
 	}
 	t.Cleanup(func() { _ = s.Close() })
 	return s
+}
+
+func TestMain(m *testing.M) { os.Exit(postgrestest.Main(m)) }
+
+// everywhere runs a test on every database.
+func everywhere(t *testing.T, test func(*testing.T, *usagesql.Store)) {
+	t.Helper()
+	t.Run("sqlite", func(t *testing.T) {
+		t.Parallel()
+		test(t, open(t, filepath.Join(t.TempDir(), "usage.db")))
+	})
+	t.Run("postgres", func(t *testing.T) {
+		t.Parallel()
+		db, err := sql.Open("pgx", postgrestest.Shared(t).Schema(t))
+		must(t, err)
+		s, err := usagesql.New(t.Context(), db, noon())
+		must(t, err)
+		t.Cleanup(func() { _ = s.Close() })
+		test(t, s)
+	})
 }
 
 func record(id authority.TokenID) authority.UsageRecord {
@@ -99,126 +121,138 @@ func TestCountsAddUpAndSurviveAReopening(t *testing.T) {
 
 func TestABatchThatIsSentAgainIsAddedOnce(t *testing.T) {
 	t.Parallel()
-	s := open(t, filepath.Join(t.TempDir(), "usage.db"))
-	add(t, s, 7, record("a"))
-	add(t, s, 7, record("a"))
-	add(t, s, 6, record("a"))
-	same(t, s, record("a"))
+	everywhere(t, func(t *testing.T, s *usagesql.Store) {
+		t.Helper()
+		add(t, s, 7, record("a"))
+		add(t, s, 7, record("a"))
+		add(t, s, 6, record("a"))
+		same(t, s, record("a"))
+	})
 }
 
 func TestABatchIsAddedWholeOrNotAtAll(t *testing.T) {
 	t.Parallel()
-	s := open(t, filepath.Join(t.TempDir(), "usage.db"))
-	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
-	err := s.AddUsage(ctx, authority.UsageBatch{Writer: "w", Number: 1, Records: []authority.UsageRecord{record("a")}})
-	if err == nil || authority.KindOf(err) != authority.Unavailable {
-		t.Fatalf("got %v", err)
-	}
-	same(t, s, authority.UsageRecord{Token: "a"})
-	add(t, s, 1, record("a"))
-	same(t, s, record("a"))
+	everywhere(t, func(t *testing.T, s *usagesql.Store) {
+		t.Helper()
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		err := s.AddUsage(ctx, authority.UsageBatch{Writer: "w", Number: 1, Records: []authority.UsageRecord{record("a")}})
+		if err == nil || authority.KindOf(err) != authority.Unavailable {
+			t.Fatalf("got %v", err)
+		}
+		same(t, s, authority.UsageRecord{Token: "a"})
+		add(t, s, 1, record("a"))
+		same(t, s, record("a"))
+	})
 }
 
 func TestSourcesBeyondTheBoundAreOne(t *testing.T) {
 	t.Parallel()
-	s := open(t, filepath.Join(t.TempDir(), "usage.db"))
-	for n := range 50 {
-		at := noon().Add(time.Duration(n) * time.Second)
-		add(t, s, uint64(n+1), authority.UsageRecord{Token: "a", Sources: []authority.UsageSource{
-			{From: fmt.Sprintf("10.0.0.%d", n), Key: "k1", First: at, Last: at, Allowed: 2, Refused: 1},
-		}})
-	}
-	got, err := s.Usage(t.Context(), "a")
-	must(t, err)
-	allowed, refused, rest := uint64(0), uint64(0), 0
-	for _, one := range got.Sources {
-		allowed, refused = allowed+one.Allowed, refused+one.Refused
-		if one.From == "" {
-			rest++
-			if !one.Last.Equal(noon().Add(29*time.Second)) || one.Allowed != 60 {
-				t.Errorf("the rest is %+v", one)
+	everywhere(t, func(t *testing.T, s *usagesql.Store) {
+		t.Helper()
+		for n := range 50 {
+			at := noon().Add(time.Duration(n) * time.Second)
+			add(t, s, uint64(n+1), authority.UsageRecord{Token: "a", Sources: []authority.UsageSource{
+				{From: fmt.Sprintf("10.0.0.%d", n), Key: "k1", First: at, Last: at, Allowed: 2, Refused: 1},
+			}})
+		}
+		got, err := s.Usage(t.Context(), "a")
+		must(t, err)
+		allowed, refused, rest := uint64(0), uint64(0), 0
+		for _, one := range got.Sources {
+			allowed, refused = allowed+one.Allowed, refused+one.Refused
+			if one.From == "" {
+				rest++
+				if !one.Last.Equal(noon().Add(29*time.Second)) || one.Allowed != 60 {
+					t.Errorf("the rest is %+v", one)
+				}
 			}
 		}
-	}
-	if len(got.Sources) != authority.MaxSources+1 || allowed != 100 || refused != 50 || rest != 1 {
-		t.Errorf("%d sources, %d allowed, %d refused, %d for the rest", len(got.Sources), allowed, refused, rest)
-	}
+		if len(got.Sources) != authority.MaxSources+1 || allowed != 100 || refused != 50 || rest != 1 {
+			t.Errorf("%d sources, %d allowed, %d refused, %d for the rest", len(got.Sources), allowed, refused, rest)
+		}
+	})
 }
 
 func TestOldHoursBecomeDaysAndOldDaysGo(t *testing.T) {
 	t.Parallel()
-	s := open(t, filepath.Join(t.TempDir(), "usage.db"))
-	day := 24 * time.Hour
-	count := func(at time.Time, n uint64) authority.UsageCount {
-		return authority.UsageCount{Start: at, Key: "k1", Allowed: n, Refused: 1}
-	}
-	today := noon().Truncate(day)
-	old := record("old")
-	old.Hours = nil
-	for _, last := range []*time.Time{&old.Keys[0].Last, &old.Sources[0].Last, &old.Sources[1].Last, &old.Refusals[0].Last} {
-		*last = noon().Add(-91 * day)
-	}
-	add(t, s, 1, old, authority.UsageRecord{Token: "a", Hours: []authority.UsageCount{
-		count(today.Add(-14*day), 1), count(today.Add(-14*day-time.Hour), 2), count(today.Add(-14*day-2*time.Hour), 4), count(today.Add(-100*day), 8), count(noon(), 16),
-	}})
-	for range 2 {
+	everywhere(t, func(t *testing.T, s *usagesql.Store) {
+		t.Helper()
+		day := 24 * time.Hour
+		count := func(at time.Time, n uint64) authority.UsageCount {
+			return authority.UsageCount{Start: at, Key: "k1", Allowed: n, Refused: 1}
+		}
+		today := noon().Truncate(day)
+		old := record("old")
+		old.Hours = nil
+		for _, last := range []*time.Time{&old.Keys[0].Last, &old.Sources[0].Last, &old.Sources[1].Last, &old.Refusals[0].Last} {
+			*last = noon().Add(-91 * day)
+		}
+		add(t, s, 1, old, authority.UsageRecord{Token: "a", Hours: []authority.UsageCount{
+			count(today.Add(-14*day), 1), count(today.Add(-14*day-time.Hour), 2), count(today.Add(-14*day-2*time.Hour), 4), count(today.Add(-100*day), 8), count(noon(), 16),
+		}})
+		for range 2 {
+			must(t, s.PruneUsage(t.Context(), noon()))
+			same(t, s, authority.UsageRecord{Token: "a", Hours: []authority.UsageCount{count(today.Add(-14*day), 1), count(noon(), 16)}, Days: []authority.UsageCount{
+				{Start: today.Add(-15 * day), Key: "k1", Allowed: 6, Refused: 2},
+			}})
+			same(t, s, authority.UsageRecord{Token: "old"})
+		}
+		// A batch that comes late finds its day.
+		add(t, s, 2, authority.UsageRecord{Token: "a", Hours: []authority.UsageCount{count(today.Add(-15*day), 1)}})
 		must(t, s.PruneUsage(t.Context(), noon()))
 		same(t, s, authority.UsageRecord{Token: "a", Hours: []authority.UsageCount{count(today.Add(-14*day), 1), count(noon(), 16)}, Days: []authority.UsageCount{
-			{Start: today.Add(-15 * day), Key: "k1", Allowed: 6, Refused: 2},
+			{Start: today.Add(-15 * day), Key: "k1", Allowed: 7, Refused: 3},
 		}})
-		same(t, s, authority.UsageRecord{Token: "old"})
-	}
-	// A batch that comes late finds its day.
-	add(t, s, 2, authority.UsageRecord{Token: "a", Hours: []authority.UsageCount{count(today.Add(-15*day), 1)}})
-	must(t, s.PruneUsage(t.Context(), noon()))
-	same(t, s, authority.UsageRecord{Token: "a", Hours: []authority.UsageCount{count(today.Add(-14*day), 1), count(noon(), 16)}, Days: []authority.UsageCount{
-		{Start: today.Add(-15 * day), Key: "k1", Allowed: 7, Refused: 3},
-	}})
+	})
 }
 
 func TestSumsAreOfAnHourOn(t *testing.T) {
 	t.Parallel()
-	s := open(t, filepath.Join(t.TempDir(), "usage.db"))
-	var ids []authority.TokenID
-	var records []authority.UsageRecord
-	for n := range 1200 { // more than a statement takes
-		id := authority.TokenID(fmt.Sprint("t", n))
-		ids = append(ids, id)
-		records = append(records, authority.UsageRecord{Token: id, Hours: []authority.UsageCount{
-			{Start: noon().Add(-time.Hour), Key: "k1", Allowed: 100}, {Start: noon(), Key: "k1", Allowed: 1}, {Start: noon().Add(time.Hour), Key: "k1", Allowed: 2},
-		}})
-	}
-	records = append(records, authority.UsageRecord{Token: "", Hours: []authority.UsageCount{{Start: noon(), Refused: 5}}})
-	add(t, s, 1, records...)
-	for _, c := range []struct {
-		of   []authority.TokenID
-		many int
-	}{{nil, 1200}, {ids, 1200}, {ids[:3], 3}, {[]authority.TokenID{}, 0}} {
-		sums, err := s.UsageSums(t.Context(), noon(), c.of)
-		must(t, err)
-		if len(sums) != c.many {
-			t.Errorf("%d sums, want %d", len(sums), c.many)
+	everywhere(t, func(t *testing.T, s *usagesql.Store) {
+		t.Helper()
+		var ids []authority.TokenID
+		var records []authority.UsageRecord
+		for n := range 1200 { // more than a statement takes
+			id := authority.TokenID(fmt.Sprint("t", n))
+			ids = append(ids, id)
+			records = append(records, authority.UsageRecord{Token: id, Hours: []authority.UsageCount{
+				{Start: noon().Add(-time.Hour), Key: "k1", Allowed: 100}, {Start: noon(), Key: "k1", Allowed: 1}, {Start: noon().Add(time.Hour), Key: "k1", Allowed: 2},
+			}})
 		}
-		for _, n := range sums {
-			if n.Count != 3 || n.Key != "k1" {
-				t.Fatalf("%+v", n)
+		records = append(records, authority.UsageRecord{Token: "", Hours: []authority.UsageCount{{Start: noon(), Refused: 5}}})
+		add(t, s, 1, records...)
+		for _, c := range []struct {
+			of   []authority.TokenID
+			many int
+		}{{nil, 1200}, {ids, 1200}, {ids[:3], 3}, {[]authority.TokenID{}, 0}} {
+			sums, err := s.UsageSums(t.Context(), noon(), c.of)
+			must(t, err)
+			if len(sums) != c.many {
+				t.Errorf("%d sums, want %d", len(sums), c.many)
+			}
+			for _, n := range sums {
+				if n.Count != 3 || n.Key != "k1" {
+					t.Fatalf("%+v", n)
+				}
 			}
 		}
-	}
+	})
 }
 
 func TestTheLatestUsesUnderSomeKeysAreHandedOver(t *testing.T) {
 	t.Parallel()
-	s := open(t, filepath.Join(t.TempDir(), "usage.db"))
-	other := record("b")
-	other.Keys[0].Key = "k2"
-	add(t, s, 1, record("a"), other)
-	got := make(map[authority.TokenID]authority.KeyUse)
-	must(t, s.LastUses(t.Context(), []authority.KeyID{"k1", "k9"}, func(id authority.TokenID, k authority.KeyUse) { got[id] = k }))
-	if diff := cmp.Diff(map[authority.TokenID]authority.KeyUse{"a": record("a").Keys[0]}, got); diff != "" {
-		t.Error(diff)
-	}
+	everywhere(t, func(t *testing.T, s *usagesql.Store) {
+		t.Helper()
+		other := record("b")
+		other.Keys[0].Key = "k2"
+		add(t, s, 1, record("a"), other)
+		got := make(map[authority.TokenID]authority.KeyUse)
+		must(t, s.LastUses(t.Context(), []authority.KeyID{"k1", "k9"}, func(id authority.TokenID, k authority.KeyUse) { got[id] = k }))
+		if diff := cmp.Diff(map[authority.TokenID]authority.KeyUse{"a": record("a").Keys[0]}, got); diff != "" {
+			t.Error(diff)
+		}
+	})
 }
 
 func TestAFileThatCannotBeUsedIsMovedAside(t *testing.T) {
