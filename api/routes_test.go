@@ -57,6 +57,7 @@ func TestEveryMethodAsksItsRoute(t *testing.T) {
 		{func() error { return only(c.RevealToken(ctx, "tok_1")) }, "POST /api/v1/tokens/tok_1/reveal"},
 		{func() error { return only(c.RestoreToken(ctx, "tok_1")) }, "POST /api/v1/tokens/tok_1/restore"},
 		{func() error { return only(c.TokenUsage(ctx, "tok_1")) }, `GET /api/v1/tokens/tok_1/usage`},
+		{func() error { return only(c.UnknownUsage(ctx)) }, `GET /api/v1/usage/unknown`},
 		{func() error { return only(c.ReplaceToken(ctx, "tok_1", api.ReplaceToken{Overlap: "1h"})) }, `POST /api/v1/tokens/tok_1/replace {"overlap":"1h"}`},
 		{func() error { return only(c.UndoReplace(ctx, "tok_1")) }, "DELETE /api/v1/tokens/tok_1/replace"},
 		{func() error { return only(c.MarkContacted(ctx, "tok_1", api.MarkContacted{Note: "by mail"})) }, `POST /api/v1/tokens/tok_1/contacted {"note":"by mail"}`},

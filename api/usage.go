@@ -68,3 +68,9 @@ func (c *Client) TokenUsage(ctx context.Context, id string) (TokenUsage, error) 
 	var out TokenUsage
 	return out, c.do(ctx, call{method: http.MethodGet, path: tokenPath(id) + "/usage", out: &out})
 }
+
+// UnknownUsage answers what was refused of tokens that are not known for certain.
+func (c *Client) UnknownUsage(ctx context.Context) (TokenUsage, error) {
+	var out TokenUsage
+	return out, c.do(ctx, call{method: http.MethodGet, path: "api/v1/usage/unknown", out: &out})
+}

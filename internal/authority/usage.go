@@ -186,21 +186,36 @@ func (a *Authority) TokenUsage(ctx context.Context, c Caller, id TokenID) (Token
 	if err != nil {
 		return TokenUsage{}, err
 	}
+	return a.usage(ctx, id, current.ID)
+}
+
+// UnknownUsage answers what was refused of tokens of which it is not certain that
+// they are ours: made up, forged, forgotten, signed by a key that is retired.
+func (a *Authority) UnknownUsage(ctx context.Context, c Caller) (TokenUsage, error) {
+	if err := c.mustAdmin(); err != nil {
+		return TokenUsage{}, err
+	}
+	return a.usage(ctx, "", "")
+}
+
+// usage is what the ledger knows, with every hour and day in its place.
+func (a *Authority) usage(ctx context.Context, id TokenID, current KeyID) (TokenUsage, error) {
 	u := TokenUsage{AsOf: a.second(), Since: a.Usage.Since().Truncate(time.Second)}
 	var kept UsageRecord
 	if a.Ledger != nil {
 		u.Saved = a.Ledger.State().Saved
+		var err error
 		if kept, err = a.Ledger.Record(ctx, id); err != nil {
 			return TokenUsage{}, err
 		}
 	}
 	u.Hours, u.Days = spans(u.AsOf, time.Hour, UsageHours), spans(u.AsOf, day, UsageDays)
 	for _, n := range kept.Hours {
-		n.enter(u.Hours, time.Hour, current.ID)
-		n.enter(u.Days, day, current.ID)
+		n.enter(u.Hours, time.Hour, current)
+		n.enter(u.Days, day, current)
 	}
 	for _, n := range kept.Days {
-		n.enter(u.Days, day, current.ID)
+		n.enter(u.Days, day, current)
 	}
 	u.Sources, u.Refusals = kept.Sources, kept.Refusals
 	return u, nil

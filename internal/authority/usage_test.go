@@ -1,6 +1,8 @@
 package authority_test
 
 import (
+	"context"
+	"errors"
 	"log/slog"
 	"net/netip"
 	"testing"
@@ -250,5 +252,43 @@ func TestAReplacementIsWatchedAfterARestart(t *testing.T) {
 	}
 	if v, err := again.Token(t.Context(), operator(), old.ID); err != nil || v.State != authority.StateReplaced {
 		t.Errorf("it is %s, %v", v.State, err)
+	}
+}
+
+// pruned is a ledger that notes when it is pruned.
+type pruned struct {
+	authority.Ledger
+	times int
+}
+
+func (p *pruned) Prune(context.Context, time.Time) error {
+	p.times++
+	return nil
+}
+
+func TestOldCountsAreDroppedOnlyWhenTheClockHasGoneEvenly(t *testing.T) {
+	t.Parallel()
+	h, ledger := counting(t)
+	noted := &pruned{Ledger: ledger}
+	h.Ledger = noted
+	uptime := time.Duration(0)
+	pass := func(clock, real time.Duration) {
+		h.advance(clock)
+		uptime += real
+		if err := errors.Join(h.EndOverlaps(t.Context(), uptime), h.Maintain(t.Context())); err != nil {
+			t.Fatal(err)
+		}
+	}
+	pass(0, 0)
+	pass(10*365*day, time.Minute)
+	for range 59 {
+		pass(time.Minute, time.Minute)
+	}
+	if noted.times != 0 {
+		t.Errorf("dropped %d times after a jump", noted.times)
+	}
+	pass(time.Minute, time.Minute)
+	if noted.times != 1 {
+		t.Errorf("dropped %d times after an even hour", noted.times)
 	}
 }

@@ -77,6 +77,10 @@ func (a *API) tokenRoutes() []Route {
 			Refuses: []string{"token.not_found", "usage.unavailable"},
 		}, a.tokenUsage),
 		does(Route{
+			Method: http.MethodGet, Path: "/api/v1/usage/unknown", Summary: "Tell what was refused of tokens that are not known for certain: made up, forged, forgotten.",
+			Refuses: []string{"usage.unavailable"},
+		}, a.unknownUsage),
+		does(Route{
 			Method: http.MethodDelete, Path: one, Summary: "Revoke a token at once; repeating it changes nothing.",
 			Query:   []Parameter{{Name: "leaked", About: "true deletes for good: no restore.", Values: flagValues()}},
 			Refuses: []string{"request.invalid", "token.not_found"},

@@ -10,7 +10,14 @@ func (a *API) tokenUsage(c *call, _ none) (api.TokenUsage, error) {
 	if err != nil {
 		return api.TokenUsage{}, err
 	}
-	u, err := a.Authority.TokenUsage(c.request.Context(), c.caller, id)
+	return usageOf(a.Authority.TokenUsage(c.request.Context(), c.caller, id))
+}
+
+func (a *API) unknownUsage(c *call, _ none) (api.TokenUsage, error) {
+	return usageOf(a.Authority.UnknownUsage(c.request.Context(), c.caller))
+}
+
+func usageOf(u authority.TokenUsage, err error) (api.TokenUsage, error) {
 	if err != nil {
 		return api.TokenUsage{}, err
 	}

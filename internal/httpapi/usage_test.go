@@ -53,6 +53,13 @@ func TestTheUsageOfATokenIsToldOverTheAPI(t *testing.T) {
 	if !read.RetireWhenSeen || read.Reuse == nil || read.Reuse.Count != 1 || read.Reuse.From != "10.0.0.1" {
 		t.Errorf("after its end: %+v", read.Reuse)
 	}
+	forged := fresh.Text.Unsafe()[:len(fresh.Text.Unsafe())-4] + "AAAA"
+	h.live.Decide(forged, from)
+	unknown, err := c.UnknownUsage(ctx)
+	must(t, err)
+	if len(unknown.Refusals) != 1 || unknown.Refusals[0].Reason != "bad_signature" || unknown.Sources[0].Refused != 1 {
+		t.Errorf("of tokens that are not known: %+v", unknown)
+	}
 	s, err := c.Status(ctx)
 	must(t, err)
 	if s.Usage.Durable || s.Usage.Problem != "" {
