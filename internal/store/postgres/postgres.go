@@ -130,7 +130,7 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	s, err := sqlstore.New(ctx, sqlstore.Config{Driver: sqlstore.Driver{
 		DB: db, Kind: "postgres", Location: location(c), Read: "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY", Write: "BEGIN",
 		Lock: sqlstore.SelectHead + " FOR UPDATE", Notify: "SELECT pg_notify('" + channel + "', $1)",
-		Arrays: true, Sessions: sessions, Send: send, Fault: fault,
+		Position: "strpos", Arrays: true, Sessions: sessions, Send: send, Fault: fault,
 	}, Now: cfg.Now, Rand: cfg.Rand, Alarm: cfg.Alarm})
 	if err != nil {
 		return nil, errors.Join(refusal(c, err), db.Close())

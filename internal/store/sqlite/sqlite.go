@@ -96,7 +96,7 @@ func Open(ctx context.Context, cfg Config) (_ *sqlstore.Store, err error) {
 	}
 	s, err := sqlstore.New(ctx, sqlstore.Config{Driver: sqlstore.Driver{
 		DB: db, Kind: "sqlite", Location: cfg.Path, Read: "BEGIN", Write: "BEGIN IMMEDIATE", Lock: sqlstore.SelectHead,
-		Prepare: true, Sessions: sessions, Fault: fault,
+		Position: "instr", Prepare: true, Sessions: sessions, Fault: fault,
 	}, Now: cfg.Now, Rand: cfg.Rand, Release: held.Close})
 	if err != nil {
 		return nil, errors.Join(refusal(cfg.Path, err), db.Close())
@@ -197,7 +197,7 @@ func prepare(ctx context.Context, cfg Config, fresh bool, instance string) error
 // every commit.
 func open(path string) (*sql.DB, error) {
 	return connect(path, url.Values{"_pragma": {
-		"busy_timeout(2000)", "journal_mode(WAL)", "synchronous(FULL)", "temp_store(MEMORY)", "cache_size(-32768)", "trusted_schema(OFF)",
+		"busy_timeout(2000)", "journal_mode(WAL)", "synchronous(FULL)", "temp_store(MEMORY)", "cache_size(-32768)", "wal_autocheckpoint(4000)", "trusted_schema(OFF)",
 	}})
 }
 

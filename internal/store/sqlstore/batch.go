@@ -34,6 +34,19 @@ type turn struct {
 // maxBatch bounds what one commit holds.
 const maxBatch = 512
 
+// pace decides how long a batch waits for callers that have just been answered
+// and will be back: without it two half batches would take turns.
+type pace struct {
+	expect int           // callers that were there when the last commit ended
+	took   time.Duration // of the last batch
+	ended  time.Time
+}
+
+const (
+	waitFraction = 4 // of the duration of a batch
+	maxWait      = 5 * time.Millisecond
+)
+
 // Update implements authority.Store.
 func (s *Store) Update(ctx context.Context, fn func(authority.Tx) error) error {
 	s.updates.RLock()
@@ -151,6 +164,7 @@ type batch struct {
 // lead takes all who wait through one commit, and passes the lead on.
 func (s *Store) lead(c *call) {
 	b := &batch{store: s, own: c, calls: s.gather(c)}
+	began := s.now()
 	defer func() {
 		if !b.done { // a function of ours did not return: the others try again
 			b.giveUp()
@@ -158,6 +172,8 @@ func (s *Store) lead(c *call) {
 		}
 		s.queue.Lock()
 		defer s.queue.Unlock()
+		s.pace = pace{expect: len(b.calls) + len(s.waiting), ended: s.now()}
+		s.pace.took = s.pace.ended.Sub(began)
 		s.pass()
 	}()
 	s.writing.Lock()
@@ -165,14 +181,28 @@ func (s *Store) lead(c *call) {
 	b.work()
 }
 
-// gather takes the queue. The leader is in it.
+// gather waits for the callers that are expected, not for long, and takes the
+// queue. The leader is in it.
 func (s *Store) gather(c *call) []*call {
 	s.queue.Lock()
 	defer s.queue.Unlock()
+	wait := min(s.pace.took/waitFraction, maxWait)
+	if wait > 0 && len(s.waiting) < s.pace.expect && s.now().Sub(s.pace.ended) < s.pace.took {
+		full, timer := make(chan struct{}), time.NewTimer(wait)
+		s.wanted, s.full = s.pace.expect, full
+		s.queue.Unlock()
+		select {
+		case <-full:
+		case <-timer.C:
+		}
+		timer.Stop()
+		s.queue.Lock()
+		s.full = nil
+	}
 	n := min(len(s.waiting), maxBatch)
 	calls := slices.Clone(s.waiting[:n])
 	s.waiting = slices.Delete(s.waiting, 0, n)
-	if !slices.Contains(calls, c) { // it waits far behind, and goes first
+	if !slices.Contains(calls, c) { // it waits far behind, and goes first; or was given up while it waited
 		s.waiting = slices.DeleteFunc(s.waiting, func(w *call) bool { return w == c })
 		calls = append([]*call{c}, calls...)
 	}

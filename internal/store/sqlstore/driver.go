@@ -20,6 +20,8 @@ type Driver struct {
 	Lock string
 	// Notify tells other nodes of a revision, its only argument; "": there are none.
 	Notify string
+	// Position is the function that tells where in a text another one begins.
+	Position string
 	// Prepare: statements are prepared once for each connection.
 	Prepare bool
 	// Arrays: a statement takes many rows as one array for each column (unnest).

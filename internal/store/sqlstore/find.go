@@ -202,7 +202,7 @@ func (f *finder) conditions(c *clause) {
 		c.and("(client_id || '') = " + c.arg(q.ClientID))
 	}
 	if q.Tag != "" {
-		c.and("EXISTS (SELECT 1 FROM token_tags g WHERE g.fold = " + c.arg(fold(q.Tag)) + " AND g.tag = " + c.arg(q.Tag) + " AND g.id = tokens.id)")
+		c.and(f.store.driver.Position + "(tags, " + c.arg(tagPart(q.Tag, true)) + ") > 0")
 	}
 	if q.Expiring > 0 {
 		c.and("(expires_at + 0) <= " + c.arg(q.Now.Add(q.Expiring).UnixMicro()))
@@ -211,7 +211,7 @@ func (f *finder) conditions(c *clause) {
 		text := fold(q.Text)
 		c.or([]string{
 			c.prefixed("(client_fold || '')", text), c.prefixed("(tokens.id || '')", text),
-			"EXISTS (SELECT 1 FROM token_tags g WHERE g.id = tokens.id AND " + c.prefixed("g.fold", text) + ")",
+			f.store.driver.Position + "(tags_fold, " + c.arg(tagPart(text, false)) + ") > 0",
 		})
 	}
 }

@@ -47,6 +47,7 @@ func migrations() []migration {
 			client_fold text{c} NOT NULL,
 			role text{c} NOT NULL,
 			tags text NOT NULL,
+			tags_fold text{c} NOT NULL,
 			issuer text NOT NULL,
 			audience text NOT NULL,
 			kid text NOT NULL,
@@ -58,6 +59,8 @@ func migrations() []migration {
 			ends_at bigint,
 			stops_at bigint,
 			stops_as text{c} NOT NULL,
+			description text NOT NULL,
+			contact text NOT NULL,
 			more text NOT NULL,
 			last_used_at bigint
 		){o}`,

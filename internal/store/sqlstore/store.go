@@ -39,6 +39,7 @@ type Store struct {
 	queue   sync.Mutex
 	waiting []*call
 	leading bool
+	pace    pace
 	wanted  int           // callers that the next batch may wait for
 	full    chan struct{} // closed when they are there; nil: nobody waits for them
 

@@ -15,8 +15,6 @@ import (
 // more holds the members of a token that nothing is searched or sorted by. It is
 // "" when all are zero.
 type more struct {
-	Description      string         `json:"description,omitempty"`
-	Contact          string         `json:"contact,omitempty"`
 	AllowedAddresses []netip.Prefix `json:"allowed_addresses,omitempty"`
 	DeletedBy        string         `json:"deleted_by,omitempty"`
 	Leaked           bool           `json:"leaked,omitempty"`
@@ -32,8 +30,8 @@ type more struct {
 // and tokenReader reads them. stops_at and stops_as are Token.End; client_fold
 // is what clients are sorted and searched by.
 func tokenColumns() []column {
-	c := texts("id", "client_id", "client_fold", "role", "tags", "issuer", "audience", "kid", "generation",
-		"created_at", "created_by", "expires_at", "deleted_at", "ends_at", "stops_at", "stops_as", "more")
+	c := texts("id", "client_id", "client_fold", "role", "tags", "tags_fold", "issuer", "audience", "kid", "generation",
+		"created_at", "created_by", "expires_at", "deleted_at", "ends_at", "stops_at", "stops_as", "description", "contact", "more")
 	for i := range c {
 		switch c[i].name {
 		case "generation", "created_at", "expires_at", "deleted_at", "ends_at", "stops_at":
@@ -44,7 +42,7 @@ func tokenColumns() []column {
 }
 
 // readColumns are what a record is read from.
-const readColumns = `id, client_id, role, tags, issuer, audience, kid, generation, created_at, created_by, expires_at, deleted_at, ends_at, more`
+const readColumns = `id, client_id, role, tags, issuer, audience, kid, generation, created_at, created_by, expires_at, deleted_at, ends_at, description, contact, more`
 
 // The tokens of each state, for columns that are not NULL for a reason:
 // stops_as is "" when a token has no end.
@@ -91,7 +89,7 @@ func tokenRow(t *authority.Token) ([]any, error) {
 		return nil, err
 	}
 	m := more{
-		Description: t.Description, Contact: t.Contact, AllowedAddresses: t.AllowedAddresses, DeletedBy: t.DeletedBy, Leaked: t.Leaked,
+		AllowedAddresses: t.AllowedAddresses, DeletedBy: t.DeletedBy, Leaked: t.Leaked,
 		Replaces: string(t.Replaces), ReplacedBy: string(t.ReplacedBy), RetireWhenSeen: t.RetireWhenSeen,
 		ContactedAt: t.Contacted.At.UTC(), ContactedBy: t.Contacted.By, ContactedNote: t.Contacted.Note,
 	}
@@ -112,17 +110,17 @@ func tokenRow(t *authority.Token) ([]any, error) {
 		kind = stopsExpired
 	}
 	return []any{
-		string(t.ID), t.ClientID, fold(t.ClientID), string(t.Role), tags, t.Issuer, audience, string(t.KeyID), int64(t.Generation),
-		micro(t.CreatedAt), t.CreatedBy, micro(t.ExpiresAt), micro(t.DeletedAt), micro(t.EndsAt), micro(stops), kind, string(rest),
+		string(t.ID), t.ClientID, fold(t.ClientID), string(t.Role), tags, fold(tags), t.Issuer, audience, string(t.KeyID), int64(t.Generation),
+		micro(t.CreatedAt), t.CreatedBy, micro(t.ExpiresAt), micro(t.DeletedAt), micro(t.EndsAt), micro(stops), kind, t.Description, t.Contact, string(rest),
 	}, nil
 }
 
 // tokenReader reads rows of readColumns. Lists that are the same text are parsed
 // once.
 type tokenReader struct {
-	id, client, role, tags, issuer, audience, kid, createdBy, more string
-	generation                                                     int64
-	created, expires, deleted, ends                                sql.NullInt64
+	id, client, role, tags, issuer, audience, kid, createdBy, description, contact, more string
+	generation                                                                           int64
+	created, expires, deleted, ends                                                      sql.NullInt64
 
 	into  []any
 	lists map[string][]string
@@ -135,7 +133,7 @@ func newTokenReader() *tokenReader {
 	r := &tokenReader{lists: make(map[string][]string), texts: make(map[string]string)}
 	r.into = []any{
 		&r.id, &r.client, &r.role, &r.tags, &r.issuer, &r.audience, &r.kid, &r.generation, &r.created, &r.createdBy,
-		&r.expires, &r.deleted, &r.ends, &r.more,
+		&r.expires, &r.deleted, &r.ends, &r.description, &r.contact, &r.more,
 	}
 	return r
 }
@@ -180,6 +178,7 @@ func (r *tokenReader) read(rows *sql.Rows, rest ...any) (authority.Token, error)
 		ID: authority.TokenID(r.id), ClientID: r.client, Role: authority.Role(r.once(r.role)), Issuer: r.once(r.issuer),
 		CreatedAt: fromMicro(r.created), CreatedBy: r.once(r.createdBy), ExpiresAt: fromMicro(r.expires),
 		KeyID: authority.KeyID(r.once(r.kid)), Generation: uint64(r.generation), DeletedAt: fromMicro(r.deleted), EndsAt: fromMicro(r.ends),
+		Description: r.description, Contact: r.once(r.contact),
 	}
 	var err error
 	if t.Tags, err = r.list(r.tags); err == nil {
@@ -200,7 +199,7 @@ func addMore(t *authority.Token, text string) error {
 	if err := json.Unmarshal([]byte(text), &m); err != nil {
 		return err
 	}
-	t.Description, t.Contact, t.AllowedAddresses, t.DeletedBy, t.Leaked = m.Description, m.Contact, m.AllowedAddresses, m.DeletedBy, m.Leaked
+	t.AllowedAddresses, t.DeletedBy, t.Leaked = m.AllowedAddresses, m.DeletedBy, m.Leaked
 	t.Replaces, t.ReplacedBy, t.RetireWhenSeen = authority.TokenID(m.Replaces), authority.TokenID(m.ReplacedBy), m.RetireWhenSeen
 	t.Contacted = authority.Contact{At: m.ContactedAt, By: m.ContactedBy, Note: m.ContactedNote}
 	return nil
@@ -215,4 +214,17 @@ func tagRows(t *authority.Token) [][]any {
 		}
 	}
 	return rows
+}
+
+// tagPart is how a tag, or the beginning of one, is found in the text of a list:
+// behind the quotation mark that begins it. A whole one ends with another.
+func tagPart(tag string, whole bool) string {
+	text, err := json.Marshal(tag)
+	if err != nil {
+		return tag // no string fails
+	}
+	if whole {
+		return string(text)
+	}
+	return string(text[:len(text)-1])
 }
