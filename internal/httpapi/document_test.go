@@ -104,6 +104,7 @@ func TestEveryCodeOfTheRulesIsInTheTable(t *testing.T) {
 		"id.malformed",       // an id that can be none is as unknown as any
 		"role.unknown",       // becomes a field of request.invalid
 		"key.secret_missing", // the server does not start
+		"caller.not_local",   // a backup is no route
 	}
 	kinds := make(map[string]int)
 	for name, kind := range map[string]authority.Kind{
