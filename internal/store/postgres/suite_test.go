@@ -3,6 +3,7 @@ package postgres_test
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"os"
 	"testing"
 	"time"
@@ -36,8 +37,12 @@ func open(t testing.TB, cfg postgres.Config) *postgres.Store {
 	if err != nil {
 		t.Fatal(err)
 	}
+	ctx, end := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- s.Run(ctx) }()
 	t.Cleanup(func() {
-		if err := s.Close(); err != nil {
+		end()
+		if err := errors.Join(<-ended, s.Close()); err != nil {
 			t.Error(err)
 		}
 	})
@@ -46,7 +51,7 @@ func open(t testing.TB, cfg postgres.Config) *postgres.Store {
 
 func harness(t *testing.T, cfg postgres.Config) storetest.Harness {
 	s := open(t, cfg)
-	return storetest.Harness{Store: s, UsedAt: s.UsedAt, Reopen: func(t *testing.T) authority.Store {
+	return storetest.Harness{Store: s, UsedAt: s.UsedAt, Second: func(t *testing.T) authority.Store { return open(t, cfg) }, Reopen: func(t *testing.T) authority.Store {
 		if err := s.Close(); err != nil {
 			t.Fatal(err)
 		}

@@ -22,6 +22,9 @@ type Harness struct {
 	Store authority.Store
 	// Reopen closes the store and opens what it kept; nil when nothing lasts.
 	Reopen func(t *testing.T) authority.Store
+	// Second opens another handle on what the store keeps, as another node would;
+	// nil when a store has one process.
+	Second func(t *testing.T) authority.Store
 	// TokensLost: tokens and receipts do not survive Reopen.
 	TokensLost bool
 	// UsedAt is that of an authority.UseKeeper; nil: the store asks the query.
@@ -68,6 +71,9 @@ func Run(t *testing.T, open func(t *testing.T) Harness) {
 		{"closing waits and is for good", closing},
 		{"what is kept survives", reopens},
 		{"tokens and records do not mix where files differ", split},
+		{"no update of another handle is lost", lostUpdatesOfTwo},
+		{"every handle follows every commit", feed},
+		{"a handle that joins late misses nothing", feedLate},
 	}
 	for _, c := range checks {
 		t.Run(c.name, func(t *testing.T) { c.run(t, open(t)) })
