@@ -353,7 +353,7 @@ func takesExample(t *testing.T, program string, path []string, line string) {
 	if strings.HasPrefix(args, "completion") || strings.Contains(line, "T=$(") {
 		args = strings.TrimSuffix(args, ")")
 	}
-	args = regexp.MustCompile(`( <| >| \|\|).*`).ReplaceAllString(args, "")
+	args = regexp.MustCompile(`( <| >| \|).*`).ReplaceAllString(args, "")
 	got := runs(t, exec.Command("sh", "-c", `"$0" `+args+` -h`, program))
 	if got.code != 0 {
 		t.Errorf("%s: the example %q: exit code %d\n%s", path, line, got.code, got.err)
