@@ -76,11 +76,16 @@ func (s *Set) count(use used, now int64, from source) {
 }
 
 // open counts a use of a source that has no slot, and gives it one: a free one,
-// or that of another source, which is settled.
+// or that of another source, which is settled. In a second in which the record
+// was marked it does no more than count: a token that comes from many sources at
+// once has them share what is shared, and not fight for it.
 func (s *Set) open(use used, at uint32, from source) {
+	s.tally(&authority.Counted{Token: authority.TokenID(use.seen.identity.ID), Key: use.seen.identity.KeyID, From: from.from, Via: from.via, First: at, Last: at, Count: 1})
+	if u := &use.seen.record.uses[use.place]; u.last.Load() == at && how(u.how.Load()).key() == use.seen.key {
+		return
+	}
 	number := s.sources.of(from)
 	s.mark(use, at, from, number)
-	s.tally(&authority.Counted{Token: authority.TokenID(use.seen.identity.ID), Key: use.seen.identity.KeyID, From: from.from, Via: from.via, First: at, Last: at, Count: 1})
 	if number == 0 && from != (source{}) {
 		return // there are more sources than numbers
 	}
