@@ -3,6 +3,7 @@ package postgres_test
 import (
 	"context"
 	"crypto/rand"
+	"database/sql"
 	"errors"
 	"os"
 	"testing"
@@ -63,4 +64,15 @@ func harness(t *testing.T, cfg postgres.Config) storetest.Harness {
 func TestPostgreSQLKeepsTheContract(t *testing.T) {
 	postgrestest.Shared(t)
 	storetest.Run(t, func(t *testing.T) storetest.Harness { return harness(t, newStore(t)) })
+}
+
+// plain is the database without the store.
+func plain(t testing.TB, address string) *sql.DB {
+	t.Helper()
+	db, err := sql.Open("pgx", address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = db.Close() })
+	return db
 }

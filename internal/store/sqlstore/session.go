@@ -12,7 +12,7 @@ import (
 // A statement that takes longer is given up. What takes longer than that on a
 // sound database is a bulk load or the first load of a node.
 const (
-	statementTime = 10 * time.Second
+	statementTime = 5 * time.Second
 	bulkTime      = 10 * time.Minute
 )
 
