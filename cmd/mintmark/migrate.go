@@ -71,15 +71,12 @@ func (c *cli) migrate(ctx context.Context, dir home.Dir, to string, dry bool) er
 }
 
 func (c *cli) migrateOver(ctx context.Context, k *core, to string, dry bool) error {
-	_, staging, err := k.control.Properties(ctx, k.self())
-	if err != nil {
+	if err := c.mayStage(ctx, k); err != nil {
 		return err
 	}
-	if staging.Count > 0 {
-		return fail(exitConflict, "config.staged", "%s staged; a move would apply that, too", plural(staging.Count, "change")).advise("config apply, or config discard, comes first")
-	}
 	from := k.value()
-	if _, staging, err = k.control.Stage(ctx, k.self(), config.Store, &to); err != nil {
+	_, staging, err := k.control.Stage(ctx, k.self(), config.Store, &to)
+	if err != nil {
 		return err
 	}
 	if staging.Count == 0 {
@@ -103,6 +100,25 @@ func (c *cli) migrateOver(ctx context.Context, k *core, to string, dry bool) err
 		c.say("What was there was older than the audit log: %s made since was applied to it again.", plural(n, "change"))
 	}
 	return c.one("Migrated", m, nil)
+}
+
+// mayStage refuses to apply what somebody else has staged. A store may be staged:
+// a move that was cut short leaves it so.
+func (c *cli) mayStage(ctx context.Context, k *core) error {
+	properties, _, err := k.control.Properties(ctx, k.self())
+	if err != nil {
+		return err
+	}
+	others := 0
+	for _, p := range properties {
+		if p.Name != config.Store && (p.Staged != nil || p.Unsets) {
+			others++
+		}
+	}
+	if others > 0 {
+		return fail(exitConflict, "config.staged", "%s staged; a move would apply that, too", plural(others, "change")).advise("config apply, or config discard, comes first")
+	}
+	return nil
 }
 
 func (c *cli) applyMove(ctx context.Context, k *core, to string, dry bool) (control.Applied, error) {
