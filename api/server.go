@@ -204,6 +204,20 @@ type Status struct {
 	Checks     []Check           `json:"checks"`
 	Refusals   map[string]uint64 `json:"refusals"`
 	Usage      UsageState        `json:"usage"`
+	Nodes      []Node            `json:"nodes"` // that share the store; none when it is this server's own
+}
+
+// Node is one server of a fleet, as it says of itself. Behind is how many
+// revisions of the store it has not followed yet.
+type Node struct {
+	Name      string    `json:"name"`
+	Version   string    `json:"version"`
+	Issuer    string    `json:"issuer"`
+	StartedAt time.Time `json:"started_at"`
+	SeenAt    time.Time `json:"seen_at"`
+	Revision  uint64    `json:"revision"`
+	Behind    uint64    `json:"behind"`
+	Ready     bool      `json:"ready"`
 }
 
 // Health is the answer of the probes.

@@ -130,7 +130,7 @@ func (c *cli) statusLines(s api.Status) [][]string {
 	if c.exact(c.out) {
 		up = "since " + s.StartedAt.UTC().Format(time.RFC3339)
 	}
-	return [][]string{
+	lines := [][]string{
 		{"running", fmt.Sprintf("pid %d, %s, on %s", s.PID, up, s.URL)},
 		{"store", c.storeLine(s)},
 		{"tokens", fmt.Sprintf("%d active, %d expired, %d deleted", s.Tokens.Active, s.Tokens.Expired, s.Tokens.Deleted)},
@@ -139,6 +139,21 @@ func (c *cli) statusLines(s api.Status) [][]string {
 		{"counts", c.countsLine(s.Usage)},
 		{"version", s.Version},
 	}
+	for _, n := range s.Nodes {
+		lines = append(lines, []string{"node", c.nodeLine(n)})
+	}
+	return lines
+}
+
+func (c *cli) nodeLine(n api.Node) string {
+	line := n.Name + ", " + n.Version + ", seen " + c.when(&n.SeenAt, "")
+	if n.Behind > 0 {
+		line += fmt.Sprintf(", %s behind", plural(int(n.Behind), "revision")) //nolint:gosec // a count
+	}
+	if !n.Ready {
+		line += ", not ready"
+	}
+	return line
 }
 
 // countsLine says how fresh the saved counts of use are.

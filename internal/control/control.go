@@ -101,6 +101,7 @@ type Status struct {
 	Checks     []Check // problems first
 	Refusals   map[string]uint64
 	Usage      authority.LedgerState
+	Fleet      authority.FleetState // without nodes when the store is this process's own
 }
 
 // Controller is what the edges ask for; every method checks the caller.

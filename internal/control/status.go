@@ -15,12 +15,17 @@ import (
 
 // Status tells how the server stands, problems first.
 func (c *Control) Status(ctx context.Context, by authority.Caller) (Status, error) {
+	// A store that is out of reach is a thing to tell, not a reason to say nothing.
 	counts, err := c.Authority.TokenCounts(ctx, by)
-	if err != nil {
+	if err != nil && authority.KindOf(err) != authority.Unavailable {
 		return Status{}, err
 	}
 	keys, err := c.Authority.Keys(ctx, by)
-	if err != nil {
+	if err != nil && authority.KindOf(err) != authority.Unavailable {
+		return Status{}, err
+	}
+	fleet, err := c.Authority.Nodes(ctx, by)
+	if err != nil && authority.KindOf(err) != authority.Unavailable {
 		return Status{}, err
 	}
 	properties, staging, err := c.Properties(ctx, by)
@@ -31,6 +36,7 @@ func (c *Control) Status(ctx context.Context, by authority.Caller) (Status, erro
 	s := Status{
 		Version: c.Program.Version, PID: c.Program.PID, Home: c.Program.Home, StartedAt: c.Program.StartedAt,
 		Listen: settings.Listen, URL: c.Program.URL(), Store: c.Authority.Facts(), Tokens: counts, Staging: staging, Refusals: c.Refusals(), Usage: c.Authority.UsageState(),
+		Fleet: fleet,
 	}
 	for _, k := range keys {
 		if k.State == authority.KeyCurrent {
@@ -42,6 +48,7 @@ func (c *Control) Status(ctx context.Context, by authority.Caller) (Status, erro
 			s.Checks = append(s.Checks, overlapCheck(k, c.Now()))
 		}
 	}
+	s.Checks = append(s.Checks, fleetCheck(fleet)...)
 	s.Checks = append(s.Checks, c.storeCheck(s), keyCheck(s, c.Now()), c.configCheck(staging, properties),
 		tlsCheck(settings.Certificate != "", settings.Listen), issuerCheck(settings), tokenCheck(counts))
 	if s.Usage.Durable {
@@ -70,6 +77,9 @@ func (c *Control) storeCheck(s Status) Check {
 	case s.Store.Problem != "":
 		check.OK, check.Fact = false, "changes cannot be written: "+s.Store.Problem
 		check.Fix = "Make the place writable again; the next change tries by itself."
+	case s.Store.Alarm != "":
+		check.Warning, check.Fact = true, s.Store.Alarm
+		check.Fix = "Compare the newest tokens and revocations with what clients were told; a restart takes this away."
 	case !s.Store.Persistent:
 		check.Warning, check.Fact = true, fmt.Sprintf("tokens are kept in memory only; a restart deletes all %d", s.Tokens.Active)
 		check.Fix = "manager config properties set api.access.tokens.store /path/to/token.json, then manager config apply"

@@ -150,7 +150,13 @@ func statusDocument(s control.Status) api.Status {
 			Active: s.Tokens.Active, Expired: s.Tokens.Expired, Deleted: s.Tokens.Deleted, Revoked: s.Tokens.Revoked, Replaced: s.Tokens.Replaced, Expiring: s.Tokens.Expiring,
 		},
 		CurrentKey: keyOf(s.CurrentKey), KeyDue: moment(s.KeyDue), Staging: stagingOf(s.Staging), Checks: []api.Check{}, Refusals: maps.Clone(s.Refusals),
-		Usage: usageState(s.Usage),
+		Usage: usageState(s.Usage), Nodes: []api.Node{},
+	}
+	for _, n := range s.Fleet.Nodes {
+		out.Nodes = append(out.Nodes, api.Node{
+			Name: n.Name, Version: n.Version, Issuer: n.Issuer, StartedAt: n.StartedAt.UTC(), SeenAt: n.SeenAt.UTC(),
+			Revision: n.Revision, Behind: max(s.Fleet.Revision, n.Revision) - n.Revision, Ready: n.Ready,
+		})
 	}
 	for _, c := range s.Checks {
 		out.Checks = append(out.Checks, api.Check{Name: c.Name, OK: c.OK, Warning: c.Warning, Fact: c.Fact, Fix: c.Fix})
