@@ -5,7 +5,7 @@ import (
 	"testing"
 
 	cdpbrowser "github.com/chromedp/cdproto/browser"
-	"github.com/chromedp/cdproto/emulation"
+	"github.com/chromedp/cdproto/input"
 	"github.com/chromedp/chromedp"
 	"github.com/chromedp/chromedp/kb"
 )
@@ -31,8 +31,21 @@ func (a *album) tabTo(t *testing.T, name string) {
 func (a *album) keys(t *testing.T, keys ...string) {
 	t.Helper()
 	for _, key := range keys {
+		if key == kb.Enter {
+			a.enter(t)
+			continue
+		}
 		a.do(t, chromedp.KeyEvent(key))
 	}
+}
+
+// enter presses Enter as a keyboard does, in one event: what a page does when the
+// key goes down keeps the character from going where the focus went.
+func (a *album) enter(t *testing.T) {
+	t.Helper()
+	down := input.DispatchKeyEventParams{Type: input.DispatchKeyEventTypeKeyDown, Key: "Enter", Code: "Enter", Text: "\r", WindowsVirtualKeyCode: 13}
+	up := input.DispatchKeyEventParams{Type: input.DispatchKeyEventTypeKeyUp, Key: "Enter", Code: "Enter", WindowsVirtualKeyCode: 13}
+	a.do(t, command(input.DispatchKeyEvent, down), command(input.DispatchKeyEvent, up))
 }
 
 // opens has a dialog open, sees that Escape gives the focus back to what is
@@ -62,8 +75,6 @@ func TestARotationByKeyboardAlone(t *testing.T) {
 	home := startHome(t)
 	old := seedTokens(t, home, []map[string]any{{"client_id": "etl-nightly", "role": "user", "contact": "data@corp.example"}})["etl-nightly"]
 	a := newAlbum(t, home)
-	// No pointer can help: there is none.
-	a.do(t, command(emulation.SetEmitTouchEventsForMouse, emulation.SetEmitTouchEventsForMouseParams{Enabled: false}))
 	p := &person{a.browser, t, home.url}
 	p.clipboard(cdpbrowser.PermissionSettingGranted, cdpbrowser.PermissionSettingGranted)
 
@@ -92,6 +103,9 @@ func TestARotationByKeyboardAlone(t *testing.T) {
 	a.keys(t, "key_2026a", kb.Enter)
 	a.told(t, "is refused for 15 minutes")
 	home.rejects(t, "Bearer "+old)
+	eventually(t, "the count of the refused is kept current", func() bool {
+		return ask(t, a.browser, chromedp.Evaluate[bool](`/^\d+ requests? of 1 token (was|were) refused: etl-nightly \d+\.$/.test(document.querySelector("#trial-refused").innerText)`))
+	})
 	a.tabTo(t, "Accept again now")
 	a.keys(t, kb.Enter)
 	a.told(t, "key_2026a is accepted again.")

@@ -17,7 +17,7 @@ export function keyboard() {
     }
     if (key === "g") going = true;
     else if (key === "/") focusSearch(event);
-    else if (key === "n") document.getElementById("new")?.click();
+    else if (key === "n") openNew(event);
     else if (key === "t") cycleTimes();
     else if (key === "?") openModal(document.getElementById("shortcuts"));
   });
@@ -28,6 +28,13 @@ function focusSearch(event) {
   if (!field) return;
   event.preventDefault();
   field.focus();
+}
+
+function openNew(event) {
+  const link = document.getElementById("new");
+  if (!link) return;
+  event.preventDefault(); // or the key is typed into the dialog's first field
+  link.click();
 }
 
 function cycleTimes() {
