@@ -15,14 +15,6 @@ import (
 	"time"
 )
 
-// length is how long the fleet is shaken.
-func length() time.Duration {
-	if os.Getenv("MINTMARK_SOAK") != "" {
-		return 10 * time.Minute
-	}
-	return time.Minute
-}
-
 // clients issue, verify, revoke, replace and rotate, each at a node of its own
 // choice.
 type clients struct {
@@ -237,9 +229,19 @@ func (c *clients) faults(t *testing.T) map[string]func() {
 }
 
 // TestAFleetKeepsItsPromisesWhateverBreaks shakes three nodes of one database.
-func TestAFleetKeepsItsPromisesWhateverBreaks(t *testing.T) {
+func TestAFleetKeepsItsPromisesWhateverBreaks(t *testing.T) { shake(t, time.Minute) }
+
+func TestSoakOfAFleet(t *testing.T) {
+	if os.Getenv("MINTMARK_SOAK") == "" {
+		t.Skip("MINTMARK_SOAK is not set")
+	}
+	shake(t, 10*time.Minute)
+}
+
+func shake(t *testing.T, length time.Duration) {
+	t.Helper()
 	f := newFleet(t, 3)
-	ctx, cancel := context.WithTimeout(t.Context(), length())
+	ctx, cancel := context.WithTimeout(t.Context(), length)
 	defer cancel()
 	c := &clients{fleet: f, history: newHistory(), ctx: ctx}
 	var wg sync.WaitGroup
