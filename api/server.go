@@ -85,7 +85,7 @@ type TokenEvidence struct {
 	State            string     `json:"state"` // not_moved, mixed, silent or moved
 	Under            *KeyUse    `json:"under"`
 	Current          *KeyUse    `json:"current"`
-	Requests24h      *Requests  `json:"requests_24h,omitempty"`      // not there when they are not known
+	Requests24h      *Requests  `json:"requests_24h,omitempty"`      // since the first whole hour after the rotation; not there when they are not known
 	RequestsSince    *Requests  `json:"requests_rotation,omitempty"` // since the hour of the rotation, 14 days at most
 	TrialRefusals    uint64     `json:"trial_refusals"`
 	TrialRefusedLast *time.Time `json:"trial_refused_last"`

@@ -164,7 +164,10 @@ func (c *cli) countsLine(u api.UsageState) string {
 	case u.Problem != "":
 		return "of use are not saved: " + u.Problem
 	}
-	return "of use, saved " + c.when(u.SavedAt, "not yet")
+	if u.SavedAt == nil {
+		return "of use, not saved yet"
+	}
+	return "of use, saved " + c.when(u.SavedAt, "")
 }
 
 func (c *cli) storeLine(s api.Status) string {

@@ -24,7 +24,7 @@ func (c *cli) showUsage(ctx context.Context, l *link, name string) error {
 	if c.asJSON() {
 		return c.one("TokenUsage", u, nil)
 	}
-	saved := "and ends with the server"
+	saved := "not saved yet"
 	if u.SavedAt != nil {
 		saved = "saved " + c.when(u.SavedAt, "never")
 	}

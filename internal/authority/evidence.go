@@ -30,7 +30,7 @@ type TokenEvidence struct {
 	TokenView
 	Movement      Movement
 	Under, Since  KeyUse   // its use under the key in question and under the current one, both since the rotation
-	Day, Rotation Requests // in the last 24 hours, and since the rotation as far back as hours are known
+	Day, Rotation Requests // since the rotation: in the last 24 hours, and as far back as hours are known
 	TrialRefusals uint64   // refused for nothing but the trial stop that began last
 	TrialRefused  time.Time
 }

@@ -74,6 +74,19 @@ func (a *Authority) findReuse(ctx context.Context, v *TokenView) {
 	}
 }
 
+// sinceRotation is when the last 24 hours began, or the first whole hour after a
+// rotation that was later; in the hour of the rotation itself, that hour.
+func (a *Authority) sinceRotation(e *Evidence) time.Time {
+	first := e.Current.CurrentSince.Truncate(time.Hour)
+	if next := first.Add(time.Hour); !e.AsOf.Before(next) {
+		first = next
+	}
+	if day := a.dayAgo(); day.After(first) {
+		return day
+	}
+	return first
+}
+
 // countUnder notes the requests under both keys of a rotation and reports whether
 // they are known. Requests are known by the hour, so those of the hour of the
 // rotation are all in.
@@ -95,7 +108,7 @@ func (a *Authority) countUnder(ctx context.Context, e *Evidence) bool {
 		since time.Time
 		of    func(*TokenEvidence) *Requests
 	}{
-		{a.dayAgo(), func(t *TokenEvidence) *Requests { return &t.Day }},
+		{a.sinceRotation(e), func(t *TokenEvidence) *Requests { return &t.Day }},
 		{e.Current.CurrentSince.Truncate(time.Hour), func(t *TokenEvidence) *Requests { return &t.Rotation }},
 	} {
 		sums, err := a.Ledger.Sums(ctx, span.since, ids)

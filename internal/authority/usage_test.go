@@ -116,6 +116,7 @@ func TestTheEvidenceTellsTheShareUnderEachKey(t *testing.T) {
 	h.advance(30 * time.Hour)
 	h.usesOf(ledger, token.ID, done.Previous.ID, "10.0.0.1", 31)
 	h.usesOf(ledger, token.ID, done.Current.ID, "10.0.0.1", 69)
+	h.usesOf(ledger, h.issue(t, authority.TokenRequest{ClientID: "later", Role: "user"}).ID, done.Current.ID, "10.0.0.1", 1)
 	e, err := h.Evidence(t.Context(), operator(), done.Previous.Name)
 	if err != nil {
 		t.Fatal(err)
