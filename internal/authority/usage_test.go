@@ -293,3 +293,29 @@ func TestOldCountsAreDroppedOnlyWhenTheClockHasGoneEvenly(t *testing.T) {
 		t.Errorf("dropped %d times after an even hour", noted.times)
 	}
 }
+
+func TestRequestsBeforeARotationAreNobodysShare(t *testing.T) {
+	t.Parallel()
+	h, ledger := counting(t)
+	token := h.issue(t, authority.TokenRequest{ClientID: "ci", Role: "user"})
+	h.usesOf(ledger, token.ID, token.KeyID, "10.0.0.1", 100)
+	done, err := h.RotateKey(t.Context(), operator(), authority.RotateRequest{Overlap: 14 * day})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		after time.Duration
+		want  authority.Requests
+	}{{0, authority.Requests{Under: 101, Since: 1}}, {time.Hour, authority.Requests{Under: 1, Since: 1}}, {time.Hour, authority.Requests{Under: 2, Since: 2}}} {
+		h.advance(c.after)
+		h.usesOf(ledger, token.ID, done.Previous.ID, "10.0.0.1", 1)
+		h.usesOf(ledger, token.ID, done.Current.ID, "10.0.0.1", 1)
+		e, err := h.Evidence(t.Context(), operator(), done.Previous.Name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if e.Tokens[0].Day != c.want {
+			t.Errorf("%v later: %+v, want %+v", c.after, e.Tokens[0].Day, c.want)
+		}
+	}
+}
