@@ -104,8 +104,16 @@ func (s *site) files(t *testing.T) map[string][]byte {
 	return all
 }
 
+// restore puts the files back as they were, and takes away what a process has left
+// half-done.
 func (s *site) restore(t *testing.T, files map[string][]byte) {
 	t.Helper()
+	left, _ := filepath.Glob(filepath.Join(s.dir, ".temp-*"))
+	for _, name := range left {
+		if err := os.Remove(name); err != nil {
+			t.Fatal(err)
+		}
+	}
 	for name, text := range files {
 		if err := os.WriteFile(filepath.Join(s.dir, name), text, 0o600); err != nil {
 			t.Fatal(err)
