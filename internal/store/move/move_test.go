@@ -22,6 +22,8 @@ import (
 	"mintmark/internal/signing"
 	"mintmark/internal/store/mapstore"
 	"mintmark/internal/store/move"
+	"mintmark/internal/store/postgres"
+	"mintmark/internal/store/postgrestest"
 	"mintmark/internal/store/sqlite"
 	"mintmark/internal/store/storetest"
 )
@@ -68,7 +70,27 @@ func kinds() []kind {
 				return s
 			},
 		},
+		{
+			"postgres", 10_000, func(t testing.TB, dir string) {
+				address := postgrestest.Shared(t).Schema(t)
+				must(t, postgres.Create(context.Background(), postgresAt(address)))
+				must(t, os.WriteFile(filepath.Join(dir, "address"), []byte(address), 0o600))
+			},
+			func(t testing.TB, dir string) authority.Store {
+				address, err := os.ReadFile(filepath.Join(dir, "address"))
+				must(t, err)
+				s, err := postgres.Open(context.Background(), postgresAt(string(address)))
+				must(t, err)
+				return s
+			},
+		},
 	}
+}
+
+func TestMain(m *testing.M) { os.Exit(postgrestest.Main(m)) }
+
+func postgresAt(address string) postgres.Config {
+	return postgres.Config{URL: address, Now: time.Now, Rand: rand.Reader}
 }
 
 func folder(t testing.TB) string {
@@ -429,10 +451,7 @@ func TestAStoreThatIsComeBackToBringsNothingBack(t *testing.T) {
 			o := newOffice(t, k.open(t, dir))
 			dead, deadText := o.issue(t, "dead")
 			_, aliveText := o.issue(t, "alive")
-			other := kinds()[2]
-			if k.name == "sqlite" {
-				other = kinds()[1]
-			}
+			other := kinds()[0]
 			_, err := o.store.Move(t.Context(), moving(fresh(t, other), other), nothing, closed)
 			must(t, err)
 			_, err = o.RevokeToken(t.Context(), operator(), dead, true)
