@@ -89,7 +89,7 @@ func (w *console) keyStrip(ctx context.Context, a *admin) strip {
 	due := current.CurrentSince.Add(w.Policy().RotateEvery)
 	switch {
 	case previous.OnTrial(now):
-		s.Text = previous.Name + " is refused on trial until " + previous.TrialUntil.UTC().Format("15:04 UTC") + "."
+		s.Text, s.Href = previous.Name+" is refused on trial until "+previous.TrialUntil.UTC().Format("15:04 UTC")+".", "/secret#overlap-title"
 	case previous.ID != "":
 		s.Text = w.overlapText(ctx, a, previous, now)
 	case !now.Before(due):
