@@ -35,6 +35,8 @@ type Config struct {
 	Now   func() time.Time
 	Rand  io.Reader
 	Alarm func(string) // told of what somebody should look at; may be nil
+	// Steps lead to the schema that is needed; nil: those of this program.
+	Steps []sqlstore.Step
 }
 
 // Store implements authority.Store. Run must be running for it to hear of what
@@ -51,8 +53,6 @@ const (
 	channel     = "mintmark"
 	connectTime = 5 * time.Second
 	sessions    = 8
-	// schemaLock is the advisory lock under which the schema is changed.
-	schemaLock = 0x4d696e74
 )
 
 // settings are those of every session. Sessions that were left alone in a
@@ -88,9 +88,6 @@ func parse(address string) (*pgx.ConnConfig, error) {
 	return c, nil
 }
 
-// ErrStore says that a database holds a store already.
-var ErrStore = errors.New("it holds a store already")
-
 // Create makes a store in a database that holds none. The role it connects as
 // owns the tables.
 func Create(ctx context.Context, cfg Config) error {
@@ -102,17 +99,20 @@ func Create(ctx context.Context, cfg Config) error {
 	if _, err := io.ReadFull(cfg.Rand, raw); err != nil {
 		return fmt.Errorf("a random id: %w", err)
 	}
-	return refusal(c, prepare(ctx, c, true, hex.EncodeToString(raw)))
+	_, err = prepare(ctx, c, cfg.schema(), hex.EncodeToString(raw))
+	return refusal(c, err)
 }
 
-// Upgrade brings the schema of a store to what this program needs. The role it
-// connects as owns the tables.
-func Upgrade(ctx context.Context, cfg Config) error {
+// Upgrade brings the schema of a store to what this program needs, while others
+// work with it. The role it connects as owns the tables.
+func Upgrade(ctx context.Context, cfg Config) (Upgraded, error) {
 	c, err := parse(cfg.URL)
 	if err != nil {
-		return err
+		return Upgraded{}, err
 	}
-	return refusal(c, prepare(ctx, c, false, ""))
+	done, err := prepare(ctx, c, cfg.schema(), "")
+	done.Location = location(c)
+	return done, refusal(c, err)
 }
 
 // Open opens what Create made. A schema that is older is upgraded, if the role
@@ -122,7 +122,7 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := prepare(ctx, c, false, ""); err != nil {
+	if _, err := prepare(ctx, c, cfg.schema(), ""); err != nil {
 		return nil, refusal(c, err)
 	}
 	db := stdlib.OpenDB(*c)
@@ -153,86 +153,6 @@ func refusal(c *pgx.ConnConfig, err error) error {
 		err = fmt.Errorf("%w: if it held one before, restore it from a backup", err)
 	}
 	return fmt.Errorf("the database %s cannot be used as a store: %w", location(c), err)
-}
-
-// prepare checks the server and brings the schema to what this program needs.
-func prepare(ctx context.Context, c *pgx.ConnConfig, fresh bool, first string) (err error) {
-	db := stdlib.OpenDB(*c)
-	defer db.Close()
-	conn, err := db.Conn(ctx)
-	if err != nil {
-		return err
-	}
-	defer conn.Close()
-	if err := sound(ctx, conn); err != nil {
-		return err
-	}
-	empty, err := isEmpty(ctx, conn)
-	switch {
-	case err != nil:
-		return err
-	case !fresh && empty:
-		return sqlstore.ErrEmpty
-	case !fresh:
-		if behind, err := sqlstore.Current(ctx, conn); err != nil || !behind {
-			return err
-		}
-	}
-	if _, err := conn.ExecContext(ctx, "BEGIN"); err != nil {
-		return err
-	}
-	defer func() {
-		if err != nil {
-			_, undone := conn.ExecContext(context.WithoutCancel(ctx), "ROLLBACK")
-			err = errors.Join(err, undone)
-		}
-	}()
-	if _, err := conn.ExecContext(ctx, "SELECT pg_advisory_xact_lock($1)", schemaLock); err != nil {
-		return err
-	}
-	if empty, err = isEmpty(ctx, conn); err != nil {
-		return err
-	}
-	if fresh && !empty {
-		return ErrStore
-	}
-	d := sqlstore.Dialect{Bytewise: ` COLLATE "C"`, Number: "bigint"}
-	if _, err := d.Migrate(ctx, conn, fresh, first); err != nil {
-		return owned(err)
-	}
-	_, err = conn.ExecContext(ctx, "COMMIT")
-	return err
-}
-
-// owned says what to do when a role may not change the schema.
-func owned(err error) error {
-	if e, ok := errors.AsType[*pgconn.PgError](err); ok && e.Code == "42501" {
-		return fmt.Errorf("the schema is to be changed, and this role may not: run mintmark store upgrade as the owner of the tables: %w", err)
-	}
-	return err
-}
-
-func isEmpty(ctx context.Context, conn *sql.Conn) (bool, error) {
-	var there bool
-	err := conn.QueryRowContext(ctx, `SELECT to_regclass('head') IS NOT NULL`).Scan(&there)
-	return !there, err
-}
-
-// sound refuses a server that forgets what it has acknowledged, and one that
-// cannot be written.
-func sound(ctx context.Context, conn *sql.Conn) error {
-	var fsync, commit string
-	var replica bool
-	err := conn.QueryRowContext(ctx, `SELECT current_setting('fsync'), current_setting('synchronous_commit'), pg_is_in_recovery()`).Scan(&fsync, &commit, &replica)
-	switch {
-	case err != nil:
-		return err
-	case replica:
-		return errors.New("it is a replica, which cannot be written: name the primary, as with target_session_attrs=read-write")
-	case fsync == "off", commit == "off":
-		return errors.New("its settings fsync and synchronous_commit must be on: what was acknowledged would be lost in a crash")
-	}
-	return nil
 }
 
 // send executes statements in one turn.

@@ -170,20 +170,20 @@ func prepare(ctx context.Context, cfg Config, fresh bool, instance string) error
 		return err
 	}
 	defer conn.Close()
+	d := sqlstore.Dialect{Bytewise: "", Ordered: " WITHOUT ROWID", Number: "INTEGER", Steps: sqlstore.Steps()}
 	if !fresh {
-		if behind, err := sqlstore.Current(ctx, conn); err != nil || !behind {
+		if _, behind, err := d.Current(ctx, conn); err != nil || !behind {
 			return err
 		}
 	}
 	if _, err := conn.ExecContext(ctx, `BEGIN IMMEDIATE`); err != nil {
 		return err
 	}
-	d := sqlstore.Dialect{Bytewise: "", Ordered: " WITHOUT ROWID", Number: "INTEGER"}
 	if fresh {
 		_, err = conn.ExecContext(ctx, fmt.Sprintf(`PRAGMA application_id = %d`, application))
 	}
 	if err == nil {
-		_, err = d.Migrate(ctx, conn, fresh, instance)
+		_, _, err = d.Migrate(ctx, conn, fresh, instance)
 	}
 	if err != nil {
 		_, undone := conn.ExecContext(ctx, `ROLLBACK`)

@@ -8,25 +8,21 @@ import (
 	"strings"
 )
 
-// A schema has a version of two numbers. A minor step only adds what an older
-// program does not miss, so that both work on one database while a fleet is
-// upgraded; a major step is one that an older program must not work with.
-const (
-	schemaMajor = 1
-	schemaMinor = 0
-)
-
-// migration is one step to a version.
-type migration struct {
-	major, minor int
-	statements   []string
+// Step leads to a version of the schema, which has two numbers. A minor step only
+// adds what an older program does not miss, so that both work on one database
+// while a fleet is upgraded; a major step is one that an older program must not
+// work with.
+type Step struct {
+	Major, Minor int
+	Statements   []string
 }
 
-// migrations lead from nothing to the newest schema. A step that was released
-// is never changed. {c} stands for what makes a text compare bytewise, {o} for
-// what lays a table out in the order of its key, {n} for a number that is one.
-func migrations() []migration {
-	return []migration{{schemaMajor, schemaMinor, []string{
+// Steps lead from nothing to the schema that this program needs, oldest first. A
+// step that was released is never changed. {c} stands for what makes a text
+// compare bytewise, {o} for what lays a table out in the order of its key, {n} for
+// a number that is one.
+func Steps() []Step {
+	return []Step{{1, 0, []string{
 		`CREATE TABLE head (
 			one {n} PRIMARY KEY CHECK (one = 1),
 			revision bigint NOT NULL,
@@ -104,10 +100,10 @@ func migrations() []migration {
 }
 
 // NewerError says that a newer program made the schema what it is.
-type NewerError struct{ Major int }
+type NewerError struct{ Major, Known int }
 
 func (e *NewerError) Error() string {
-	return fmt.Sprintf("the database has schema version %d, this program knows %d: start the version that it belongs to", e.Major, schemaMajor)
+	return fmt.Sprintf("the database has schema version %d, this program knows %d: start the version that it belongs to", e.Major, e.Known)
 }
 
 // ErrEmpty says that a database holds no store.
@@ -118,64 +114,72 @@ type Dialect struct {
 	Bytewise string // behind the type of a text
 	Ordered  string // behind a table that lies in the order of its key
 	Number   string // type of a number that is a key
+	Steps    []Step // to the schema that the program needs; the last is its version
+}
+
+// Version is that of a schema.
+type Version struct{ Major, Minor int }
+
+func (v Version) String() string { return fmt.Sprintf("%d.%d", v.Major, v.Minor) }
+
+func (v Version) before(other Version) bool {
+	return v.Major < other.Major || v.Major == other.Major && v.Minor < other.Minor
+}
+
+// needed is the version of the last step.
+func (d Dialect) needed() Version {
+	last := d.Steps[len(d.Steps)-1]
+	return Version{last.Major, last.Minor}
 }
 
 // Migrate takes the schema to the newest version, in the transaction of conn,
 // which keeps every other out of doing the same. fresh: there is nothing yet.
 // first is a random text that no other database has, the name of its first
-// revision. It reports whether anything changed.
-func (d Dialect) Migrate(ctx context.Context, conn *sql.Conn, fresh bool, first string) (changed bool, err error) {
-	major, minor := 0, 0
+// revision. It answers the versions before and after.
+func (d Dialect) Migrate(ctx context.Context, conn *sql.Conn, fresh bool, first string) (before, after Version, err error) {
 	if !fresh {
-		if major, minor, err = version(ctx, conn); err != nil {
-			return false, err
-		}
-		if major > schemaMajor {
-			return false, &NewerError{major}
+		if before, _, err = d.Current(ctx, conn); err != nil {
+			return before, before, err
 		}
 	}
 	spell := strings.NewReplacer("{c}", d.Bytewise, "{o}", d.Ordered, "{n}", d.Number)
-	for _, m := range migrations() {
-		if m.major < major || m.major == major && m.minor <= minor {
+	after = before
+	for _, step := range d.Steps {
+		to := Version{step.Major, step.Minor}
+		if !after.before(to) {
 			continue
 		}
-		for _, text := range m.statements {
+		for _, text := range step.Statements {
 			if _, err := conn.ExecContext(ctx, spell.Replace(text)); err != nil {
-				return false, fmt.Errorf("schema %d.%d: %w", m.major, m.minor, err)
+				return before, before, fmt.Errorf("schema %s: %w", to, err)
 			}
 		}
 		text := `UPDATE head SET major = $1, minor = $2 WHERE one = 1`
-		args := []any{m.major, m.minor}
-		if major == 0 {
+		args := []any{to.Major, to.Minor}
+		if after.Major == 0 {
 			text = `INSERT INTO head (one, revision, batch, audit_seq, audit_hash, major, minor) VALUES (1, 0, $1, 0, '', $2, $3)`
-			args = []any{first, m.major, m.minor}
+			args = []any{first, to.Major, to.Minor}
 		}
 		if _, err := conn.ExecContext(ctx, text, args...); err != nil {
-			return false, fmt.Errorf("schema %d.%d: %w", m.major, m.minor, err)
+			return before, before, fmt.Errorf("schema %s: %w", to, err)
 		}
-		major, minor, changed = m.major, m.minor, true
+		after = to
 	}
-	return changed, nil
+	return before, after, nil
 }
 
-// Current tells why the schema cannot be worked with: it is newer, or older than
-// this program needs.
-func Current(ctx context.Context, conn *sql.Conn) (behind bool, err error) {
-	major, minor, err := version(ctx, conn)
-	switch {
+// Current answers the version of the schema and whether it is older than the
+// program needs. One that an older program must not work with is a NewerError.
+func (d Dialect) Current(ctx context.Context, conn *sql.Conn) (at Version, behind bool, err error) {
+	err = conn.QueryRowContext(ctx, `SELECT major, minor FROM head WHERE one = 1`).Scan(&at.Major, &at.Minor)
+	switch known := d.needed(); {
+	case errors.Is(err, sql.ErrNoRows):
+		return at, false, ErrEmpty
 	case err != nil:
-		return false, err
-	case major > schemaMajor:
-		return false, &NewerError{major}
+		return at, false, err
+	case at.Major > known.Major:
+		return at, false, &NewerError{at.Major, known.Major}
+	default:
+		return at, at.before(known), nil
 	}
-	return major < schemaMajor || minor < schemaMinor, nil
-}
-
-// version reads the version of the schema; a database without a head has none.
-func version(ctx context.Context, conn *sql.Conn) (major, minor int, err error) {
-	err = conn.QueryRowContext(ctx, `SELECT major, minor FROM head WHERE one = 1`).Scan(&major, &minor)
-	if errors.Is(err, sql.ErrNoRows) {
-		err = ErrEmpty
-	}
-	return major, minor, err
 }
