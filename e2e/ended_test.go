@@ -36,7 +36,7 @@ func TestTheOtherAdministratorIsToldWhyTheSessionEnded(t *testing.T) {
 			one.signInAs("second")
 			other.signIn()
 			one.open("/secret")
-			one.press("Reset without overlap (leak)")
+			one.follow("Reset without overlap (leak)")
 			one.fill("f-confirm", host)
 			one.follow("Reset signing secret")
 			one.sees("main", "The signing secret was reset, so all sign-ins ended.")

@@ -58,8 +58,8 @@ func TestTheManualsPageWordForWord(t *testing.T) {
 		p := admin.in(t)
 		p.open("/tokens")
 		in90Days := time.Now().UTC().AddDate(0, 0, 90).Format("2 Jan 2006")
-		listShows(p, "dfsadmin", "Admin", "moves the nightly files", "Not used", "in 90 days", in90Days)
-		listShows(p, "etl-nightly", "User", "team:data", "env:prod", "Not used", "in 90 days", in90Days)
+		listShows(p, "dfsadmin", "Admin", "moves the nightly files", "Never used", "in 90 days", in90Days)
+		listShows(p, "etl-nightly", "User", "team:data", "env:prod", "Never used", "in 90 days", in90Days)
 	})
 	chapter(t, "the API needs a token", func(t *testing.T) {
 		home.rejects(t, "")

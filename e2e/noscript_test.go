@@ -135,7 +135,7 @@ func resetsAndLeaves(p *person, h home, token string) {
 		p.t.Fatal(err)
 	}
 	p.open("/secret")
-	p.press("Reset without overlap (leak)")
+	p.follow("Reset without overlap (leak)")
 	p.sees("dialog[open]", "every sign-in, yours included")
 	p.fill("f-confirm", host)
 	p.follow("Reset signing secret")
