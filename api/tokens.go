@@ -61,11 +61,13 @@ type IssuedToken struct {
 }
 
 // TokenList is one page. NextCursor is "" on the last page; Total counts what
-// matches over all pages.
+// matches over all pages, or at least as many do when TotalIsFloor.
 type TokenList struct {
 	Items      []Token `json:"items"`
 	NextCursor string  `json:"next_cursor"`
 	Total      int     `json:"total"`
+	// TotalIsFloor: more may match than a store of very many tokens counts.
+	TotalIsFloor bool `json:"total_is_floor"`
 }
 
 // CreateToken asks for a new token. Lifetime ("90d", "12h", "never") and

@@ -115,13 +115,13 @@ func (c *cli) listTokens() *cobra.Command {
 // printTokens prints one page, or all, and answers how many there were.
 func (c *cli) printTokens(ctx context.Context, l *link, q api.TokenQuery, all bool) (int, error) {
 	var items []api.Token
-	total := 0
+	total, floor := 0, false
 	for {
 		page, err := l.Tokens(ctx, q)
 		if err != nil {
 			return 0, err
 		}
-		items, total = append(items, page.Items...), page.Total
+		items, total, floor = append(items, page.Items...), page.Total, page.TotalIsFloor
 		if q.Cursor = page.NextCursor; q.Cursor == "" || !all {
 			break
 		}
@@ -129,7 +129,7 @@ func (c *cli) printTokens(ctx context.Context, l *link, q api.TokenQuery, all bo
 	if q.Cursor != "" && !c.asJSON() {
 		c.say("There are more; see them with --all.")
 	}
-	return len(items), printList(c, "TokenList", items, c.tokenColumns(), map[string]any{"next_cursor": q.Cursor, "total": total})
+	return len(items), printList(c, "TokenList", items, c.tokenColumns(), map[string]any{"next_cursor": q.Cursor, "total": total, "total_is_floor": floor})
 }
 
 func (c *cli) tokenColumns() []column[api.Token] {

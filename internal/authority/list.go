@@ -33,6 +33,8 @@ type TokenList struct {
 	Items      []TokenView
 	NextCursor string // "" on the last page
 	Total      int    // matching tokens over all pages
+	// TotalIsFloor: at least Total match.
+	TotalIsFloor bool
 }
 
 // Tokens lists tokens.
@@ -60,7 +62,7 @@ func (a *Authority) Tokens(ctx context.Context, c Caller, r ListRequest) (TokenL
 		if err != nil {
 			return err
 		}
-		list.Total, list.NextCursor = page.Total, r.sealCursor(s.CursorKey, page.Next)
+		list.Total, list.TotalIsFloor, list.NextCursor = page.Total, page.TotalIsFloor, r.sealCursor(s.CursorKey, page.Next)
 		for _, t := range page.Tokens {
 			list.Items = append(list.Items, a.view(t, s.Generation))
 		}

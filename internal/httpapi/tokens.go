@@ -40,7 +40,7 @@ func (a *API) listTokens(c *call, _ none) (api.TokenList, error) {
 	if err != nil {
 		return api.TokenList{}, err
 	}
-	out := api.TokenList{Items: []api.Token{}, NextCursor: list.NextCursor, Total: list.Total}
+	out := api.TokenList{Items: []api.Token{}, NextCursor: list.NextCursor, Total: list.Total, TotalIsFloor: list.TotalIsFloor}
 	for _, t := range list.Items {
 		out.Items = append(out.Items, tokenOf(t))
 	}

@@ -151,7 +151,8 @@ func (f *finder) choose() (best lead, n int, err error) {
 	return best, n, nil
 }
 
-// some takes no more than limit ids from each selection.
+// some takes no more than limit ids from each selection. (Without a limit SQLite
+// would merge them in the order of ids, and read all of the table for it.)
 func some(parts []string, limit int) string {
 	var out []string
 	for i, part := range parts {
@@ -265,7 +266,7 @@ func (f *finder) read(text string, args []any) ([]found, error) {
 func (f *finder) sorted(l lead) (authority.TokenPage, error) {
 	var args []any
 	c := &clause{args: &args}
-	c.and("id IN (" + strings.Join(l(c), " UNION ") + ")")
+	c.and("id IN (" + some(l(c), few+1) + ")")
 	f.conditions(c)
 	name, _ := f.column()
 	way := ""

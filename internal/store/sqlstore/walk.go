@@ -3,7 +3,6 @@ package sqlstore
 import (
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"mintmark/internal/authority"
@@ -50,12 +49,23 @@ func (w *walker) stretch(limit int, order string, of func(*clause)) []found {
 	c := &clause{args: &args}
 	of(c)
 	w.conditions(c)
-	if w.name == "expires_at" && slices.Equal(w.q.States, []authority.TokenState{authority.StateActive}) {
-		c.and("(expires_at IS NULL OR expires_at > " + c.arg(w.q.Now.UnixMicro()) + ")") // so the walk begins there
-	}
 	var list []found
 	list, w.err = w.read(fmt.Sprintf("%s ORDER BY %s LIMIT %d", c, order, limit), args)
 	return list
+}
+
+// bound adds what the other conditions say of the column that is sorted by, so
+// that the walk does not pass by what lies outside.
+func (w *walker) bound(c *clause) {
+	if w.name != "expires_at" {
+		return
+	}
+	if slices.Equal(w.q.States, []authority.TokenState{authority.StateActive}) {
+		c.and("expires_at > " + c.arg(w.q.Now.UnixMicro()))
+	}
+	if w.q.Expiring > 0 {
+		c.and("expires_at <= " + c.arg(w.q.Now.Add(w.q.Expiring).UnixMicro()))
+	}
 }
 
 // ties reads the records of one value whose id lies behind after.
@@ -79,6 +89,7 @@ func (w *walker) up(from any) {
 		return
 	}
 	w.list = append(w.list, w.stretch(w.want-len(w.list), w.name+", id", func(c *clause) {
+		w.bound(c)
 		if from == nil {
 			c.and(w.name + " IS NOT NULL")
 		} else {
@@ -94,6 +105,7 @@ func (w *walker) down(from any) {
 	for first := true; !w.full(); first = false {
 		limit := w.want - len(w.list)
 		list := w.stretch(limit, w.name+" DESC, id DESC", func(c *clause) {
+			w.bound(c)
 			switch {
 			case from != nil:
 				c.and(w.name + " < " + c.arg(from))
@@ -135,12 +147,7 @@ func (f *finder) total(page *authority.TokenPage, l lead, n int) error {
 	}
 	var args []any
 	c := &clause{args: &args}
-	parts := l(c)
-	ids := strings.Join(parts, " UNION ")
-	if page.TotalIsFloor {
-		ids = some(parts, limit)
-	}
-	c.and("id IN (" + ids + ")")
+	c.and("id IN (" + some(l(c), limit) + ")")
 	f.conditions(c)
 	_, err := f.db.row([]any{&page.Total}, "SELECT count(*) FROM tokens WHERE "+c.String(), args...)
 	if page.TotalIsFloor {
