@@ -3,9 +3,11 @@ package e2e
 import (
 	"context"
 	"encoding/json"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 )
@@ -80,4 +82,82 @@ func (h home) active(t *testing.T) int {
 		t.Fatal(err)
 	}
 	return page.Total
+}
+
+// A home joins a database, is backed up and restored there, and leaves it again:
+// with its tokens, its keys and its audit log, and nothing that has ended.
+func TestAStateMovesToADatabaseAndBack(t *testing.T) {
+	const (
+		identity  = "AGE-SECRET-KEY-1AWPFSW6V7G4MLREX0D4J7XHS53P2Y7YX8K68NSQDV3PAGQTN2RSQJCTAD4\n" // for this test alone
+		recipient = "age1ls6ha3x09j8gj8ldmpehac85sresah8zy2r67fs8ayq53xuax5gqswejme"
+	)
+	d := startDatabase(t)
+	d.must(t, "-c", "CREATE DATABASE mint")
+	address := "postgres://postgres@/mint?host=" + d.dir + "&port=" + d.port + "&sslmode=disable"
+	host, err := os.Hostname()
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := install(t)
+	manager := filepath.Join(h.dir, "manager")
+	tokens := map[string]string{}
+	for _, client := range []string{"kept", "first", "second", "third"} {
+		tokens[client] = result(t, manager, "token", "create", "--client-id", client, "--role", "admin", "-q")
+	}
+	end := func(client string) {
+		t.Helper()
+		result(t, manager, "token", "delete", client, "--leaked", "--confirm", client)
+		delete(tokens, client)
+	}
+	was := map[string]string{}
+	for client, text := range tokens {
+		was[client] = text
+	}
+	judge := func(where string) {
+		t.Helper()
+		result(t, manager, "start")
+		for client, text := range was {
+			want := http.StatusUnauthorized
+			if tokens[client] != "" {
+				want = http.StatusOK
+			}
+			if got := h.answers(t, strings.TrimSpace(text)); got != want {
+				t.Errorf("%s: the token of %s is answered %d, want %d", where, client, got, want)
+			}
+		}
+		result(t, manager, "audit", "verify")
+		result(t, manager, "stop")
+	}
+	end("first")
+	result(t, manager, "store", "migrate", "--to", address)
+	judge("in the database")
+	result(t, manager, "backup", "create", "--out", filepath.Join(h.dir, "b.age"), "--recipient", recipient)
+	end("second")
+	put(t, filepath.Join(h.dir, "identity"), []byte(identity))
+	result(t, manager, "backup", "restore", filepath.Join(h.dir, "b.age"), "--identity-file", filepath.Join(h.dir, "identity"), "--confirm", host)
+	judge("restored")
+	before, err := filepath.Glob(filepath.Join(h.dir, "kept", "*", "before.age"))
+	if err != nil || len(before) != 1 {
+		t.Fatalf("kept: %v, %v", before, err)
+	}
+	result(t, manager, "backup", "inspect", before[0], "--identity-file", filepath.Join(h.dir, "identity"))
+	end("third")
+	result(t, manager, "store", "migrate", "--to", filepath.Join(h.dir, "tokens.json"))
+	judge("in files again")
+}
+
+// answers is how the server answers a token.
+func (h home) answers(t *testing.T, token string) int {
+	t.Helper()
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, h.url+"/api/v1/whoami", http.NoBody)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Header.Set("Authorization", "Bearer "+token)
+	answer, err := http.DefaultClient.Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = answer.Body.Close()
+	return answer.StatusCode
 }

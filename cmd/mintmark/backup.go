@@ -65,7 +65,7 @@ func (c *cli) inspectBackup() *cobra.Command {
 		Example: c.example("manager backup inspect tokens-01.age", "manager backup inspect tokens-01.age --identity-file backup.key -o json"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			var facts backup.Facts
-			err := c.openBackup(cmd.Context(), args[0], with, func(from io.Reader) error {
+			_, err := c.openBackup(cmd.Context(), args[0], with, func(from io.Reader) error {
 				var err error
 				facts, err = backup.Check(from)
 				return err
@@ -297,19 +297,19 @@ func (c *cli) askPassphrase(ctx context.Context, isNew bool) (string, error) {
 }
 
 // openBackup decrypts a file for read, whose answer counts only when it has read
-// to the end.
-func (c *cli) openBackup(ctx context.Context, path string, with opening, read func(io.Reader) error) error {
+// to the end. It answers who can read what is to be sealed as the file is.
+func (c *cli) openBackup(ctx context.Context, path string, with opening, read func(io.Reader) error) (backup.Recipient, error) {
 	f, err := os.Open(path)
 	if errors.Is(err, os.ErrNotExist) {
-		return fail(exitNotFound, "backup.none", "%s does not exist", path)
+		return nil, fail(exitNotFound, "backup.none", "%s does not exist", path)
 	}
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer f.Close()
-	identities, err := c.identities(ctx, with)
+	identities, alike, err := c.identities(ctx, with)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	done := c.patience("Reading the backup")
 	defer done()
@@ -317,7 +317,7 @@ func (c *cli) openBackup(ctx context.Context, path string, with opening, read fu
 	if err == nil {
 		err = read(clear)
 	}
-	return unreadable(path, err)
+	return alike, unreadable(path, err)
 }
 
 // unreadable says what is wrong with a backup.
@@ -333,27 +333,33 @@ func unreadable(path string, err error) error {
 	return err
 }
 
-func (c *cli) identities(ctx context.Context, with opening) ([]backup.Identity, error) {
+// identities are those that open a backup, and who could read another one that is
+// sealed alike.
+func (c *cli) identities(ctx context.Context, with opening) ([]backup.Identity, backup.Recipient, error) {
 	if with.identityFile != "" {
 		if with.passphraseFile != "" {
-			return nil, fail(exitUsage, "usage", "give --identity-file or --passphrase-file, not both")
+			return nil, nil, fail(exitUsage, "usage", "give --identity-file or --passphrase-file, not both")
 		}
 		text, err := c.passwordFile(with.identityFile)
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		all, err := backup.ByIdentities(authority.NewSecret(text))
 		if err != nil {
-			return nil, fail(exitInvalid, "backup.identity", "%s: %s", with.identityFile, err)
+			return nil, nil, fail(exitInvalid, "backup.identity", "%s: %s", with.identityFile, err)
 		}
-		return all, nil
+		return all, backup.RecipientOf(all), nil
 	}
 	passphrase, err := c.passphrase(ctx, with.passphraseFile, false)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	one, err := backup.ByPassphrase(passphrase)
-	return []backup.Identity{one}, err
+	if err != nil {
+		return nil, nil, err
+	}
+	alike, err := backup.ForPassphrase(passphrase)
+	return []backup.Identity{one}, alike, err
 }
 
 // backedUp is a backup as the commands print it.

@@ -68,7 +68,7 @@ func (c *cli) restore(ctx context.Context, dir home.Dir, in restoration) (err er
 		return fail(exitConflict, "server.running", "the server runs (pid %d); a backup is restored into a stopped one", pid).advise("stop it with: " + dir.Manager() + " stop")
 	}
 	var content *backup.Content
-	err = c.openBackup(ctx, in.file, in.opening, func(from io.Reader) error {
+	alike, err := c.openBackup(ctx, in.file, in.opening, func(from io.Reader) error {
 		var err error
 		content, err = backup.Read(from)
 		return err
@@ -104,6 +104,9 @@ func (c *cli) restore(ctx context.Context, dir home.Dir, in restoration) (err er
 	if err := c.typed(ctx, host, "restoring a backup replaces the state of "+string(dir), "to continue"); err != nil {
 		return err
 	}
+	if err := c.keepShared(r, alike); err != nil {
+		return err
+	}
 	var text bytes.Buffer
 	if _, err := backup.Write(&text, plan.Source()); err != nil {
 		return err
@@ -129,6 +132,7 @@ type restoring struct {
 	ring    *signing.Ring     // of this home; nil when it does not open
 	log     []authority.Event // of this home
 	inFiles bool              // that log is in a file
+	shared  bool              // its store is a database that others use too
 	applied map[string]string // of this home; nil when it does not open
 	broken  error             // why it does not open
 
@@ -167,7 +171,7 @@ func (c *cli) survey(ctx context.Context, dir home.Dir) (*restoring, *durable.He
 	if err = errors.Join(err, k.Close()); err != nil {
 		return nil, nil, errors.Join(err, held.Close())
 	}
-	r.ring, r.log, r.inFiles = k.ring, log, inFiles
+	r.ring, r.log, r.inFiles, r.shared = k.ring, log, inFiles, k.fleet != nil
 	r.here = func(at authority.Place) (authority.Here, error) {
 		all.Tokens = tokens
 		here := authority.Here{Records: all}
@@ -310,6 +314,38 @@ func (r *restoring) plan() (*backup.Content, authority.Returned, error) {
 		plan.Events = r.log
 	}
 	return plan, did, nil
+}
+
+// keepShared backs up what is in a database that is written over, sealed as the
+// backup is that is restored: all else is kept as the files that it is in.
+func (c *cli) keepShared(r *restoring, alike backup.Recipient) error {
+	if !r.shared {
+		return nil
+	}
+	before := backup.Content{
+		Facts: backup.Facts{
+			Product: version(), Host: r.content.Host, Issuer: r.settings.Issuer, CreatedAt: r.at, Store: string(config.StorePostgres), Generation: r.known.System.Generation,
+		},
+		Keyring: r.ring.UnsafeText(), Properties: r.applied, Records: r.known.Records, Events: r.log,
+	}
+	if n := len(r.log); n > 0 {
+		before.LastEvent = authority.Place{Seq: r.log[n-1].Seq, Hash: r.log[n-1].Hash}
+	}
+	if alike == nil {
+		return fail(exitInvalid, "backup.identity", "what is in the database cannot be kept for that identity; nothing was changed").advise("make a backup of it first, and restore by a passphrase or an X25519 identity")
+	}
+	var sealed bytes.Buffer
+	to, err := backup.Seal(&sealed, alike)
+	if err != nil {
+		return err
+	}
+	if _, err := backup.Write(to, before.Source()); err != nil {
+		return err
+	}
+	if err := errors.Join(to.Close(), os.MkdirAll(r.dir.Kept(r.id), 0o700)); err != nil {
+		return err
+	}
+	return c.files.CreateNew(filepath.Join(r.dir.Kept(r.id), "before.age"), sealed.Bytes())
 }
 
 // sayRestore says what is about to happen.

@@ -51,6 +51,20 @@ func ByIdentities(text authority.Secret) ([]Identity, error) {
 	return all, nil
 }
 
+// RecipientOf is for whoever holds the first of these identities that has a
+// public key; nil when none has.
+func RecipientOf(identities []Identity) Recipient {
+	for _, id := range identities {
+		switch id := id.(type) {
+		case *age.X25519Identity:
+			return id.Recipient()
+		case *age.HybridIdentity:
+			return id.Recipient()
+		}
+	}
+	return nil
+}
+
 // Seal encrypts what is written; Close ends it and writes the rest.
 func Seal(to io.Writer, r Recipient) (io.WriteCloser, error) {
 	w, err := age.Encrypt(to, r)
