@@ -92,6 +92,13 @@ func found(t *testing.T, size int, certificate, key string) *founded {
 
 func (m *fleetMember) start(t *testing.T) {
 	t.Helper()
+	m.run(t)
+	eventually(t, "the node is ready", func() bool { return m.answers("/readyz", "") == http.StatusOK })
+}
+
+// run starts the node, whether it can become ready or not.
+func (m *fleetMember) run(t *testing.T) {
+	t.Helper()
 	said := &output{}
 	m.server = exec.Command(filepath.Join(m.dir, "manager"), "serve", "--home", m.dir)
 	m.server.Env, m.server.Stdout, m.server.Stderr = m.env, said, said
@@ -104,7 +111,6 @@ func (m *fleetMember) start(t *testing.T) {
 			t.Logf("%s said:\n%s", m.dir, said)
 		}
 	})
-	eventually(t, "the node is ready", func() bool { return m.answers("/readyz", "") == http.StatusOK })
 }
 
 func (m *fleetMember) kill() {

@@ -156,7 +156,7 @@ func (k *core) openStores(ctx context.Context, h how) error {
 	case err == nil:
 		k.store = move.New(opened)
 		return nil
-	case errors.As(err, &locked):
+	case errors.As(err, &locked), authority.KindOf(err) == authority.Unavailable:
 		return err
 	}
 	return fail(exitInvalid, unusableStore, "%s", err)
@@ -185,7 +185,7 @@ const unusableStore = "store.unusable"
 // does not open, if its tokens are left alone.
 func withoutTokens(err error) bool {
 	f := classify(err)
-	return f.code == unusableStore || f.exit == exitFailed
+	return f.code == unusableStore || f.exit == exitFailed || authority.KindOf(err) == authority.Unavailable
 }
 
 // sayCaughtUp tells that the token file was older than the audit log: in the log

@@ -50,6 +50,7 @@ func documents() map[string][]any {
 		"Token":          {api.Token{}, api.IssuedToken{}},
 		"TokenList":      {api.TokenList{}},
 		"TokenUsage":     {api.TokenUsage{}},
+		"Upgraded":       {upgraded{}},
 		"Version":        {built{}},
 	}
 }

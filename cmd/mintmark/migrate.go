@@ -15,7 +15,8 @@ import (
 )
 
 func (c *cli) storeCommand() *cobra.Command {
-	return c.group("store", "Move the tokens to another store", c.example("manager store migrate --to sqlite:/var/lib/mintmark/mintmark.db", "manager store migrate --to /var/lib/mintmark/tokens.json"), c.migrateCommand())
+	return c.group("store", "Move the tokens to another store, and upgrade a shared one",
+		c.example("manager store migrate --to sqlite:/var/lib/mintmark/mintmark.db", "manager store upgrade"), c.migrateCommand(), c.upgradeCommand())
 }
 
 func (c *cli) migrateCommand() *cobra.Command {

@@ -16,6 +16,7 @@ import (
 	"mintmark/internal/store/mapstore"
 	"mintmark/internal/store/postgres"
 	"mintmark/internal/store/sqlite"
+	"mintmark/internal/store/usagesql"
 )
 
 // openStore opens the store that the settings name.
@@ -55,7 +56,7 @@ func sqliteConfig(path string, files durable.Files) sqlite.Config {
 }
 
 func postgresConfig(address string, log *slog.Logger) postgres.Config {
-	cfg := postgres.Config{URL: address, Now: time.Now, Rand: rand.Reader}
+	cfg := postgres.Config{URL: address, Now: time.Now, Rand: rand.Reader, Tables: usagesql.Tables()}
 	if log != nil {
 		cfg.Alarm = func(what string) { log.Error("look at the store", "what", what) }
 	}
@@ -88,6 +89,9 @@ func createStore(ctx context.Context, dir home.Dir, value string, files durable.
 	if errors.Is(err, os.ErrNotExist) {
 		folder := filepath.Dir(place)
 		return fail(exitInvalid, unusableStore, "%s does not exist", folder).advise("make it with: install -d -m 700 " + folder)
+	}
+	if authority.KindOf(err) == authority.Unavailable {
+		return err
 	}
 	if err != nil {
 		return fail(exitInvalid, unusableStore, "%s", err)

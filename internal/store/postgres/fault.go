@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"context"
+	"crypto/tls"
 	"database/sql"
 	"database/sql/driver"
 	"errors"
@@ -44,6 +45,16 @@ func fault(err error) sqlstore.Fault {
 		}
 	}
 	return f
+}
+
+// passing reports what may pass by itself while a store is opened. A role, a
+// password, a database or a certificate that is wrong does not.
+func passing(err error) bool {
+	if _, untrusted := errors.AsType[*tls.CertificateVerificationError](err); untrusted || fault(err).Kind != authority.Unavailable {
+		return false
+	}
+	e, ok := errors.AsType[*pgconn.PgError](err)
+	return !ok || e.Code[:min(2, len(e.Code))] != "28" && e.Code != "3D000"
 }
 
 // outOfReach reports an error of the network, and one that nothing was sent after.

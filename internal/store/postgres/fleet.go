@@ -78,10 +78,13 @@ func (s *Store) Nodes(ctx context.Context) (f authority.FleetState, err error) {
 	return f, s.unavailable(rows.Err())
 }
 
+// codeUnavailable is the code of a store that cannot be reached.
+const codeUnavailable = "store.unavailable"
+
 // unavailable is how the rules know a failure here: nothing depends on it.
 func (s *Store) unavailable(err error) error {
 	if err == nil {
 		return nil
 	}
-	return &authority.Error{Kind: authority.Unavailable, Code: "store.unavailable", Msg: "The store cannot be reached now.", Err: err}
+	return &authority.Error{Kind: authority.Unavailable, Code: codeUnavailable, Msg: "The store cannot be reached now.", Err: err}
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -321,7 +322,21 @@ func TestAServerThatIsGoneIsWaitedForByNobody(t *testing.T) {
 // TestAServerThatIsNotThereIsNotWaitedFor opens a store without a server.
 func TestAServerThatIsNotThereIsNotWaitedFor(t *testing.T) {
 	_, err := postgres.Open(context.Background(), postgres.Config{URL: "postgres://postgres@127.0.0.1:1/x", Now: time.Now, Rand: rand.Reader})
-	if err == nil {
-		t.Fatal("opened")
+	if err == nil || authority.KindOf(err) != authority.Unavailable {
+		t.Fatalf("opened: %v", err)
+	}
+}
+
+// TestWhatWaitingDoesNotMendIsNoOutage opens stores whose address is wrong.
+func TestWhatWaitingDoesNotMendIsNoOutage(t *testing.T) {
+	s := postgrestest.Shared(t)
+	for name, address := range map[string]string{
+		"no such database": s.URL("nothing"), "no store in it": s.Schema(t), "no such role": strings.Replace(s.URL("postgres"), "postgres@", "nobody@", 1),
+		"no address": "postgres://%zz",
+	} {
+		_, err := postgres.Open(context.Background(), postgres.Config{URL: address, Now: time.Now, Rand: rand.Reader})
+		if err == nil || authority.KindOf(err) == authority.Unavailable {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 }

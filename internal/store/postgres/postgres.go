@@ -37,6 +37,9 @@ type Config struct {
 	Alarm func(string) // told of what somebody should look at; may be nil
 	// Steps lead to the schema that is needed; nil: those of this program.
 	Steps []sqlstore.Step
+	// Tables makes what lasts in the database beside the store, where it is missing.
+	// It is executed, by the owner, whenever the schema is made or changed.
+	Tables []string
 }
 
 // Store implements authority.Store. Run must be running for it to hear of what
@@ -99,7 +102,7 @@ func Create(ctx context.Context, cfg Config) error {
 	if _, err := io.ReadFull(cfg.Rand, raw); err != nil {
 		return fmt.Errorf("a random id: %w", err)
 	}
-	_, err = prepare(ctx, c, cfg.schema(), hex.EncodeToString(raw))
+	_, err = prepare(ctx, c, cfg, hex.EncodeToString(raw))
 	return refusal(c, err)
 }
 
@@ -110,7 +113,7 @@ func Upgrade(ctx context.Context, cfg Config) (Upgraded, error) {
 	if err != nil {
 		return Upgraded{}, err
 	}
-	done, err := prepare(ctx, c, cfg.schema(), "")
+	done, err := prepare(ctx, c, cfg, "")
 	done.Location = location(c)
 	return done, refusal(c, err)
 }
@@ -122,7 +125,7 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	if _, err := prepare(ctx, c, cfg.schema(), ""); err != nil {
+	if _, err := prepare(ctx, c, cfg, ""); err != nil {
 		return nil, refusal(c, err)
 	}
 	db := stdlib.OpenDB(*c)
@@ -138,19 +141,32 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	return &Store{s, c, cfg.Rand}, nil
 }
 
+// Beside opens other connections to the same database, so many at a time, for what
+// is to wait for no change and let none wait. The caller closes them.
+func (s *Store) Beside(many int) *sql.DB {
+	db := stdlib.OpenDB(*s.config)
+	db.SetMaxOpenConns(many)
+	return db
+}
+
 // location is the address without credentials.
 func location(c *pgx.ConnConfig) string {
 	return fmt.Sprintf("postgres://%s/%s", net.JoinHostPort(c.Host, fmt.Sprint(c.Port)), c.Database)
 }
 
-// refusal says which database something is wrong with. Errors of the driver
-// tell the user and the host, never the password.
+// refusal says which database something is wrong with, and whether that may pass
+// by itself: then it is Unavailable. Errors of the driver tell the user and the
+// host, never the password.
 func refusal(c *pgx.ConnConfig, err error) error {
 	switch {
 	case err == nil:
 		return nil
 	case errors.Is(err, sqlstore.ErrEmpty):
 		err = fmt.Errorf("%w: if it held one before, restore it from a backup", err)
+	case passing(err):
+		return &authority.Error{
+			Kind: authority.Unavailable, Code: codeUnavailable, Msg: fmt.Sprintf("the database %s cannot be used now: %s", location(c), err), Err: err,
+		}
 	}
 	return fmt.Errorf("the database %s cannot be used as a store: %w", location(c), err)
 }

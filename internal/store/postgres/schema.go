@@ -70,7 +70,7 @@ func (cfg Config) schema() sqlstore.Dialect {
 // prepare checks the server and brings the schema to what the program needs: of
 // a database that holds no store when first, the random name of its first
 // revision, is given, and else of one that does.
-func prepare(ctx context.Context, c *pgx.ConnConfig, d sqlstore.Dialect, first string) (done Upgraded, err error) {
+func prepare(ctx context.Context, c *pgx.ConnConfig, cfg Config, first string) (done Upgraded, err error) {
 	db := stdlib.OpenDB(*c)
 	defer db.Close()
 	conn, err := db.Conn(ctx)
@@ -83,7 +83,7 @@ func prepare(ctx context.Context, c *pgx.ConnConfig, d sqlstore.Dialect, first s
 	}
 	if first == "" {
 		// Nodes seldom find anything to do, and look without a lock.
-		at, behind, err := current(ctx, conn, d)
+		at, behind, err := current(ctx, conn, cfg.schema())
 		if err != nil || !behind {
 			return Upgraded{From: at, To: at}, err
 		}
@@ -91,7 +91,7 @@ func prepare(ctx context.Context, c *pgx.ConnConfig, d sqlstore.Dialect, first s
 	if _, err := conn.ExecContext(ctx, "BEGIN ISOLATION LEVEL READ COMMITTED"); err != nil {
 		return done, err
 	}
-	done, err = change(ctx, conn, d, first)
+	done, err = change(ctx, conn, cfg, first)
 	if err != nil {
 		_, undone := conn.ExecContext(context.WithoutCancel(ctx), "ROLLBACK")
 		return done, errors.Join(err, undone)
@@ -102,7 +102,7 @@ func prepare(ctx context.Context, c *pgx.ConnConfig, d sqlstore.Dialect, first s
 
 // change is the transaction that changes the schema. Whoever waited for another
 // one that did so finds nothing to do.
-func change(ctx context.Context, conn *sql.Conn, d sqlstore.Dialect, first string) (done Upgraded, err error) {
+func change(ctx context.Context, conn *sql.Conn, cfg Config, first string) (done Upgraded, err error) {
 	limit := fmt.Sprintf("SET LOCAL lock_timeout = '%ds'", int(schemaWait.Seconds()))
 	if _, err := conn.ExecContext(ctx, limit); err != nil {
 		return done, err
@@ -124,8 +124,15 @@ func change(ctx context.Context, conn *sql.Conn, d sqlstore.Dialect, first strin
 			return done, err
 		}
 	}
-	done.From, done.To, err = d.Migrate(ctx, conn, first != "", first)
-	return done, owned(err)
+	if done.From, done.To, err = cfg.schema().Migrate(ctx, conn, first != "", first); err != nil {
+		return done, owned(err)
+	}
+	for _, text := range cfg.Tables {
+		if _, err := conn.ExecContext(ctx, text); err != nil {
+			return done, owned(err)
+		}
+	}
+	return done, nil
 }
 
 // owned says what to do when a role may not change the schema, and when a table

@@ -1,0 +1,107 @@
+package main
+
+import (
+	"cmp"
+	"context"
+
+	"github.com/spf13/cobra"
+
+	"mintmark/internal/authority"
+	"mintmark/internal/config"
+	"mintmark/internal/home"
+	"mintmark/internal/store/postgres"
+)
+
+func (c *cli) upgradeCommand() *cobra.Command {
+	var as string
+	cmd := local(&cobra.Command{
+		Use: "upgrade", Short: "Bring the schema of a shared database to what this program needs", Args: exactly(0, 0),
+		Long: "For a fleet, once for each release that changes the schema, before the first node gets it; nodes run on meanwhile. It\n" +
+			"connects as the owner of the tables, whom --as names: the address of the store with another user. Its password is\n" +
+			"in the file that PGPASSFILE, or passfile= in the address, names. A file needs no upgrade by hand: a server that\n" +
+			"opens it makes it.",
+		Example: c.example("manager store upgrade --as 'postgres://mintmark_owner@db.example/mintmark?sslmode=verify-full'", "manager store upgrade -o json"),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			dir, err := c.dir()
+			if err != nil {
+				return err
+			}
+			return c.upgrade(cmd.Context(), dir, as)
+		},
+	})
+	cmd.Flags().StringVar(&as, "as", "", "the address of the store's database with the owner of its tables as the user; without it as the nodes do")
+	return cmd
+}
+
+// upgraded is an upgrade of a schema as the command prints it. Of a store that
+// has none to upgrade the versions are empty.
+type upgraded struct {
+	Store string `json:"store"`
+	From  string `json:"from"`
+	To    string `json:"to"`
+}
+
+// upgrade takes no lock of the home: its server runs on.
+func (c *cli) upgrade(ctx context.Context, dir home.Dir, as string) error {
+	settings, err := c.settings(dir)
+	if err != nil {
+		return err
+	}
+	kind, address := config.StorePlace(settings.Store)
+	if kind != config.StorePostgres {
+		c.say("Nothing to do: the store is %s, which nobody shares.", place(settings.Store))
+		return c.one("Upgraded", upgraded{Store: place(settings.Store)}, nil)
+	}
+	if as != "" {
+		if err := mayStandFor(as, address); err != nil {
+			return err
+		}
+	}
+	done := c.patience("Waiting for the database")
+	u, err := postgres.Upgrade(ctx, postgresConfig(cmp.Or(as, address), nil))
+	done()
+	switch {
+	case authority.KindOf(err) == authority.Unavailable:
+		return err
+	case err != nil:
+		return fail(exitInvalid, unusableStore, "%s", err)
+	}
+	if u.From == u.To {
+		c.say("Nothing to do: %s has schema %s.", u.Location, u.To)
+	} else {
+		c.say("The schema of %s is %s now; it was %s.", u.Location, u.To, u.From)
+	}
+	return c.one("Upgraded", upgraded{Store: u.Location, From: u.From.String(), To: u.To.String()}, nil)
+}
+
+// settings are those that a home's server would start with.
+func (c *cli) settings(dir home.Dir) (config.Settings, error) {
+	book, err := config.Open(c.files, dir.Config())
+	if err != nil {
+		return config.Settings{}, err
+	}
+	layers := config.Layers{Getenv: c.getenv}
+	_, layers.File = book.Applied()
+	_, settings, err := config.Resolve(layers)
+	if err != nil {
+		return config.Settings{}, fail(exitInvalid, "config.invalid", "%s", err)
+	}
+	return settings, nil
+}
+
+// mayStandFor refuses an address of another database than the store's. No error
+// tells it, as a password may be in there.
+func mayStandFor(as, store string) error {
+	_, given, err := config.Resolve(config.Layers{File: map[string]string{config.Store: as}})
+	if err != nil {
+		return fail(exitInvalid, "config.invalid", "--as: %s", err)
+	}
+	same, err := postgres.Same(given.Store, store)
+	if err != nil {
+		return fail(exitInvalid, "config.invalid", "--as: %s", err)
+	}
+	if !same {
+		return fail(exitInvalid, "config.invalid", "--as names another database than the store's, %s", store).advise("give that address with another user")
+	}
+	return nil
+}

@@ -1,0 +1,120 @@
+package e2e
+
+import (
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// asks runs a node's manager with the passwords that the fleet has, and answers
+// what it said.
+func (f *founded) asks(t *testing.T, m *fleetMember, args ...string) said {
+	t.Helper()
+	command := exec.Command(filepath.Join(m.dir, "manager"), args...)
+	command.Env = m.env
+	return runs(t, command)
+}
+
+// The owner upgrades while a node serves. Which steps there are is the store's
+// tests' business: here it is who may, and what is said.
+func TestTheSchemaIsUpgradedByTheOwnerWhileNodesServe(t *testing.T) {
+	t.Parallel()
+	certificate, key := pair(t, t.TempDir(), "localhost")
+	f := found(t, 1, certificate, key)
+	node := f.nodes[0]
+	passwords := filepath.Join(f.folder, "pgpass")
+	put(t, passwords, append([]byte(read(t, passwords)), "localhost:"+f.database.port+":mintmark:mintmark_owner:of the owner\n"...))
+	version := func(change string) {
+		f.database.must(t, "-d", "dbname=mintmark host="+f.database.dir+" port="+f.database.port+" user=postgres", "-c", "UPDATE head SET "+change)
+	}
+
+	for name, args := range map[string][]string{
+		"as the owner": {"--as", f.as("mintmark_owner")}, "as a node": nil,
+	} {
+		got := f.asks(t, node, append([]string{"store", "upgrade"}, args...)...)
+		if got.code != 0 || !strings.Contains(got.err, "Nothing to do: postgres://localhost:"+f.database.port+"/mintmark has schema 1.") {
+			t.Errorf("%s: exit code %d\n%s", name, got.code, got.err)
+		}
+	}
+	if got := f.asks(t, node, "store", "upgrade", "-o", "json"); got.code != 0 || !strings.Contains(got.out, `"kind": "Upgraded"`) || !strings.Contains(got.out, `"to": "1.`) {
+		t.Errorf("for a program: exit code %d\n%s%s", got.code, got.out, got.err)
+	}
+
+	elsewhere := strings.Replace(f.as("mintmark_owner"), "/mintmark?", "/other?", 1)
+	open := strings.Replace(f.as("mintmark_owner"), "mintmark_owner@", "mintmark_owner:of%20the%20owner@", 1)
+	for name, c := range map[string]struct{ as, want string }{
+		"another database":           {elsewhere, "another database than the store's"},
+		"a password in the address":  {open, "a password has no place in the address"},
+		"not the address of a store": {"memory", "--as: "},
+	} {
+		got := f.asks(t, node, "store", "upgrade", "--as", c.as)
+		if got.code != 7 || !strings.Contains(got.err, c.want) || strings.Contains(got.err, "of%20the%20owner") {
+			t.Errorf("%s: exit code %d\n%s", name, got.code, got.err)
+		}
+	}
+
+	version("minor = -1") // a step is due, and a node may not make it
+	if got := f.asks(t, node, "store", "upgrade"); got.code != 7 || !strings.Contains(got.err, "run mintmark store upgrade as the owner of the tables") {
+		t.Errorf("a node that may not: exit code %d\n%s", got.code, got.err)
+	}
+	version("major = 2, minor = 0")
+	if got := f.asks(t, node, "store", "upgrade", "--as", f.as("mintmark_owner")); got.code != 7 || !strings.Contains(got.err, "start the version that it belongs to") {
+		t.Errorf("an older program: exit code %d\n%s", got.code, got.err)
+	}
+	if got := node.answers("/readyz", ""); got != http.StatusOK {
+		t.Errorf("the node answers %d meanwhile", got)
+	}
+	f.database.stop(t)
+	if got := f.asks(t, node, "store", "upgrade"); got.code != 9 {
+		t.Errorf("without the database: exit code %d\n%s", got.code, got.err)
+	}
+}
+
+func TestANodeThatStartsBeforeItsDatabaseWaitsForItAndAnswers503(t *testing.T) {
+	t.Parallel()
+	certificate, key := pair(t, t.TempDir(), "localhost")
+	f := found(t, 1, certificate, key)
+	node := f.nodes[0]
+	token := f.program(t, "--home", node.dir, "token", "create", "--client-id", "ci", "--role", "user")
+	f.database.stop(t)
+	node.kill()
+	if got := f.asks(t, node, "token", "list"); got.code != 9 || !strings.Contains(got.err, "cannot be used now") {
+		t.Errorf("a command: exit code %d\n%s", got.code, got.err)
+	}
+	if got := f.asks(t, node, "doctor"); got.code != 10 || !strings.Contains(got.out, "cannot be used now") {
+		t.Errorf("the doctor: exit code %d\n%s%s", got.code, got.out, got.err)
+	}
+	node.run(t)
+	for _, path := range []string{"/auth/verify", "/readyz", "/api/v1/tokens"} {
+		eventually(t, path+" answers 503", func() bool { return node.answers(path, token) == http.StatusServiceUnavailable })
+	}
+	f.database.run(t)
+	eventually(t, "the node answers by itself", func() bool { return node.answers("/auth/verify", token) == http.StatusOK })
+}
+
+func TestAStoreThatNobodySharesNeedsNoUpgrade(t *testing.T) {
+	t.Parallel()
+	program, err := binary()
+	if err != nil {
+		t.Fatal(err)
+	}
+	folder := t.TempDir()
+	if err := os.Chmod(folder, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for name, store := range map[string]string{
+		"json": filepath.Join(folder, "tokens.json"), "sqlite": "sqlite:" + filepath.Join(folder, "mintmark.db"), "memory": "memory",
+	} {
+		dir := filepath.Join(folder, name)
+		if got := runs(t, exec.Command(program, "init", dir, "--store", store)); got.code != 0 {
+			t.Fatalf("%s: %s", name, got.err)
+		}
+		got := runs(t, exec.Command(filepath.Join(dir, "manager"), "store", "upgrade"))
+		if got.code != 0 || got.out != "" || !strings.Contains(got.err, "Nothing to do: the store is "+store) {
+			t.Errorf("%s: exit code %d\n%s", name, got.code, got.err)
+		}
+	}
+}
