@@ -130,7 +130,6 @@ func (s *server) run(ctx context.Context, settings config.Settings) (err error) 
 	go s.hear(background)
 	counted := make(chan error, 1)
 	go func() { counted <- s.usage.Run(background) }()
-	go s.recall(background)
 	select {
 	case <-ctx.Done():
 	case err = <-failed:

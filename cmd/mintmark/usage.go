@@ -5,41 +5,59 @@ import (
 	"time"
 
 	"mintmark/internal/authority"
+	"mintmark/internal/store/postgres"
 	"mintmark/internal/store/usagesql"
 	"mintmark/internal/usage"
 )
 
-// openUsage opens the ledger of what tokens are used for. A home has a file of
-// counts; if it cannot be used, that stops nothing: nothing but counts is in it.
+// usageSessions is how many connections to a shared database are for counts of use.
+const usageSessions = 3
+
+// openUsage opens the ledger of what tokens are used for. Counts last in the
+// database that nodes share, else in a file of the home; if that cannot be used,
+// it stops nothing: nothing but counts is in it.
 func (k *core) openUsage(ctx context.Context, h how) (err error) {
-	c := usage.Config{Settle: func() { k.live.Settle() }, Masked: k.running.Masked, Now: k.clock.Now, Log: k.log, Writer: newID()}
+	c := usage.Config{
+		Settle: func() { k.live.Settle() }, Masked: k.running.Masked, Now: k.clock.Now, Log: k.log, Writer: newID(), Keeper: k.store,
+		Recall: func(since time.Time, load func([]authority.KeyID, func(authority.TokenID, authority.KeyUse)) error) error {
+			return k.live.Recall(since, load)
+		},
+	}
 	if k.dir != "" && !h.fresh {
-		counts, aside, err := usagesql.Open(ctx, k.dir.Usage(), time.Now())
-		if aside != "" {
-			k.log.Warn("the file of counts could not be used; another was begun", "file", k.dir.Usage(), "moved_to", aside)
-		}
-		if err != nil {
-			k.log.Error("counts of use are not saved: the file cannot be opened", "file", k.dir.Usage(), "error", err)
-		} else {
-			c.Store, k.counts = counts, counts
-		}
+		c.Store, c.Shared = k.openCounts(ctx)
+		k.counts = c.Store
 	}
 	k.usage, err = usage.New(c)
 	return err
 }
 
+// openCounts opens where counts last, nil when they cannot, and reports whether
+// other nodes count there, too.
+func (k *core) openCounts(ctx context.Context) (counts authority.UsageStore, shared bool) {
+	if store, ok := k.store.Present().(*postgres.Store); ok {
+		db := store.Beside(usageSessions)
+		s, err := usagesql.Attach(ctx, db, time.Now())
+		if err != nil {
+			_ = db.Close()
+			k.log.Error("counts of use are not saved: the database does not take them", "error", err)
+			return nil, false
+		}
+		return s, true
+	}
+	s, aside, err := usagesql.Open(ctx, k.dir.Usage(), time.Now())
+	if aside != "" {
+		k.log.Warn("the file of counts could not be used; another was begun", "file", k.dir.Usage(), "moved_to", aside)
+	}
+	if err != nil {
+		k.log.Error("counts of use are not saved: the file cannot be opened", "file", k.dir.Usage(), "error", err)
+		return nil, false
+	}
+	return s, false
+}
+
 // recall tells the live set how tokens were used before this process began.
 func (k *core) recall(ctx context.Context) {
-	if k.counts == nil {
-		return
-	}
-	since, err := k.counts.UsageSince(ctx)
-	if err == nil {
-		err = k.live.Recall(since, func(keys []authority.KeyID, each func(authority.TokenID, authority.KeyUse)) error {
-			return k.counts.LastUses(ctx, keys, each)
-		})
-	}
-	if err != nil && ctx.Err() == nil {
+	if err := k.usage.Look(ctx); err != nil && ctx.Err() == nil {
 		k.log.Error("how tokens were used before this start is not known", "error", err)
 	}
 }

@@ -75,6 +75,7 @@ func (a *Authority) Evidence(ctx context.Context, c Caller, name string) (Eviden
 	if err := c.mustAdmin(); err != nil {
 		return Evidence{}, err
 	}
+	a.look(ctx)
 	var e Evidence
 	err := a.Store.View(ctx, func(tx Tx) error {
 		var err error
@@ -116,6 +117,20 @@ func (a *Authority) Evidence(ctx context.Context, c Caller, name string) (Eviden
 	}
 	e.Shares = a.countUnder(ctx, &e)
 	return e, nil
+}
+
+// lookTime bounds how long is waited for what other nodes have seen.
+const lookTime = time.Second
+
+// look learns what other nodes have seen up to now. Without that an answer is
+// still one; LedgerState tells how old what is known of them is.
+func (a *Authority) look(ctx context.Context) {
+	if a.Fleet == nil || a.Ledger == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, lookTime)
+	defer cancel()
+	_ = a.Ledger.Look(ctx)
 }
 
 // evidence is the row of one live token, unless the key cannot have signed it.

@@ -45,6 +45,7 @@ func MaskAddress(a netip.Addr) netip.Prefix {
 type TokenUsage struct {
 	AsOf     time.Time // when it was put together: what was counted until then is in it
 	Saved    time.Time // when counts were last made durable; what came later is lost in a crash. Zero: never
+	Others   time.Time // as in LedgerState
 	Since    time.Time // what was before is not known
 	Hours    []UsageSpan
 	Days     []UsageSpan
@@ -118,7 +119,7 @@ type UsageSum struct {
 
 // UsageBatch is what was counted of some tokens, to be added to what is kept. A
 // writer numbers its batches upwards, so that one that is sent again after its
-// fate was unknown is added once.
+// fate was unknown is added once. No token has two records in it.
 type UsageBatch struct {
 	Writer  string
 	Number  uint64
@@ -138,8 +139,10 @@ type UsageStore interface {
 	// UsageSums adds up the allowed requests since an hour: of some tokens, or of
 	// all for nil.
 	UsageSums(ctx context.Context, since time.Time, tokens []TokenID) ([]UsageSum, error)
-	// LastUses hands over the latest use of every token under some keys.
-	LastUses(ctx context.Context, keys []KeyID, each func(TokenID, KeyUse)) error
+	// LastUses hands over the latest use of every token under some keys: all for 0,
+	// else those that were added to since the call that answered that mark, if not
+	// more. Where nobody else adds, marks are 0.
+	LastUses(ctx context.Context, keys []KeyID, after uint64, each func(TokenID, KeyUse)) (mark uint64, err error)
 	// UsageSince is when the counting began.
 	UsageSince(ctx context.Context) (time.Time, error)
 	// PruneUsage turns the hours of whole days into days once they are older than
@@ -155,6 +158,9 @@ type Ledger interface {
 	Record(ctx context.Context, id TokenID) (UsageRecord, error)
 	// Sums is that of a [UsageStore], up to now.
 	Sums(ctx context.Context, since time.Time, tokens []TokenID) ([]UsageSum, error)
+	// Look brings last uses that other processes have saved to whoever tells them
+	// (Usage). Alone it has nothing to do.
+	Look(ctx context.Context) error
 	// State says how far the counts are durable.
 	State() LedgerState
 	// Prune is that of a [UsageStore].
@@ -166,6 +172,7 @@ type LedgerState struct {
 	Durable bool      // counts outlast the process
 	Saved   time.Time // when all counts were last made durable; zero: never
 	Problem string    // why they are not made durable; "" when they are
+	Others  time.Time // when it was last read what other processes have saved; zero: never, or there are none
 	Lost    uint64    // verdicts that were not counted because there was no room
 }
 
@@ -203,7 +210,8 @@ func (a *Authority) usage(ctx context.Context, id TokenID, current KeyID) (Token
 	u := TokenUsage{AsOf: a.second(), Since: a.Usage.Since().Truncate(time.Second)}
 	var kept UsageRecord
 	if a.Ledger != nil {
-		u.Saved = a.Ledger.State().Saved
+		state := a.Ledger.State()
+		u.Saved, u.Others = state.Saved, state.Others
 		var err error
 		if kept, err = a.Ledger.Record(ctx, id); err != nil {
 			return TokenUsage{}, err

@@ -108,9 +108,10 @@ func (m *moment) inOrder() [2]uint8 { return [2]uint8{1 - m.place, m.place} }
 
 func seconds(at uint32) time.Time { return time.Unix(int64(at), 0).UTC() }
 
-// Recall brings back uses that an earlier process has seen, and since when uses
-// are known. load is given the two keys that were made current last and hands
-// over the uses under them. What this process has seen counts for more.
+// Recall takes over uses that another process has seen, an earlier one or one
+// beside this, and since when uses are known. load is given the two keys that were
+// made current last and hands over the uses under them. Whoever saw them, the
+// earlier first use and the later last one count.
 func (s *Set) Recall(since time.Time, load func(keys []authority.KeyID, each func(authority.TokenID, authority.KeyUse)) error) error {
 	s.writer.Lock()
 	keys := s.latestKeys()
@@ -139,28 +140,35 @@ func (s *Set) latestKeys() (ids []authority.KeyID) {
 	return ids
 }
 
-func (s *Set) recall(id authority.TokenID, before authority.KeyUse) {
+func (s *Set) recall(id authority.TokenID, seen authority.KeyUse) {
 	s.writer.Lock()
 	defer s.writer.Unlock()
 	m := s.current.Load()
-	r, k := m.recordOf(id), m.keys[before.Key]
+	if m == nil {
+		return
+	}
+	r, k := m.recordOf(id), m.keys[seen.Key]
 	if r == nil || k == nil || k.number == 0 {
 		return
 	}
-	u, first := &r.uses[k.place], uint32(before.First.Unix())
-	number := uint32(0)
-	if s.sources.many() < 1<<(sourceBits-1) { // half of the numbers are for those who come
-		number = s.sources.of(source{from: addressIn(before.From)})
+	u, first, last := &r.uses[k.place], uint32(seen.First.Unix()), uint32(seen.Last.Unix())
+	h := how(u.how.Load())
+	if h.key() != k.number { // what is here was under a key before it, or is nothing
+		u.first.Store(first)
 	}
-	if u.last.CompareAndSwap(0, uint32(before.Last.Unix())) {
-		u.how.CompareAndSwap(0, uint32(howOf(number, k.number)))
-	}
-	if how(u.how.Load()).key() == k.number {
-		for now := u.first.Load(); now == 0 || first < now; now = u.first.Load() {
-			if u.first.CompareAndSwap(now, first) {
-				break
-			}
+	if h.key() != k.number || u.last.Load() < last {
+		number := uint32(0)
+		if s.sources.many() < 1<<(sourceBits-1) { // half of the numbers are for those who come
+			number = s.sources.of(source{from: addressIn(seen.From)})
 		}
+		u.how.CompareAndSwap(uint32(h), uint32(howOf(number, k.number))) // whoever comes just now is the later one
+	}
+	if how(u.how.Load()).key() != k.number {
+		return
+	}
+	for now := u.last.Load(); now < last && !u.last.CompareAndSwap(now, last); now = u.last.Load() {
+	}
+	for now := u.first.Load(); (now == 0 || first < now) && !u.first.CompareAndSwap(now, first); now = u.first.Load() {
 	}
 }
 

@@ -11,24 +11,30 @@ import (
 // until one is kept.
 const inBatch = 1 << 10
 
-// Run flushes at its times until ctx ends, and a last time then.
+// Run looks, and flushes and looks at its times until ctx ends, when it flushes a
+// last time.
 func (l *Ledger) Run(ctx context.Context) error {
 	tick := time.NewTicker(Every)
 	defer tick.Stop()
+	l.lookNow(ctx)
 	full := l.full
 	for {
+		timely := false
 		select {
 		case <-ctx.Done():
 			last, cancel := context.WithTimeout(context.WithoutCancel(ctx), Every/6)
 			defer cancel()
 			return l.Flush(last)
 		case <-tick.C:
-			full = l.full
+			full, timely = l.full, true
 		case <-full:
 		}
 		if err := l.Flush(ctx); err != nil && ctx.Err() == nil {
 			full = nil // the store is in trouble: it is asked at its times alone
 			l.config.Log.Error("counts of use were not saved; they are kept and tried again", "error", err)
+		}
+		if timely {
+			l.lookNow(ctx)
 		}
 	}
 }
@@ -50,15 +56,19 @@ func (l *Ledger) Flush(ctx context.Context) error {
 			break
 		}
 		if err := l.keep(ctx, b); err != nil {
-			l.kept.Lock()
+			l.told.Lock()
 			l.problem = err.Error()
-			l.kept.Unlock()
+			l.told.Unlock()
 			return err
 		}
+		l.note(b)
 	}
-	l.kept.Lock()
-	defer l.kept.Unlock()
+	l.told.Lock()
 	l.saved, l.problem = began.Truncate(time.Second), ""
+	l.told.Unlock()
+	if err := l.tell(ctx); err != nil {
+		l.config.Log.Warn("the order of tokens by last use is not up to date; it is tried again", "error", err)
+	}
 	return nil
 }
 
@@ -162,7 +172,7 @@ func (l *Ledger) Prune(ctx context.Context, now time.Time) error {
 
 // State is authority.Ledger's.
 func (l *Ledger) State() authority.LedgerState {
-	l.kept.RLock()
-	defer l.kept.RUnlock()
-	return authority.LedgerState{Durable: l.config.Store != nil, Saved: l.saved, Problem: l.problem, Lost: l.lost.Load()}
+	l.told.Lock()
+	defer l.told.Unlock()
+	return authority.LedgerState{Durable: l.config.Store != nil, Saved: l.saved, Problem: l.problem, Others: l.others, Lost: l.lost.Load()}
 }

@@ -29,6 +29,12 @@ type Config struct {
 	Store authority.UsageStore
 	// Writer is what this process is called in the store: no other has its name.
 	Writer string
+	// Shared: other processes keep counts in Store, too.
+	Shared bool
+	// Recall is handed last uses that are kept, see liveset; nil: nobody tells them.
+	Recall func(since time.Time, load func(keys []authority.KeyID, each func(authority.TokenID, authority.KeyUse)) error) error
+	// Keeper is told of last uses after each flush; may be nil.
+	Keeper authority.UseKeeper
 	// Settle brings counts here that verdicts have not told yet.
 	Settle func()
 	// Masked reports whether clients' addresses are to be masked.
@@ -51,9 +57,15 @@ type Ledger struct {
 	// kept is held from before a batch is kept until it is forgotten here, and
 	// shared by whoever adds up both: nothing is counted twice, or not at all.
 	kept    sync.RWMutex
-	waiting []*batch // taken out, oldest first
-	number  uint64   // of the latest batch
+	waiting []*batch                     // taken out, oldest first
+	number  uint64                       // of the latest batch
+	used    map[authority.TokenID]uint32 // by whoever has writing: what Keeper is to be told
+
+	look look
+
+	told    sync.Mutex // never held for long: a status is answered while the store is not
 	saved   time.Time
+	others  time.Time
 	problem string
 }
 
@@ -76,7 +88,7 @@ func New(c Config) (*Ledger, error) {
 	if c.Settle == nil || c.Masked == nil || c.Now == nil || c.Log == nil || c.Store != nil && c.Writer == "" {
 		return nil, errors.New("usage: a member of Config is missing")
 	}
-	return &Ledger{config: c, keys: newNames(), seed: maphash.MakeSeed(), full: make(chan struct{}, 1)}, nil
+	return &Ledger{config: c, keys: newNames(), seed: maphash.MakeSeed(), full: make(chan struct{}, 1), look: look{turn: make(chan struct{}, 1)}}, nil
 }
 
 func (l *Ledger) shardOf(id authority.TokenID, from address) *shard {

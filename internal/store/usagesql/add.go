@@ -15,6 +15,24 @@ type adding struct {
 	drop, refusal                                    *sql.Stmt
 }
 
+// addOneByOne adds a batch row by row, which is the quickest way in a file.
+func addOneByOne(ctx context.Context, tx *sql.Tx, b authority.UsageBatch) error {
+	if fresh, err := isNew(ctx, tx, b); err != nil || !fresh {
+		return err
+	}
+	ctx = context.WithoutCancel(ctx) // the driver has a goroutine watch each statement that can be cancelled
+	a, err := prepare(ctx, tx)
+	if err != nil {
+		return err
+	}
+	for i := range b.Records {
+		if err := a.add(ctx, &b.Records[i]); err != nil {
+			return errors.Join(err, a.close())
+		}
+	}
+	return a.close()
+}
+
 func prepare(ctx context.Context, tx *sql.Tx) (a *adding, err error) {
 	a = new(adding)
 	for _, s := range []struct {
@@ -29,7 +47,7 @@ func prepare(ctx context.Context, tx *sql.Tx) (a *adding, err error) {
 			first_at = CASE WHEN $5 < first_at THEN $5 ELSE first_at END, last_at = CASE WHEN $6 > last_at THEN $6 ELSE last_at END,
 			allowed = allowed + $7, refused = refused + $8 WHERE token = $1 AND address = $2 AND via = $3`},
 		{&a.newSource, `INSERT INTO usage_sources (token, address, via, kid, first_at, last_at, allowed, refused) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
-			ON CONFLICT (token, address, via) DO UPDATE SET allowed = usage_sources.allowed + excluded.allowed, refused = usage_sources.refused + excluded.refused, ` + span("usage_sources")},
+			ON CONFLICT ` + sourceAgain()},
 		{&a.howMany, `SELECT count(*) FROM usage_sources WHERE token = $1 AND address <> ''`},
 		{&a.fold, `SELECT address, via, kid, first_at, last_at, allowed, refused FROM usage_sources WHERE token = $1 AND address <> ''
 			ORDER BY last_at DESC, address, via LIMIT 1000 OFFSET $2`},
@@ -64,10 +82,22 @@ func span(table string) string {
 		last_at = CASE WHEN excluded.last_at > ` + table + `.last_at THEN excluded.last_at ELSE ` + table + `.last_at END`
 }
 
-func spanInto(table string) string {
-	return `INSERT INTO ` + table + ` (token, at, kid, allowed, refused) VALUES ($1, $2, $3, $4, $5)
-		ON CONFLICT (token, at, kid) DO UPDATE SET allowed = ` + table + `.allowed + excluded.allowed, refused = ` + table + `.refused + excluded.refused`
+func sourceAgain() string {
+	return `(token, address, via) DO UPDATE SET
+		kid = CASE WHEN excluded.kid <> '' AND (usage_sources.kid = '' OR excluded.last_at >= usage_sources.last_at) THEN excluded.kid ELSE usage_sources.kid END, ` +
+		span("usage_sources") + `, ` + sums("usage_sources")
 }
+
+// sums adds what was allowed and refused.
+func sums(table string) string {
+	return `allowed = ` + table + `.allowed + excluded.allowed, refused = ` + table + `.refused + excluded.refused`
+}
+
+func spanInto(table string) string {
+	return `INSERT INTO ` + table + ` (token, at, kid, allowed, refused) VALUES ($1, $2, $3, $4, $5) ON CONFLICT ` + spanAgain(table)
+}
+
+func spanAgain(table string) string { return `(token, at, kid) DO UPDATE SET ` + sums(table) }
 
 func (a *adding) add(ctx context.Context, r *authority.UsageRecord) error {
 	for _, k := range r.Keys {

@@ -67,7 +67,12 @@ func open(ctx context.Context, path string, now time.Time) (s *Store, err error)
 	if err := recognise(ctx, db, about.Size()); err != nil {
 		return nil, err
 	}
-	return New(ctx, db, now)
+	for _, statement := range schema("", "") {
+		if _, err := db.ExecContext(ctx, statement); err != nil {
+			return nil, err
+		}
+	}
+	return (&Store{db, false}).begin(ctx, now)
 }
 
 // recognise refuses a file that is not one of counts, or damaged as far as can be

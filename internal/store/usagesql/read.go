@@ -81,10 +81,23 @@ func readUse(scan func(...any) error) (id authority.TokenID, k authority.KeyUse,
 	return id, k, err
 }
 
-// LastUses implements authority.UsageStore.
-func (s *Store) LastUses(ctx context.Context, keys []authority.KeyID, use func(authority.TokenID, authority.KeyUse)) error {
+// LastUses implements authority.UsageStore. A file has no marks: nobody else
+// writes to it.
+func (s *Store) LastUses(ctx context.Context, keys []authority.KeyID, after uint64, use func(authority.TokenID, authority.KeyUse)) (mark uint64, err error) {
+	since, args := "", []any{""}
+	if s.shared {
+		// Who adds commits in the order of numbers, so this one is read first.
+		if err := s.db.QueryRowContext(ctx, `SELECT value FROM usage_facts WHERE name = 'added'`).Scan(&mark); err != nil {
+			return after, unavailable(err)
+		}
+		if after > mark { // the database is not the one it was
+			after = 0
+		}
+		since, args = ` AND seen > $2`, []any{"", int64(after)}
+	}
 	for _, kid := range keys {
-		rows, err := s.db.QueryContext(ctx, `SELECT token, kid, first_at, last_at, address FROM usage_keys WHERE kid = $1`, string(kid))
+		args[0] = string(kid)
+		rows, err := s.db.QueryContext(ctx, `SELECT token, kid, first_at, last_at, address FROM usage_keys WHERE kid = $1`+since, args...)
 		err = each(rows, err, func(scan func(...any) error) error {
 			id, k, err := readUse(scan)
 			if err == nil {
@@ -93,10 +106,10 @@ func (s *Store) LastUses(ctx context.Context, keys []authority.KeyID, use func(a
 			return err
 		})
 		if err != nil {
-			return unavailable(err)
+			return after, unavailable(err)
 		}
 	}
-	return nil
+	return mark, nil
 }
 
 // UsageSums implements authority.UsageStore.

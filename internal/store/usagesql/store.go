@@ -11,52 +11,81 @@ import (
 )
 
 // Store implements [authority.UsageStore] on a database.
-type Store struct{ db *sql.DB }
+type Store struct {
+	db     *sql.DB
+	shared bool // with other writers, in PostgreSQL
+}
 
 var _ authority.UsageStore = (*Store)(nil)
 
-// New makes the tables where they are missing. now is when the counting begins if
-// it has not begun before. The Store closes db.
-func New(ctx context.Context, db *sql.DB, now time.Time) (*Store, error) {
-	s := &Store{db}
-	return s, s.update(ctx, func(tx *sql.Tx) error {
-		for _, statement := range schema() {
-			if _, err := tx.ExecContext(ctx, statement); err != nil {
-				return err
-			}
-		}
-		_, err := tx.ExecContext(ctx, `INSERT INTO usage_facts (name, value) VALUES ('since', $1) ON CONFLICT (name) DO NOTHING`, now.Unix())
-		return err
-	})
+// Attach works with a database of PostgreSQL that has its tables ([Tables]) and
+// that others write to as well; its role needs to read and write rows and no
+// more. now is when the counting begins if it has not begun before. The Store
+// closes db.
+func Attach(ctx context.Context, db *sql.DB, now time.Time) (*Store, error) {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	return (&Store{db, true}).begin(ctx, now)
 }
 
-// schema is the tables. Times are Unix seconds; hours and days are those of UTC.
-func schema() []string {
+// begin writes the facts that are not there yet: when the counting began, and the
+// rows that are locked by who adds and by who prunes. The former has the number of
+// the batch that was added last.
+func (s *Store) begin(ctx context.Context, now time.Time) (*Store, error) {
+	_, err := s.db.ExecContext(ctx, `INSERT INTO usage_facts (name, value) VALUES ('since', $1), ('added', 0), ('pruned', 0) ON CONFLICT (name) DO NOTHING`, now.Unix())
+	return s, unavailable(err)
+}
+
+// Tables makes what Attach needs, where it is missing. The role that executes it
+// owns the tables.
+func Tables() []string {
+	return append(schema(` COLLATE "C"`, `, seen bigint NOT NULL`), `CREATE INDEX IF NOT EXISTS usage_keys_seen ON usage_keys (seen)`)
+}
+
+// schema is the tables. Times are Unix seconds; hours and days are those of UTC;
+// bytewise stands behind the type of a text; seen is the column for the number of
+// the batch that changed a row last.
+func schema(bytewise, seen string) []string {
+	text := `text` + bytewise + ` NOT NULL`
 	const counts = `allowed bigint NOT NULL, refused bigint NOT NULL`
+	const span = `first_at bigint NOT NULL, last_at bigint NOT NULL`
 	return []string{
-		`CREATE TABLE IF NOT EXISTS usage_facts (name text PRIMARY KEY, value bigint NOT NULL)`,
-		`CREATE TABLE IF NOT EXISTS usage_batches (writer text PRIMARY KEY, number bigint NOT NULL, at bigint NOT NULL)`,
-		`CREATE TABLE IF NOT EXISTS usage_keys (token text NOT NULL, kid text NOT NULL, first_at bigint NOT NULL, last_at bigint NOT NULL, address text NOT NULL,
-			PRIMARY KEY (token, kid))`,
-		`CREATE TABLE IF NOT EXISTS usage_hours (token text NOT NULL, at bigint NOT NULL, kid text NOT NULL, ` + counts + `, PRIMARY KEY (token, at, kid))`,
+		`CREATE TABLE IF NOT EXISTS usage_facts (name ` + text + ` PRIMARY KEY, value bigint NOT NULL)`,
+		`CREATE TABLE IF NOT EXISTS usage_batches (writer ` + text + ` PRIMARY KEY, number bigint NOT NULL, at bigint NOT NULL)`,
+		`CREATE TABLE IF NOT EXISTS usage_keys (token ` + text + `, kid ` + text + `, ` + span + `, address ` + text + seen + `, PRIMARY KEY (token, kid))`,
+		`CREATE TABLE IF NOT EXISTS usage_hours (token ` + text + `, at bigint NOT NULL, kid ` + text + `, ` + counts + `, PRIMARY KEY (token, at, kid))`,
 		`CREATE INDEX IF NOT EXISTS usage_hours_at ON usage_hours (at)`,
-		`CREATE TABLE IF NOT EXISTS usage_days (token text NOT NULL, at bigint NOT NULL, kid text NOT NULL, ` + counts + `, PRIMARY KEY (token, at, kid))`,
-		`CREATE TABLE IF NOT EXISTS usage_sources (token text NOT NULL, address text NOT NULL, via text NOT NULL, kid text NOT NULL,
-			first_at bigint NOT NULL, last_at bigint NOT NULL, ` + counts + `, PRIMARY KEY (token, address, via))`,
-		`CREATE TABLE IF NOT EXISTS usage_refusals (token text NOT NULL, reason text NOT NULL, address text NOT NULL,
-			first_at bigint NOT NULL, last_at bigint NOT NULL, refused bigint NOT NULL, PRIMARY KEY (token, reason))`,
+		`CREATE TABLE IF NOT EXISTS usage_days (token ` + text + `, at bigint NOT NULL, kid ` + text + `, ` + counts + `, PRIMARY KEY (token, at, kid))`,
+		`CREATE TABLE IF NOT EXISTS usage_sources (token ` + text + `, address ` + text + `, via ` + text + `, kid ` + text + `, ` + span + `, ` + counts + `,
+			PRIMARY KEY (token, address, via))`,
+		`CREATE TABLE IF NOT EXISTS usage_refusals (token ` + text + `, reason ` + text + `, address ` + text + `, ` + span + `, refused bigint NOT NULL,
+			PRIMARY KEY (token, reason))`,
 	}
 }
 
+// patience is how long others are waited for, in one batch or one look.
+const patience = 5 * time.Second
+
+// update runs a transaction, and once more if it was the one that was ended so that
+// another could go on.
 func (s *Store) update(ctx context.Context, fn func(*sql.Tx) error) error {
+	err := s.once(ctx, fn)
+	var of interface{ SQLState() string }
+	if errors.As(err, &of) && of.SQLState() == "40P01" { // deadlock_detected
+		err = s.once(ctx, fn)
+	}
+	return unavailable(err)
+}
+
+func (s *Store) once(ctx context.Context, fn func(*sql.Tx) error) error {
 	tx, err := s.db.BeginTx(ctx, nil)
 	if err != nil {
-		return unavailable(err)
+		return err
 	}
 	if err := fn(tx); err != nil {
-		return unavailable(errors.Join(err, tx.Rollback()))
+		return errors.Join(err, tx.Rollback())
 	}
-	return unavailable(tx.Commit())
+	return tx.Commit()
 }
 
 // unavailable is how the rules know a failure.
@@ -71,27 +100,23 @@ func unavailable(err error) error {
 
 // AddUsage implements authority.UsageStore.
 func (s *Store) AddUsage(ctx context.Context, b authority.UsageBatch) error {
-	return s.update(ctx, func(tx *sql.Tx) error {
-		done, err := tx.ExecContext(ctx, `INSERT INTO usage_batches (writer, number, at) VALUES ($1, $2, $3)
-			ON CONFLICT (writer) DO UPDATE SET number = excluded.number, at = excluded.at WHERE usage_batches.number < excluded.number`, b.Writer, int64(b.Number), latest(b).Unix())
-		if err != nil {
-			return err
-		}
-		if n, err := done.RowsAffected(); err != nil || n == 0 {
-			return err // it was added before
-		}
-		ctx := context.WithoutCancel(ctx) // the driver has a goroutine watch each statement that can be cancelled
-		a, err := prepare(ctx, tx)
-		if err != nil {
-			return err
-		}
-		for i := range b.Records {
-			if err := a.add(ctx, &b.Records[i]); err != nil {
-				return errors.Join(err, a.close())
-			}
-		}
-		return a.close()
-	})
+	if !s.shared {
+		return s.update(ctx, func(tx *sql.Tx) error { return addOneByOne(ctx, tx, b) })
+	}
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	return s.update(ctx, func(tx *sql.Tx) error { return addTogether(ctx, tx, b) })
+}
+
+// isNew notes a batch, and reports whether it was not added before.
+func isNew(ctx context.Context, tx *sql.Tx, b authority.UsageBatch) (bool, error) {
+	done, err := tx.ExecContext(ctx, `INSERT INTO usage_batches (writer, number, at) VALUES ($1, $2, $3)
+		ON CONFLICT (writer) DO UPDATE SET number = excluded.number, at = excluded.at WHERE usage_batches.number < excluded.number`, b.Writer, int64(b.Number), latest(b).Unix())
+	if err != nil {
+		return false, err
+	}
+	n, err := done.RowsAffected()
+	return n > 0, err
 }
 
 // latest is the end of what a batch counts.
@@ -115,36 +140,58 @@ func (s *Store) UsageSince(ctx context.Context) (time.Time, error) {
 
 func moment(at int64) time.Time { return time.Unix(at, 0).UTC() }
 
-// PruneUsage implements authority.UsageStore.
+// PruneUsage implements authority.UsageStore. Of several who would prune a shared
+// database at one time, one does.
 func (s *Store) PruneUsage(ctx context.Context, now time.Time) error {
 	const day = 24 * time.Hour
 	today := now.UTC().Truncate(day)
 	whole := today.Add(-authority.UsageHours * time.Hour).Unix()
 	horizon := today.Add(-authority.UsageDays * day).Unix()
 	return s.update(ctx, func(tx *sql.Tx) error {
-		_, err := tx.ExecContext(ctx, `INSERT INTO usage_days (token, at, kid, allowed, refused)
-			SELECT token, at - at % 86400, kid, sum(allowed), sum(refused) FROM usage_hours WHERE at < $1 GROUP BY token, at - at % 86400, kid
-			ON CONFLICT (token, at, kid) DO UPDATE SET allowed = usage_days.allowed + excluded.allowed, refused = usage_days.refused + excluded.refused`, whole)
-		if err != nil {
-			return err
+		if s.shared {
+			var one int
+			err := tx.QueryRowContext(ctx, `SELECT 1 FROM usage_facts WHERE name = 'pruned' FOR UPDATE SKIP LOCKED`).Scan(&one)
+			if errors.Is(err, sql.ErrNoRows) {
+				return nil
+			}
+			if err != nil {
+				return err
+			}
 		}
-		for _, old := range []struct {
-			statement string
-			before    int64
-		}{
-			{`DELETE FROM usage_hours WHERE at < $1`, whole},
+		for _, old := range append(s.hoursToDays(whole), []ageing{
 			{`DELETE FROM usage_days WHERE at < $1`, horizon},
 			{`DELETE FROM usage_keys WHERE last_at < $1`, horizon},
 			{`DELETE FROM usage_sources WHERE last_at < $1`, horizon},
 			{`DELETE FROM usage_refusals WHERE last_at < $1`, horizon},
 			{`DELETE FROM usage_batches WHERE at < $1`, horizon},
-		} {
+		}...) {
 			if _, err := tx.ExecContext(ctx, old.statement, old.before); err != nil {
 				return err
 			}
 		}
 		return nil
 	})
+}
+
+// ageing is a statement about what was before a time.
+type ageing struct {
+	statement string
+	before    int64
+}
+
+// hoursToDays adds hours to their days and drops them. Where others add meanwhile
+// that is one statement: no hour that comes late is dropped and not added.
+func (s *Store) hoursToDays(whole int64) []ageing {
+	const drop = `DELETE FROM usage_hours WHERE at < $1`
+	days := func(from string) string {
+		return `INSERT INTO usage_days (token, at, kid, allowed, refused)
+			SELECT token, at - at % 86400, kid, sum(allowed), sum(refused) FROM ` + from + ` GROUP BY token, at - at % 86400, kid
+			ON CONFLICT ` + spanAgain("usage_days")
+	}
+	if s.shared {
+		return []ageing{{`WITH gone AS (` + drop + ` RETURNING token, at, kid, allowed, refused) ` + days("gone"), whole}}
+	}
+	return []ageing{{days("usage_hours WHERE at < $1"), whole}, {drop, whole}}
 }
 
 // Close implements authority.UsageStore.

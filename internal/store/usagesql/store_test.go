@@ -50,13 +50,34 @@ func everywhere(t *testing.T, test func(*testing.T, *usagesql.Store)) {
 	})
 	t.Run("postgres", func(t *testing.T) {
 		t.Parallel()
-		db, err := sql.Open("pgx", postgrestest.Shared(t).Schema(t))
-		must(t, err)
-		s, err := usagesql.New(t.Context(), db, noon())
-		must(t, err)
-		t.Cleanup(func() { _ = s.Close() })
-		test(t, s)
+		test(t, attach(t, tables(t)))
 	})
+}
+
+// tables makes the tables and answers where they are.
+func tables(t testing.TB) (address string) {
+	t.Helper()
+	address = postgrestest.Shared(t).Schema(t)
+	db, err := sql.Open("pgx", address)
+	must(t, err)
+	defer db.Close()
+	for range 2 {
+		for _, text := range usagesql.Tables() {
+			_, err := db.Exec(text)
+			must(t, err)
+		}
+	}
+	return address
+}
+
+func attach(t testing.TB, address string) *usagesql.Store {
+	t.Helper()
+	db, err := sql.Open("pgx", address)
+	must(t, err)
+	s, err := usagesql.Attach(t.Context(), db, noon())
+	must(t, err)
+	t.Cleanup(func() { _ = s.Close() })
+	return s
 }
 
 func record(id authority.TokenID) authority.UsageRecord {
@@ -248,7 +269,8 @@ func TestTheLatestUsesUnderSomeKeysAreHandedOver(t *testing.T) {
 		other.Keys[0].Key = "k2"
 		add(t, s, 1, record("a"), other)
 		got := make(map[authority.TokenID]authority.KeyUse)
-		must(t, s.LastUses(t.Context(), []authority.KeyID{"k1", "k9"}, func(id authority.TokenID, k authority.KeyUse) { got[id] = k }))
+		_, err := s.LastUses(t.Context(), []authority.KeyID{"k1", "k9"}, 0, func(id authority.TokenID, k authority.KeyUse) { got[id] = k })
+		must(t, err)
 		if diff := cmp.Diff(map[authority.TokenID]authority.KeyUse{"a": record("a").Keys[0]}, got); diff != "" {
 			t.Error(diff)
 		}
@@ -317,7 +339,12 @@ func TestNobodyElseCanReadTheCounts(t *testing.T) {
 }
 
 func BenchmarkBatch(b *testing.B) {
-	s := open(b, filepath.Join(b.TempDir(), "usage.db"))
+	benchmarkBatch(b, open(b, filepath.Join(b.TempDir(), "usage.db")))
+}
+
+func BenchmarkSharedBatch(b *testing.B) { benchmarkBatch(b, attach(b, tables(b))) }
+
+func benchmarkBatch(b *testing.B, s *usagesql.Store) {
 	var records []authority.UsageRecord
 	for n := range 1000 {
 		records = append(records, record(authority.TokenID(fmt.Sprintf("tok_%026d", n))))
