@@ -67,7 +67,7 @@ func Shared(t testing.TB) *Server {
 	shared.Lock()
 	defer shared.Unlock()
 	if shared.server == nil && shared.err == nil {
-		shared.server, shared.err = start(nil)
+		shared.server, shared.err = start(nil, nil)
 	}
 	return need(t, shared.server, shared.err)
 }
@@ -76,7 +76,14 @@ func Shared(t testing.TB) *Server {
 // "ssl=on", and ends it with the test.
 func Start(t testing.TB, settings ...string) *Server {
 	t.Helper()
-	s, err := start(settings)
+	return StartWith(t, nil, settings...)
+}
+
+// StartWith is Start with files that are copied to the data, for the server's eyes
+// only.
+func StartWith(t testing.TB, files []string, settings ...string) *Server {
+	t.Helper()
+	s, err := start(files, settings)
 	s = need(t, s, err)
 	t.Cleanup(s.Close)
 	return s
@@ -108,7 +115,7 @@ func binaries() (string, error) {
 }
 
 // start makes a cluster and starts it.
-func start(settings []string) (_ *Server, err error) {
+func start(files, settings []string) (_ *Server, err error) {
 	bin, err := binaries()
 	if err != nil {
 		return nil, err
@@ -142,10 +149,28 @@ func start(settings []string) (_ *Server, err error) {
 	if out, err := init.CombinedOutput(); err != nil {
 		return nil, fmt.Errorf("initdb: %w\n%s", err, out)
 	}
+	for _, from := range files {
+		if err := s.place(from); err != nil {
+			return nil, err
+		}
+	}
 	if s.Port, err = freePort(); err != nil {
 		return nil, err
 	}
 	return s, s.Up()
+}
+
+// place copies a file to the data.
+func (s *Server) place(from string) error {
+	text, err := os.ReadFile(from)
+	if err != nil {
+		return err
+	}
+	to := filepath.Join(s.Dir, filepath.Base(from))
+	if err := os.WriteFile(to, text, 0o600); err != nil || s.as == nil {
+		return err
+	}
+	return os.Chown(to, int(s.as.Uid), int(s.as.Gid))
 }
 
 func freePort() (int, error) {

@@ -14,6 +14,7 @@ import (
 func (f *finder) walk() (authority.TokenPage, error) {
 	w := &walker{finder: f, want: f.q.Limit + 1}
 	w.name, _ = f.column()
+	w.textIsClient()
 	var from any
 	if f.q.After != nil {
 		var err error
@@ -39,6 +40,8 @@ type walker struct {
 	want int
 	list []found
 	err  error
+
+	byClient bool // the text of the query is the beginning of a client ID
 }
 
 func (w *walker) full() bool { return w.err != nil || len(w.list) >= w.want }
@@ -57,15 +60,37 @@ func (w *walker) stretch(limit int, order string, of func(*clause)) []found {
 // bound adds what the other conditions say of the column that is sorted by, so
 // that the walk does not pass by what lies outside.
 func (w *walker) bound(c *clause) {
-	if w.name != "expires_at" {
+	only := func(state authority.TokenState) bool { return slices.Equal(w.q.States, []authority.TokenState{state}) }
+	switch w.name {
+	case "client_fold":
+		if w.byClient {
+			c.and(c.prefixed(w.name, fold(w.q.Text)))
+		}
+	case "expires_at":
+		if w.q.Expiring > 0 {
+			c.and("expires_at <= " + c.arg(w.q.Now.Add(w.q.Expiring).UnixMicro()))
+		}
+		switch now := w.q.Now.UnixMicro(); {
+		case only(authority.StateActive):
+			c.and("expires_at > " + c.arg(now))
+		case only(authority.StateExpired):
+			c.and("expires_at <= " + c.arg(now))
+		}
+	}
+}
+
+// textIsClient finds out whether the text can only be the beginning of a client
+// ID, because no id and no tag begins with it.
+func (w *walker) textIsClient() {
+	if w.name != "client_fold" || w.q.Text == "" {
 		return
 	}
-	if slices.Equal(w.q.States, []authority.TokenState{authority.StateActive}) {
-		c.and("expires_at > " + c.arg(w.q.Now.UnixMicro()))
-	}
-	if w.q.Expiring > 0 {
-		c.and("expires_at <= " + c.arg(w.q.Now.Add(w.q.Expiring).UnixMicro()))
-	}
+	var args []any
+	c, text := &clause{args: &args}, fold(w.q.Text)
+	others := []string{"SELECT id FROM tokens WHERE " + c.prefixed("id", text), "SELECT id FROM token_tags WHERE " + c.prefixed("fold", text)}
+	var n int
+	_, w.err = w.db.row([]any{&n}, "SELECT count(*) FROM ("+some(others, 1)+") u", args...)
+	w.byClient = n == 0
 }
 
 // ties reads the records of one value whose id lies behind after.

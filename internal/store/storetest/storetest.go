@@ -93,6 +93,17 @@ func Run(t *testing.T, open func(t *testing.T) Harness) {
 	t.Run("failing in every way", func(t *testing.T) { looking(t, open(t)) })
 }
 
+// Lists runs the part of the suite that is about order and search.
+func Lists(t *testing.T, open func(t *testing.T) Harness) {
+	t.Helper()
+	for _, c := range []check{
+		{"tables keep records", tables}, {"queries sort and page", queries}, {"queries go on behind a token that is gone", goneCursor},
+		{"queries filter", filters}, {"counts", counts}, {"the audit log filters", auditFilters},
+	} {
+		t.Run(c.name, func(t *testing.T) { c.run(t, open(t)) })
+	}
+}
+
 // epoch is when everything in the suite happens.
 func epoch() time.Time { return time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC) }
 
