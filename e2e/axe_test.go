@@ -97,6 +97,9 @@ func TestEveryPageCanBeUsedByEverybody(t *testing.T) {
 		for _, fault := range append(ask(t, b, chromedp.Evaluate[[]string](everybody)), judge(t, b)...) {
 			t.Errorf("%s: %s", where, fault)
 		}
+		if over := ask(t, b, chromedp.Evaluate[int](`document.documentElement.scrollWidth - innerWidth`)); over > 0 { // SC 1.4.10
+			t.Errorf("%s: it is %d pixels too wide", where, over)
+		}
 	})
 }
 
