@@ -66,6 +66,7 @@ func Refusals() []Refusal {
 		{"property.read_only", 409, "The command line or the environment decides the property."},
 		{"config.revision", 409, "The configuration has another revision by now."},
 		{"store.both", 409, "The new store holds a token of the old one."},
+		{"store.foreign", 409, "The new store belongs to another installation."},
 
 		{api.CodeBodyTooLarge, 413, "The body is larger than 64 KiB."},
 		{api.CodeMediaType, 415, "The body is not of a media type that is taken here."},

@@ -186,7 +186,7 @@ func (a *API) configRoutes() []Route {
 		}, a.diffConfig),
 		does(Route{
 			Method: http.MethodPost, Path: "/api/v1/config/apply", Summary: "Apply all that is staged.",
-			Refuses: []string{"config.no_home", "config.invalid", "config.revision", "config.unwritable", "config.unknown", "config.full", "store.both", "store.unusable"},
+			Refuses: []string{"config.no_home", "config.invalid", "config.revision", "config.unwritable", "config.unknown", "config.full", "store.both", "store.foreign", "store.unusable"},
 		}, a.applyConfig),
 		does(Route{
 			Method: http.MethodPost, Path: "/api/v1/config/discard", Summary: "Drop all that is staged.",
@@ -194,7 +194,7 @@ func (a *API) configRoutes() []Route {
 		}, a.discardConfig),
 		does(Route{
 			Method: http.MethodPost, Path: "/api/v1/config/rollback", Summary: "Apply an earlier revision again, or leave all as it is.",
-			Refuses: []string{"config.no_home", "config.no_revision", "config.invalid", "config.unwritable", "config.unknown", "config.full", "store.both", "store.unusable"},
+			Refuses: []string{"config.no_home", "config.no_revision", "config.invalid", "config.unwritable", "config.unknown", "config.full", "store.both", "store.foreign", "store.unusable"},
 		}, a.rollbackConfig),
 	}
 }

@@ -223,7 +223,7 @@ func size() int {
 
 // Verdicts and changes go on while every token moves: no verdict is wrong, and
 // every change that was acknowledged is there.
-func TestVerdictsAreRightWhileTheStoreMoves(t *testing.T) {
+func TestSoakOfVerdictsWhileTheStoreMoves(t *testing.T) {
 	n := size()
 	pairs(t, func(t *testing.T, from, to kind) {
 		o := newOffice(t, fresh(t, from))
