@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 )
@@ -342,27 +343,56 @@ func (t *Token) detail(action string) map[string]string {
 func (a *Authority) PurgeDeleted(ctx context.Context) error {
 	now := a.second()
 	keep := max(30*24*time.Hour, a.Policy().RestoreGrace)
-	return a.Store.Update(ctx, func(tx Tx) error {
-		var gone []TokenID
+	over := func(t *Token) bool {
+		ended := t.DeletedAt
+		if ended.IsZero() && a.pulse.settled() {
+			ended = t.EndsAt
+		}
+		return !ended.IsZero() && now.Sub(ended) > keep
+	}
+	// Nobody waits while all are looked at.
+	var gone []TokenID
+	err := a.Store.View(ctx, func(tx Tx) error {
+		gone = nil
 		for t, err := range tx.Tokens().All() {
 			if err != nil {
 				return err
 			}
-			ended := t.DeletedAt
-			if ended.IsZero() && a.pulse.settled() {
-				ended = t.EndsAt
-			}
-			if !ended.IsZero() && now.Sub(ended) > keep {
+			if over(&t) {
 				gone = append(gone, t.ID)
 			}
 		}
-		for _, id := range gone {
-			if err := tx.Tokens().Delete(id); err != nil {
-				return err
-			}
-		}
-		return expireReceipts(tx, now)
+		return nil
 	})
+	for ids := range slices.Chunk(gone, purgedAtOnce) {
+		if err != nil {
+			return err
+		}
+		err = a.Store.Update(ctx, func(tx Tx) error { return purge(tx, ids, over) })
+	}
+	if err != nil {
+		return err
+	}
+	return a.Store.Update(ctx, func(tx Tx) error { return expireReceipts(tx, now) })
+}
+
+const purgedAtOnce = 1000
+
+// purge deletes those that are still over.
+func purge(tx Tx, ids []TokenID, over func(*Token) bool) error {
+	for _, id := range ids {
+		t, err := tx.Tokens().Get(id)
+		if KindOf(err) == NotFound && err != nil {
+			continue
+		}
+		if err == nil && over(&t) {
+			err = tx.Tokens().Delete(id)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func noToken(err error) error {
