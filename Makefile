@@ -6,7 +6,7 @@ TOOL     := $(GO) tool -modfile=$(CURDIR)/tools/go.mod
 TARGETS  := linux/amd64 linux/arm64 darwin/amd64 darwin/arm64
 
 .PHONY: run build check format format-check vet lint arch generated-check \
-	test cross e2e fuzz soak bench vuln
+	test cross e2e fuzz soak power bench vuln
 
 run: ## create ./mintmark-home and start it
 	$(GO) run ./cmd/mintmark init ./mintmark-home --start
@@ -55,6 +55,9 @@ e2e: ## the built binary in a real browser
 
 fuzz: ## every fuzz target, FUZZTIME (60s) each
 	./scripts/fuzz
+
+power: ## stores whose machine loses its power, 200 times each; needs root
+	MINTMARK_POWERLOSS=1 $(GO) test -count=1 -v -timeout 60m ./internal/store/powerloss
 
 soak: ## the tests that take long on purpose
 	MINTMARK_SOAK=1 $(GO) test -count=1 -v -run Soak -timeout 60m ./...

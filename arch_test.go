@@ -86,6 +86,7 @@ func houseDrawing() map[string]room {
 		"internal/corpora":             {modules: testModules(), test: true},
 		"internal/durable/durabletest": {ours: []string{"internal/durable"}, modules: testModules(), test: true},
 		"internal/store/postgrestest":  {modules: append(testModules(), "github.com/jackc/pgx/v5"), test: true},
+		"internal/store/powerloss":     {modules: append(testModules(), "golang.org/x/sys"), test: true},
 		"internal/store/storetest":     {ours: []string{"internal/authority"}, modules: testModules(), test: true},
 	}
 }

@@ -139,6 +139,10 @@ type Kills struct {
 	Command    func(first int) *exec.Cmd // a process that does Work from a number on
 	Cycles     int
 	Population int // of Populate
+	// End comes before a process is killed, which may end by it; Between when it has
+	// ended. nil: nothing.
+	End     func(*exec.Cmd)
+	Between func(t *testing.T)
 
 	created, deleting, deleted map[int]bool
 	answers                    int
@@ -153,7 +157,7 @@ type Kills struct {
 func (k *Kills) Run(t *testing.T) float64 {
 	t.Helper()
 	k.created, k.deleting, k.deleted = map[int]bool{}, map[int]bool{}, map[int]bool{}
-	random := rand.New(rand.NewPCG(1, 2)) //nolint:gosec // a test that can be repeated
+	random := rand.New(rand.NewPCG(1, 2))
 	for i := range k.Cycles {
 		k.cycle(t, i, time.Duration(random.IntN(200))*time.Millisecond)
 	}
@@ -189,15 +193,25 @@ func (k *Kills) cycle(t *testing.T, child int, life time.Duration) {
 		t.Fatalf("process %d did not open the store: %v", child, cmd.Wait())
 	}
 	began := time.Now()
-	timer := time.AfterFunc(life, func() { _ = cmd.Process.Kill() })
-	defer timer.Stop()
+	ended := make(chan struct{})
+	time.AfterFunc(life, func() {
+		defer close(ended)
+		if k.End != nil {
+			k.End(cmd)
+		}
+		_ = cmd.Process.Kill()
+	})
 	k.judge(t)
 	for lines.Scan() {
 		k.note(lines.Text())
 	}
 	k.worked += time.Since(began)
-	if err := cmd.Wait(); err == nil || !strings.Contains(err.Error(), "killed") {
+	<-ended
+	if err := cmd.Wait(); k.End == nil && (err == nil || !strings.Contains(err.Error(), "killed")) {
 		t.Fatalf("process %d ended by itself: %v", child, err)
+	}
+	if k.Between != nil {
+		k.Between(t)
 	}
 }
 
