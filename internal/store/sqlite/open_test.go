@@ -1,0 +1,204 @@
+package sqlite_test
+
+import (
+	"context"
+	"crypto/rand"
+	"database/sql"
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"mintmark/internal/authority"
+	"mintmark/internal/durable"
+	"mintmark/internal/store/sqlite"
+	"mintmark/internal/store/sqlstore"
+	"mintmark/internal/store/storetest"
+)
+
+func change(t *testing.T, path, text string) {
+	t.Helper()
+	db, err := sql.Open("sqlite", "file:"+path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	if _, err := db.Exec(text); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestAFileThatCannotBeReliedOnIsRefusedAndLeftAsItIs(t *testing.T) {
+	for name, c := range map[string]struct {
+		spoil func(t *testing.T, path string)
+		want  string
+	}{
+		"empty":   {func(t *testing.T, path string) { must(t, os.Truncate(path, 0)) }, "no store"},
+		"missing": {func(t *testing.T, path string) { must(t, os.Remove(path)) }, "missing"},
+		"not a database": {func(t *testing.T, path string) {
+			must(t, os.WriteFile(path, []byte(strings.Repeat("{}\n", 400)), 0o600))
+		}, "not a database"},
+		"another program's": {func(t *testing.T, path string) { change(t, path, "PRAGMA application_id = 7") }, "another program"},
+		"newer":             {func(t *testing.T, path string) { change(t, path, "UPDATE head SET major = major + 1") }, "start the version"},
+		"open to others":    {func(t *testing.T, path string) { must(t, os.Chmod(path, 0o640)) }, "chmod 600"},
+		"a link": {func(t *testing.T, path string) {
+			must(t, errors.Join(os.Rename(path, path+".real"), os.Symlink(path+".real", path)))
+		}, "link"},
+		"in an open folder": {func(t *testing.T, path string) { must(t, os.Chmod(filepath.Dir(path), 0o755)) }, "chmod 700"},
+		"damaged":           {func(t *testing.T, path string) { damage(t, path) }, "cannot be used"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			cfg := newFile(t)
+			s := open(t, cfg)
+			must(t, s.Update(context.Background(), func(tx authority.Tx) error { return tx.Tokens().Insert(storetest.Token(1)) }))
+			must(t, s.Close())
+			c.spoil(t, cfg.Path)
+			before, _ := os.ReadFile(cfg.Path)
+			again, err := sqlite.Open(context.Background(), cfg)
+			if err == nil {
+				_ = again.Close()
+			}
+			if err == nil || !strings.Contains(err.Error(), c.want) {
+				t.Fatalf("got %v, want %q", err, c.want)
+			}
+			if after, _ := os.ReadFile(cfg.Path); string(after) != string(before) {
+				t.Error("the file was changed")
+			}
+		})
+	}
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// damage overwrites the pages behind the first.
+func damage(t *testing.T, path string) {
+	t.Helper()
+	text, err := os.ReadFile(path)
+	must(t, err)
+	for i := 4096; i < len(text); i++ {
+		text[i] = 0xA5
+	}
+	must(t, os.WriteFile(path, text, 0o600))
+}
+
+// TestAnOlderProgramWorksOnANewerMinorSchema adds what this one does not know.
+func TestAnOlderProgramWorksOnANewerMinorSchema(t *testing.T) {
+	cfg := newFile(t)
+	change(t, cfg.Path, "UPDATE head SET minor = minor + 5; ALTER TABLE tokens ADD COLUMN novelty text")
+	s := open(t, cfg)
+	must(t, s.Update(context.Background(), func(tx authority.Tx) error { return tx.Tokens().Insert(storetest.Token(1)) }))
+}
+
+func TestAFileHasOneProcess(t *testing.T) {
+	cfg := newFile(t)
+	s := open(t, cfg)
+	_, err := sqlite.Open(context.Background(), cfg)
+	if _, locked := errors.AsType[*durable.LockedError](err); !locked {
+		t.Fatalf("opened twice: %v", err)
+	}
+	must(t, s.Close())
+	must(t, open(t, cfg).Close())
+}
+
+func TestAStoreIsMadeOnceAndForItselfAlone(t *testing.T) {
+	cfg := newFile(t)
+	if err := sqlite.Create(context.Background(), cfg); err == nil {
+		t.Error("made twice")
+	}
+	open(t, cfg)
+	for _, path := range []string{cfg.Path, cfg.Path + "-wal", cfg.Path + "-shm", cfg.Path + ".lock"} {
+		info, err := os.Stat(path)
+		if err != nil || info.Mode().Perm() != 0o600 {
+			t.Errorf("%s: %v, %v", path, info.Mode(), err)
+		}
+	}
+}
+
+const smallVar = "SQLITE_TEST_SMALL" // the folder for a small disk
+
+// TestRealDiskFull runs again where a mount is nobody else's and ends with the
+// process.
+func TestRealDiskFull(t *testing.T) {
+	if dir := os.Getenv(smallVar); dir != "" {
+		onASmallDisk(t, dir)
+		return
+	}
+	if os.Geteuid() != 0 {
+		t.Skip("SKIPPED: only root can mount a small disk")
+	}
+	cmd := exec.Command(os.Args[0], "-test.run=^TestRealDiskFull$", "-test.v")
+	cmd.Env = append(os.Environ(), smallVar+"="+t.TempDir())
+	cmd.SysProcAttr = &syscall.SysProcAttr{Unshareflags: syscall.CLONE_NEWNS}
+	out, err := cmd.CombinedOutput()
+	switch {
+	case errors.Is(err, syscall.EPERM), strings.Contains(string(out), "--- SKIP"):
+		if os.Getenv("CI") != "" {
+			t.Fatalf("mounting is refused: %v\n%s", err, out)
+		}
+		t.Skipf("SKIPPED: root may not mount here: %v\n%s", err, out)
+	case err != nil, !strings.Contains(string(out), "--- PASS"):
+		t.Fatalf("%v\n%s", err, out)
+	}
+}
+
+func onASmallDisk(t *testing.T, dir string) {
+	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size=1m,mode=0700"); err != nil {
+		t.Skip(err)
+	}
+	cfg := sqlite.Config{Path: filepath.Join(dir, "mint.db"), Now: time.Now, Rand: rand.Reader}
+	must(t, sqlite.Create(context.Background(), cfg))
+	s, err := sqlite.Open(context.Background(), cfg)
+	must(t, err)
+	create := func(n int) error {
+		return s.Update(context.Background(), func(tx authority.Tx) error { return tx.Tokens().Insert(storetest.Token(n)) })
+	}
+	n := 0
+	for ; n < 5000; n++ {
+		if err = create(n); err != nil {
+			break
+		}
+	}
+	if authority.KindOf(err) != authority.Full || s.Facts().Problem == "" {
+		t.Fatalf("on a full disk, at %d: %v, %v; facts %+v", n, err, errors.Unwrap(err), s.Facts())
+	}
+	count(t, s, n) // memory is not ahead of the disk
+	if err := create(n); authority.KindOf(err) != authority.Full {
+		t.Errorf("again: %v", err)
+	}
+	must(t, syscall.Mount("", dir, "", 0x20, "size=4m")) // MS_REMOUNT
+	must(t, create(n))
+	if p := s.Facts().Problem; p != "" {
+		t.Errorf("the problem stays: %s", p)
+	}
+	must(t, s.Close())
+	s, err = sqlite.Open(context.Background(), cfg)
+	must(t, err)
+	count(t, s, n+1)
+	must(t, s.Close())
+}
+
+func count(t *testing.T, s *sqlstore.Store, want int) {
+	t.Helper()
+	n := 0
+	must(t, s.View(context.Background(), func(tx authority.Tx) error {
+		for _, err := range tx.Tokens().All() {
+			if err != nil {
+				return err
+			}
+			n++
+		}
+		return nil
+	}))
+	if n != want {
+		t.Errorf("%d tokens, want %d", n, want)
+	}
+}
