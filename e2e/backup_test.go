@@ -58,7 +58,7 @@ func TestARestoreThatIsKilledIsAllOrNothing(t *testing.T) {
 	outcomes := map[string]int{}
 	for i := range cycles {
 		again()
-		ctx, cancel := context.WithTimeout(t.Context(), took*time.Duration(i+1)/cycles)
+		ctx, cancel := context.WithTimeout(t.Context(), 2*took*time.Duration(i+1)/cycles)
 		_ = exec.CommandContext(ctx, manager, restore...).Run() // killed, most of the time
 		cancel()
 		_, begun := os.Stat(at("home/restore.pending"))
