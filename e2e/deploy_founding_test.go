@@ -26,6 +26,7 @@ type fleetMember struct {
 	dir, address string
 	env          []string
 	server       *exec.Cmd
+	said         *output // by the last run
 }
 
 // as is the database's address for a role.
@@ -100,6 +101,7 @@ func (m *fleetMember) start(t *testing.T) {
 func (m *fleetMember) run(t *testing.T) {
 	t.Helper()
 	said := &output{}
+	m.said = said
 	m.server = exec.Command(filepath.Join(m.dir, "manager"), "serve", "--home", m.dir)
 	m.server.Env, m.server.Stdout, m.server.Stderr = m.env, said, said
 	if err := m.server.Start(); err != nil {

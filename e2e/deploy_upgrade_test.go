@@ -1,10 +1,13 @@
 package e2e
 
 import (
+	"math"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 )
@@ -93,6 +96,49 @@ func TestANodeThatStartsBeforeItsDatabaseWaitsForItAndAnswers503(t *testing.T) {
 	}
 	f.database.run(t)
 	eventually(t, "the node answers by itself", func() bool { return node.answers("/auth/verify", token) == http.StatusOK })
+
+	// It says in its log why it is not ready, once for each reason, however often it
+	// is asked; who asks is not told.
+	f.database.stop(t)
+	eventually(t, "the node knows nothing any more", func() bool {
+		return node.answers("/readyz", "") == http.StatusServiceUnavailable && node.answers("/auth/verify", token) == http.StatusServiceUnavailable
+	})
+	f.database.run(t)
+	eventually(t, "the node says that it is ready again", func() bool { return strings.Contains(node.said.String(), `msg="ready again"`) })
+	for reason, want := range map[string]int{"": 2, "the store is out of reach": 1, "the live set is not loaded": 1} {
+		if got := strings.Count(node.said.String(), `msg="not ready" reason="`+reason); got != want {
+			t.Errorf("%d lines that it is not ready for %q, want %d", got, reason, want)
+		}
+	}
+}
+
+// The figures of a fleet: of each node that lives, and none when they are old.
+func TestANodeShowsTheFleetAsItSeesIt(t *testing.T) {
+	t.Parallel()
+	certificate, key := pair(t, t.TempDir(), "localhost")
+	f := found(t, 2, certificate, key)
+	address := freeAddress(t)
+	f.program(t, "--home", f.nodes[0].dir, "config", "properties", "set", "metrics.listen", address)
+	f.program(t, "--home", f.nodes[0].dir, "config", "apply", "--yes")
+	f.nodes[0].kill()
+	f.nodes[0].start(t)
+	shown := func() string { return call(t, request{url: "http://" + address + "/metrics"}).body }
+	eventually(t, "both nodes are seen, and the one that was killed is not any more", func() bool {
+		return strings.Contains(shown(), "mintmark_fleet_nodes{ready=\"true\"} 2\n")
+	})
+	text := shown()
+	if !strings.Contains(text, "mintmark_fleet_nodes{ready=\"false\"} 0\n") || !strings.Contains(text, "mintmark_store_alarms_total 0\n") {
+		t.Errorf("a fleet without a fault shows\n%s", text)
+	}
+	skew := regexp.MustCompile(`(?m)^mintmark_fleet_clock_skew_seconds (-?[0-9.e-]+)$`).FindStringSubmatch(text)
+	if skew == nil {
+		t.Fatal("no clock skew is shown")
+	}
+	if s, err := strconv.ParseFloat(skew[1], 64); err != nil || math.Abs(s) > 1 {
+		t.Errorf("the clock of this machine differs from its own by %s", skew[1])
+	}
+	f.database.stop(t)
+	eventually(t, "what it cannot see is not told", func() bool { return !strings.Contains(shown(), "mintmark_fleet_nodes{") })
 }
 
 func TestAStoreThatNobodySharesNeedsNoUpgrade(t *testing.T) {

@@ -15,6 +15,7 @@ import (
 	"os/user"
 	"path/filepath"
 	"runtime/debug"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -45,6 +46,7 @@ type core struct {
 	files     durable.Files
 	store     *move.Switching
 	fleet     *fleet // nil: the store is this process's own
+	alarms    atomic.Uint64
 	ring      *signing.Ring
 	live      *liveset.Set
 	usage     *usage.Ledger

@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
-	"fmt"
 	"io/fs"
 	"sync/atomic"
 	"time"
@@ -31,6 +30,7 @@ type fleet struct {
 	store authority.Fleet
 	node  authority.Node
 	skew  atomic.Int64 // nanoseconds that this machine's clock is ahead of the store's
+	seen  atomic.Pointer[sighting]
 }
 
 // openSealing opens the key-encryption key of a home whose store is shared.
@@ -98,23 +98,6 @@ func (k *core) shared() authority.Fleet {
 	return k.fleet.store
 }
 
-// ready tells why a server cannot be relied on.
-func (k *core) ready() error {
-	if !k.live.Ready() {
-		return errors.New("the live set is not loaded, or too old to be answered from")
-	}
-	if k.fleet == nil {
-		return nil
-	}
-	if age := time.Since(k.store.Synced()); age > levelWithin {
-		return fmt.Errorf("the state is %s old: the store is out of reach", age.Round(time.Millisecond))
-	}
-	if skew := time.Duration(k.fleet.skew.Load()); skew.Abs() > maxSkew {
-		return fmt.Errorf("the clock differs from the store's by %s", skew.Round(time.Second))
-	}
-	return nil
-}
-
 // attend bounds how long verdicts are given from a state that others may have
 // changed, and says that this node lives, until ctx ends.
 func (k *core) attend(ctx context.Context) {
@@ -125,12 +108,14 @@ func (k *core) attend(ctx context.Context) {
 	defer level.Stop()
 	go k.beat(ctx)
 	k.bound()
+	var said *unready
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-level.C:
 			k.bound()
+			said = k.sayReady(said)
 		}
 	}
 }
@@ -157,6 +142,7 @@ func (k *core) beat(ctx context.Context) {
 		if now, err := k.fleet.store.Beat(ctx, n); err == nil {
 			took := time.Since(asked)
 			k.fleet.skew.Store(int64(asked.Add(took / 2).Sub(now)))
+			k.fleet.look(ctx)
 		} else if ctx.Err() == nil {
 			k.log.Debug("the store was not told that this node lives", "err", err)
 		}

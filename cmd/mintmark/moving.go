@@ -129,7 +129,7 @@ func (k *core) destination(ctx context.Context, value string) (m move.Move, caug
 			err = sqlite.Create(ctx, sqliteConfig(place, k.files))
 		}
 	case config.StorePostgres:
-		if err = postgres.Create(ctx, postgresConfig(place, k.log)); errors.Is(err, postgres.ErrStore) {
+		if err = postgres.Create(ctx, postgresConfig(place)); errors.Is(err, postgres.ErrStore) {
 			err = nil // whose it is will show
 		}
 		if err == nil {

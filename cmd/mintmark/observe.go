@@ -42,14 +42,16 @@ func (k *core) rules() authority.Store {
 
 // state is what a scrape shows of how the server stands.
 func (k *core) state(book *config.Book) metrics.State {
-	s := metrics.State{Ready: k.live.Ready(), Tokens: k.live.Len(), Store: k.store.Facts()}
+	s := metrics.State{Ready: k.live.Ready(), Tokens: k.live.Len(), Store: k.store.Facts(), Nodes: k.nodes(), Alarms: k.alarms.Load()}
 	if k.fleet != nil {
-		s.SyncAge = time.Since(k.store.Synced())
+		s.SyncAge, s.ClockSkew = time.Since(k.store.Synced()), time.Duration(k.fleet.skew.Load())
 	}
 	if book != nil {
 		s.Waiting = len(book.Pending())
 	}
-	keys, err := k.authority.Keys(context.Background(), k.self())
+	ctx, cancel := context.WithTimeout(context.Background(), lookTime)
+	defer cancel()
+	keys, err := k.authority.Keys(ctx, k.self())
 	if err != nil {
 		return s // keys go without their names; the store's own problem is shown
 	}

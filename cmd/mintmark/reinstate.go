@@ -103,10 +103,10 @@ func (f finish) open(ctx context.Context, settings config.Settings, ring *signin
 		if err := f.seal(settings, ring); err != nil {
 			return nil, err
 		}
-		if err := postgres.Create(ctx, postgresConfig(place, nil)); err != nil && !errors.Is(err, postgres.ErrStore) {
+		if err := postgres.Create(ctx, postgresConfig(place)); err != nil && !errors.Is(err, postgres.ErrStore) {
 			return nil, err
 		}
-		return postgres.Open(ctx, postgresConfig(place, nil))
+		return postgres.Open(ctx, postgresConfig(place))
 	case config.StoreSQLite:
 		if err := sqlite.Create(ctx, sqliteConfig(place, f.files)); err != nil {
 			return nil, err

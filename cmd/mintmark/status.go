@@ -148,7 +148,7 @@ func (c *cli) statusLines(s api.Status) [][]string {
 func (c *cli) nodeLine(n api.Node) string {
 	line := n.Name + ", " + n.Version + ", seen " + c.when(&n.SeenAt, "")
 	if n.Behind > 0 {
-		line += fmt.Sprintf(", %s behind", plural(int(n.Behind), "revision")) //nolint:gosec // a count
+		line += fmt.Sprintf(", %s behind", plural(int(n.Behind), "revision"))
 	}
 	if !n.Ready {
 		line += ", not ready"

@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
-	"log/slog"
 	"os"
 	"path/filepath"
 	"time"
@@ -37,7 +36,7 @@ func (k *core) openStore(ctx context.Context, value string, h how) (authority.St
 			return nil, err
 		}
 	case config.StorePostgres:
-		if s, err := postgres.Open(ctx, postgresConfig(place, k.log)); err == nil {
+		if s, err := postgres.Open(ctx, k.postgresConfig(place)); err == nil {
 			return s, nil
 		} else {
 			return nil, err
@@ -55,12 +54,18 @@ func sqliteConfig(path string, files durable.Files) sqlite.Config {
 	return sqlite.Config{Path: path, Files: files, Now: time.Now, Rand: rand.Reader}
 }
 
-func postgresConfig(address string, log *slog.Logger) postgres.Config {
-	cfg := postgres.Config{URL: address, Now: time.Now, Rand: rand.Reader, Tables: usagesql.Tables()}
-	if log != nil {
-		cfg.Alarm = func(what string) { log.Error("look at the store", "what", what) }
+// postgresConfig is that of a store whose alarms are logged and counted.
+func (k *core) postgresConfig(address string) postgres.Config {
+	cfg := postgresConfig(address)
+	cfg.Alarm = func(what string) {
+		k.alarms.Add(1)
+		k.log.Error("look at the store", "what", what)
 	}
 	return cfg
+}
+
+func postgresConfig(address string) postgres.Config {
+	return postgres.Config{URL: address, Now: time.Now, Rand: rand.Reader, Tables: usagesql.Tables()}
 }
 
 // follows is a store that hears of what others change while it runs.
@@ -77,7 +82,7 @@ func createStore(ctx context.Context, dir home.Dir, value string, files durable.
 	case config.StoreSQLite:
 		err = sqlite.Create(ctx, sqliteConfig(place, files))
 	case config.StorePostgres:
-		if err = postgres.Create(ctx, postgresConfig(place, nil)); errors.Is(err, postgres.ErrStore) {
+		if err = postgres.Create(ctx, postgresConfig(place)); errors.Is(err, postgres.ErrStore) {
 			err = nil // of a fleet that this is one more node of
 		}
 	case config.StoreJSON:

@@ -58,7 +58,7 @@ func (c *cli) upgrade(ctx context.Context, dir home.Dir, as string) error {
 		}
 	}
 	done := c.patience("Waiting for the database")
-	u, err := postgres.Upgrade(ctx, postgresConfig(cmp.Or(as, address), nil))
+	u, err := postgres.Upgrade(ctx, postgresConfig(cmp.Or(as, address)))
 	done()
 	switch {
 	case authority.KindOf(err) == authority.Unavailable:

@@ -33,6 +33,21 @@ type FleetState struct {
 	Now      time.Time
 }
 
+// silentAfter is after how long without a word a node is taken for gone.
+const silentAfter = 10 * time.Second
+
+// Alive are the nodes that were heard of lately: one that is not was stopped or
+// lost, and has another id when it comes back.
+func (f FleetState) Alive() []Node {
+	var alive []Node
+	for _, n := range f.Nodes {
+		if f.Now.Sub(n.SeenAt) <= silentAfter {
+			alive = append(alive, n)
+		}
+	}
+	return alive
+}
+
 // Nodes lists the nodes that share the store; none when it is not shared.
 func (a *Authority) Nodes(ctx context.Context, c Caller) (FleetState, error) {
 	if err := c.mustAdmin(); err != nil {

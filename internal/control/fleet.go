@@ -4,17 +4,12 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"time"
 
 	"mintmark/internal/authority"
 )
 
-const (
-	// silentAfter is after how long without a word a node is taken for gone.
-	silentAfter = 10 * time.Second
-	// lagging is how far behind the newest revision a node may be for a moment.
-	lagging = 1000
-)
+// lagging is how far behind the newest revision a node may be for a moment.
+const lagging = 1000
 
 // fleetCheck tells how the nodes stand that share the store; none when it is
 // this process's own.
@@ -22,13 +17,10 @@ func fleetCheck(f authority.FleetState) []Check {
 	if len(f.Nodes) == 0 {
 		return nil
 	}
-	var alive, odd []string
+	var odd []string
 	issuers, versions := map[string]bool{}, map[string]bool{}
-	for _, n := range f.Nodes {
-		if f.Now.Sub(n.SeenAt) > silentAfter {
-			continue // it was stopped, or the others say so themselves
-		}
-		alive = append(alive, n.Name)
+	alive := f.Alive()
+	for _, n := range alive {
 		issuers[n.Issuer], versions[n.Version] = true, true
 		switch {
 		case !n.Ready:

@@ -32,6 +32,13 @@ func (c collector) Collect(out chan<- prometheus.Metric) {
 		s.gauge("mintmark_store_last_write_timestamp_seconds", "When the store was last written.", float64(state.Store.LastWrite.UnixMilli())/1000, nil)
 	}
 	s.gauge("mintmark_store_sync_age_seconds", "How old the newest word of a shared store is; 0 for a store of this machine.", state.SyncAge.Seconds(), nil)
+	s.counter("mintmark_store_alarms_total", "How often the store found what somebody should look at; the log says what.", float64(state.Alarms), nil)
+	s.gauge("mintmark_fleet_clock_skew_seconds", "How far this machine's clock is ahead of the shared store's; 0 for a store of this machine.", state.ClockSkew.Seconds(), nil)
+	if n := state.Nodes; n != nil {
+		const help = "Nodes that live and share the store, as this one knows them."
+		s.gauge("mintmark_fleet_nodes", help, float64(n.Ready), labels{"ready": "true"})
+		s.gauge("mintmark_fleet_nodes", help, float64(n.NotReady), labels{"ready": "false"})
+	}
 	s.gauge("mintmark_audit_waiting", "Changes of the configuration that the audit log has not taken over yet.", float64(state.Waiting), nil)
 	c.collectEvents(s)
 	for _, k := range state.Keys {

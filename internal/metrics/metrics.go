@@ -40,10 +40,20 @@ type State struct {
 	// SyncAge is how old the newest word of a shared store is; 0 for a store of
 	// this machine.
 	SyncAge time.Duration
+	// ClockSkew is how far this machine's clock is ahead of a shared store's.
+	ClockSkew time.Duration
+	// Nodes are those that share the store, this one among them; nil: it is not
+	// known which there are.
+	Nodes *Nodes
+	// Alarms is how often the store found what somebody should look at.
+	Alarms uint64
 	// Waiting are changes that the audit log has not taken over yet.
 	Waiting int
 	Keys    []Key
 }
+
+// Nodes counts the nodes of a fleet that live.
+type Nodes struct{ Ready, NotReady int }
 
 // Key is a signing key, as it is shown.
 type Key struct {

@@ -221,19 +221,21 @@ func TestCountingTakesNoMemory(t *testing.T) {
 func TestTheStateIsShown(t *testing.T) {
 	m := watch(metrics.State{
 		Ready: true, Tokens: 42, Store: authority.StoreFacts{Kind: "json", Persistent: true, LastWrite: start()}, SyncAge: 1500 * time.Millisecond, Waiting: 3,
+		ClockSkew: -250 * time.Millisecond, Nodes: &metrics.Nodes{Ready: 2, NotReady: 1}, Alarms: 4,
 		Keys: []metrics.Key{{ID: "a", Name: "key_2026a", State: authority.KeyNext}, {ID: "b", Name: "key_2026b", State: authority.KeyCurrent, Since: start()}},
 	}, start)
 	shown(
 		t, m,
 		`mintmark_ready 1`, `mintmark_live_tokens 42`, `mintmark_store_info{kind="json",persistent="true"} 1`, `mintmark_store_writable 1`,
 		`mintmark_store_last_write_timestamp_seconds 1.795442882e+09`, `mintmark_store_sync_age_seconds 1.5`, `mintmark_audit_waiting 3`,
+		`mintmark_fleet_clock_skew_seconds -0.25`, `mintmark_fleet_nodes{ready="true"} 2`, `mintmark_fleet_nodes{ready="false"} 1`, `mintmark_store_alarms_total 4`,
 		`mintmark_key_info{key="key_2026a",state="next"} 1`, `mintmark_key_info{key="key_2026b",state="current"} 1`,
 		`mintmark_key_current_since_timestamp_seconds{key="key_2026b"} 1.795442882e+09`,
 		`mintmark_events_total{action="login.refused",outcome="refused"} 0`,
 	)
 	ill := watch(metrics.State{Store: authority.StoreFacts{Kind: "memory", Problem: "no space left"}}, start)
 	shown(t, ill, `mintmark_ready 0`, `mintmark_store_info{kind="memory",persistent="false"} 1`, `mintmark_store_writable 0`)
-	if _, text := get(t, ill, "/metrics"); strings.Contains(text, "no space") || strings.Contains(text, "mintmark_store_last_write") {
+	if _, text := get(t, ill, "/metrics"); strings.Contains(text, "no space") || strings.Contains(text, "mintmark_store_last_write") || strings.Contains(text, "mintmark_fleet_nodes") {
 		t.Errorf("shown: %s", text)
 	}
 }
