@@ -44,27 +44,39 @@ func addTogether(ctx context.Context, tx *sql.Tx, b authority.UsageBatch) error 
 			return err
 		}
 	}
-	if r.sources.many() == 0 {
-		return nil
-	}
-	_, err := tx.ExecContext(ctx, fold(), r.sources.texts[0], authority.MaxSources)
-	return err
+	return foldTogether(ctx, tx, slices.Compact(slices.Clone(r.sources.texts[0])))
 }
 
-// fold makes one of the sources that are beyond the bound.
-func fold() string {
-	return `WITH many AS (
-			SELECT token FROM usage_sources WHERE token = ANY($1::text[]) AND address <> '' GROUP BY token HAVING count(*) > $2
-		), placed AS (
+// foldTogether makes one of the sources of some tokens that are beyond the bound.
+// Which tokens those are is asked apart, and they are named wherever rows are
+// looked for: no plan is to read a table of millions.
+func foldTogether(ctx context.Context, tx *sql.Tx, tokens []string) error {
+	if len(tokens) == 0 {
+		return nil
+	}
+	var many []string
+	rows, err := tx.QueryContext(ctx, `SELECT token FROM usage_sources WHERE token = ANY($1::text[]) AND address <> '' GROUP BY token HAVING count(*) > $2`,
+		tokens, authority.MaxSources)
+	err = each(rows, err, func(scan func(...any) error) error {
+		var token string
+		err := scan(&token)
+		many = append(many, token)
+		return err
+	})
+	if err != nil || len(many) == 0 {
+		return err
+	}
+	_, err = tx.ExecContext(ctx, `WITH placed AS (
 			SELECT token, address, via, row_number() OVER (PARTITION BY token ORDER BY last_at DESC, address, via) AS place
-			FROM usage_sources WHERE token IN (SELECT token FROM many) AND address <> ''
+			FROM usage_sources WHERE token = ANY($1::text[]) AND address <> ''
 		), gone AS (
 			DELETE FROM usage_sources AS s USING placed AS p
-			WHERE p.place > $2 AND s.token = p.token AND s.address = p.address AND s.via = p.via RETURNING s.*
+			WHERE s.token = ANY($1::text[]) AND p.place > $2 AND s.token = p.token AND s.address = p.address AND s.via = p.via RETURNING s.*
 		)
 		INSERT INTO usage_sources (token, address, via, kid, first_at, last_at, allowed, refused)
 		SELECT token, '', '', coalesce((array_agg(kid ORDER BY last_at DESC) FILTER (WHERE kid <> ''))[1], ''), min(first_at), max(last_at), sum(allowed), sum(refused)
-		FROM gone GROUP BY token ON CONFLICT ` + sourceAgain()
+		FROM gone GROUP BY token ON CONFLICT `+sourceAgain(), many, authority.MaxSources)
+	return err
 }
 
 // rowset is rows of one table by column: texts first, then numbers.
