@@ -177,7 +177,7 @@ func (r ListRequest) query() (TokenQuery, error) {
 	case StateActive, StateExpired, StateRevoked, StateDeleted, StateReplaced:
 		q.States = []TokenState{state}
 	default:
-		faults = append(faults, FieldError{"state", "state.unknown", "The state is one of active, expired, revoked, deleted, replaced, all."})
+		faults = append(faults, FieldError{"state", "state.form", "The state is one of active, expired, revoked, deleted, replaced, all."})
 	}
 	if q.Sort == "" {
 		q.Sort = SortClientID

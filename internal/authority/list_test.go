@@ -120,7 +120,7 @@ func TestBadListRequestsNameEveryField(t *testing.T) {
 	for _, f := range classed(t, err).Fields {
 		codes = append(codes, f.Code)
 	}
-	if got := strings.Join(codes, " "); got != "role.unknown state.unknown sort.unknown limit.range" {
+	if got := strings.Join(codes, " "); got != "role.unknown state.form sort.unknown limit.range" {
 		t.Errorf("codes %s", got)
 	}
 	for _, limit := range []int{-1, 501} {

@@ -35,6 +35,11 @@ func (a *API) resetKeys(c *call, in api.ResetKeys) (api.KeysReset, error) {
 	return api.KeysReset{Generation: r.Generation, Current: keyOf(r.Current), TokensRevoked: r.Tokens, LoginsEnded: r.Logins}, nil
 }
 
+func (a *API) resealKeys(c *call, _ none) (api.KeysResealed, error) {
+	n, err := a.Authority.ResealKeys(c.request.Context(), c.caller)
+	return api.KeysResealed{Keys: n}, err
+}
+
 func (a *API) rotateKeys(c *call, in api.RotateKeys) (api.KeysRotated, error) {
 	var wrong faults
 	overlap := wrong.duration("overlap", in.Overlap, a.Policy().DefaultOverlap())
@@ -104,7 +109,7 @@ func (a *API) evidence(c *call, _ none) (api.Evidence, error) {
 	limit := int(wrong.number("limit", c.query.Get("limit"), 31))
 	state := authority.Movement(c.query.Get("state"))
 	if state != "" && !slices.Contains(authority.Movements(), state) {
-		wrong.add("state", "state.unknown", "The state is one of not_moved, mixed, silent, moved.")
+		wrong.add("state", "state.form", "The state is one of not_moved, mixed, silent, moved.")
 	}
 	if c.query.Get("limit") == "" {
 		limit = defaultEvidence
@@ -115,7 +120,11 @@ func (a *API) evidence(c *call, _ none) (api.Evidence, error) {
 	if err := wrong.err(); err != nil {
 		return api.Evidence{}, err
 	}
-	e, err := a.Authority.Evidence(c.request.Context(), c.caller, c.keyName())
+	q := authority.EvidenceQuery{Limit: limit}
+	if state != "" {
+		q.Movements = []authority.Movement{state}
+	}
+	e, err := a.Authority.SomeEvidence(c.request.Context(), c.caller, c.keyName(), q)
 	if err != nil {
 		return api.Evidence{}, err
 	}
@@ -126,9 +135,7 @@ func (a *API) evidence(c *call, _ none) (api.Evidence, error) {
 		LastUsedAt: moment(last.Last), LastUsedFrom: last.From, Items: []api.TokenEvidence{},
 	}
 	for _, t := range e.Tokens {
-		if (state == "" || t.Movement == state) && len(out.Items) < limit {
-			out.Items = append(out.Items, evidenceOf(t, e.Shares))
-		}
+		out.Items = append(out.Items, evidenceOf(t, e.Shares))
 	}
 	return out, nil
 }

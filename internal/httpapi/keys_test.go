@@ -133,7 +133,7 @@ func TestARotationIsRefusedWithTheMemberAtFault(t *testing.T) {
 		"by.form":         second(c.ExtendKey(ctx, "key_2026a", api.ExtendKey{By: "-1d"})),
 		"duration.range":  second(c.TrialStop(ctx, "key_2026a", api.TrialStop{Duration: "25h"})),
 		"duration.form":   second(c.TrialStop(ctx, "key_2026a", api.TrialStop{Duration: "x"})),
-		"state.unknown":   second(c.Evidence(ctx, "key_2026a", api.EvidenceQuery{State: "away"})),
+		"state.form":      second(c.Evidence(ctx, "key_2026a", api.EvidenceQuery{State: "away"})),
 		"limit.range":     second(c.Evidence(ctx, "key_2026a", api.EvidenceQuery{Limit: 5001})),
 		"note.characters": second(c.MarkContacted(ctx, h.user.ID.String(), api.MarkContacted{Note: "a\x07"})),
 	} {
