@@ -8,7 +8,8 @@ import (
 
 // TokenUsage is how a token was used. What was counted until AsOf is in it; what
 // was counted after SavedAt is lost in a crash; what was before CountedSince is not
-// known. Hours go back 14 days and Days 90; those without a request are left out.
+// known. What other nodes count is in it when they have saved it, every 30 seconds.
+// Hours go back 14 days and Days 90; those without a request are left out.
 type TokenUsage struct {
 	AsOf         time.Time      `json:"as_of"`
 	SavedAt      *time.Time     `json:"saved_at"`
@@ -57,10 +58,11 @@ type Reuse struct {
 
 // UsageState is how far counts of use are saved.
 type UsageState struct {
-	Durable bool       `json:"durable"`  // they outlast the process
-	SavedAt *time.Time `json:"saved_at"` // when all were last saved
-	Problem string     `json:"problem"`  // why they are not saved; "" when they are
-	Lost    uint64     `json:"lost"`     // requests that were not counted because there was no room
+	Durable  bool       `json:"durable"`   // they outlast the process
+	SavedAt  *time.Time `json:"saved_at"`  // when all were last saved
+	Problem  string     `json:"problem"`   // why they are not saved; "" when they are
+	OthersAt *time.Time `json:"others_at"` // when last uses that other nodes have saved were last read; null: there are none
+	Lost     uint64     `json:"lost"`      // requests that were not counted because there was no room
 }
 
 // TokenUsage answers how a token was used.

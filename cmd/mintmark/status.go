@@ -167,7 +167,11 @@ func (c *cli) countsLine(u api.UsageState) string {
 	if u.SavedAt == nil {
 		return "of use, not saved yet"
 	}
-	return "of use, saved " + c.when(u.SavedAt, "")
+	line := "of use, saved " + c.when(u.SavedAt, "")
+	if u.OthersAt != nil {
+		line += ", those of other nodes read " + c.when(u.OthersAt, "")
+	}
+	return line
 }
 
 func (c *cli) storeLine(s api.Status) string {

@@ -1,7 +1,9 @@
 package authority_test
 
 import (
+	"context"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -94,4 +96,40 @@ func TestEvidenceTellsWhoHasMoved(t *testing.T) {
 	wantKind(t, err, authority.NotFound, "key.not_found")
 	_, err = h.Evidence(t.Context(), nobody(), "key_2026a")
 	wantKind(t, err, authority.Unauthenticated, "")
+}
+
+// away is a ledger that cannot read what other nodes have saved.
+type away struct {
+	authority.Ledger
+	asked int
+}
+
+func (a *away) Look(ctx context.Context) error {
+	a.asked++
+	<-ctx.Done()
+	return ctx.Err()
+}
+
+func TestEvidenceWaitsForOtherNodesButNotForLong(t *testing.T) {
+	t.Parallel()
+	h, ledger := counting(t)
+	h.issue(t, authority.TokenRequest{ClientID: "ci", Role: "user"})
+	others := &away{Ledger: ledger}
+	h.Ledger = others
+	synctest.Test(t, func(t *testing.T) {
+		for _, fleet := range []authority.Fleet{nil, struct{ authority.Fleet }{}} {
+			h.Fleet = fleet
+			began := time.Now()
+			e, err := h.Evidence(t.Context(), operator(), "key_2026a")
+			if err != nil || len(e.Tokens) != 1 {
+				t.Fatalf("%+v, %v", e.Tokens, err)
+			}
+			if took := time.Since(began); took > time.Second || (took > 0) != (fleet != nil) {
+				t.Errorf("it took %s", took)
+			}
+		}
+	})
+	if others.asked != 1 {
+		t.Errorf("asked %d times", others.asked)
+	}
 }

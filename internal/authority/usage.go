@@ -45,7 +45,6 @@ func MaskAddress(a netip.Addr) netip.Prefix {
 type TokenUsage struct {
 	AsOf     time.Time // when it was put together: what was counted until then is in it
 	Saved    time.Time // when counts were last made durable; what came later is lost in a crash. Zero: never
-	Others   time.Time // as in LedgerState
 	Since    time.Time // what was before is not known
 	Hours    []UsageSpan
 	Days     []UsageSpan
@@ -210,8 +209,7 @@ func (a *Authority) usage(ctx context.Context, id TokenID, current KeyID) (Token
 	u := TokenUsage{AsOf: a.second(), Since: a.Usage.Since().Truncate(time.Second)}
 	var kept UsageRecord
 	if a.Ledger != nil {
-		state := a.Ledger.State()
-		u.Saved, u.Others = state.Saved, state.Others
+		u.Saved = a.Ledger.State().Saved
 		var err error
 		if kept, err = a.Ledger.Record(ctx, id); err != nil {
 			return TokenUsage{}, err

@@ -62,5 +62,5 @@ func requestsOf(r authority.Requests, known bool) *api.Requests {
 }
 
 func usageState(s authority.LedgerState) api.UsageState {
-	return api.UsageState{Durable: s.Durable, SavedAt: moment(s.Saved), Problem: s.Problem, Lost: s.Lost}
+	return api.UsageState{Durable: s.Durable, SavedAt: moment(s.Saved), Problem: s.Problem, OthersAt: moment(s.Others), Lost: s.Lost}
 }

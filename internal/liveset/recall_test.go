@@ -70,7 +70,7 @@ func TestUsesOfAnEarlierProcessAreRecalled(t *testing.T) {
 	}
 }
 
-func TestWhatThisProcessHasSeenCountsForMore(t *testing.T) {
+func TestOfTwoProcessesTheEarlierFirstAndTheLaterLastUseCount(t *testing.T) {
 	t.Parallel()
 	h := rotatedAway(t)
 	if v := h.Decide(h.text(t, theToken()), liveset.Demand{From: addr("10.0.0.9")}); !v.Allow() {
@@ -79,6 +79,50 @@ func TestWhatThisProcessHasSeenCountsForMore(t *testing.T) {
 	must(t, h.Recall(start().Add(-time.Hour), recalled(authority.KeyUse{Key: "current", First: start().Add(-40 * time.Minute), Last: start().Add(-20 * time.Minute), From: "10.0.0.1"})))
 	want := []authority.KeyUse{{Key: "current", First: start().Add(-40 * time.Minute), Last: start(), From: "10.0.0.9"}}
 	if d := cmp.Diff(want, h.KeyUses(tokenID)); d != "" {
+		t.Errorf("uses (-want +got):\n%s", d)
+	}
+}
+
+func TestALaterUseElsewhereIsTheLastOne(t *testing.T) {
+	t.Parallel()
+	h := rotatedAway(t)
+	if v := h.Decide(h.text(t, theToken()), liveset.Demand{From: addr("10.0.0.9")}); !v.Allow() {
+		t.Fatal(v.Reason)
+	}
+	elsewhere := authority.KeyUse{Key: "current", First: start().Add(10 * time.Second), Last: start().Add(20 * time.Second), From: "10.0.0.1"}
+	for range 2 {
+		must(t, h.Recall(start(), recalled(elsewhere)))
+		want := []authority.KeyUse{{Key: "current", First: start(), Last: elsewhere.Last, From: "10.0.0.1"}}
+		if d := cmp.Diff(want, h.KeyUses(tokenID)); d != "" {
+			t.Errorf("uses (-want +got):\n%s", d)
+		}
+	}
+	h.advance(30 * time.Second)
+	if v := h.Decide(h.text(t, theToken()), liveset.Demand{From: addr("10.0.0.9")}); !v.Allow() {
+		t.Fatal(v.Reason)
+	}
+	must(t, h.Recall(start(), recalled(elsewhere)))
+	want := []authority.KeyUse{{Key: "current", First: start(), Last: h.now(), From: "10.0.0.9"}}
+	if d := cmp.Diff(want, h.KeyUses(tokenID)); d != "" {
+		t.Errorf("uses after another here (-want +got):\n%s", d)
+	}
+}
+
+func TestAUseUnderTheNewKeyTakesThePlaceOfTheKeyBeforeLast(t *testing.T) {
+	t.Parallel()
+	h := rotatedAway(t)
+	if v := h.Decide(h.text(t, theToken()), liveset.Demand{From: addr("10.0.0.9")}); !v.Allow() {
+		t.Fatal(v.Reason)
+	}
+	for i, kid := range []authority.KeyID{"next", "later"} { // the second has the place of "current"
+		h.Apply(authority.Change{Keys: []authority.Changed[authority.KeyID, authority.Key]{
+			keyChange(authority.Key{ID: "current", State: authority.KeyPrevious, CurrentSince: start().Add(-time.Hour)}),
+			keyChange(authority.Key{ID: kid, State: authority.KeyCurrent, CurrentSince: start().Add(time.Duration(i+1) * time.Hour)}),
+		}})
+	}
+	elsewhere := authority.KeyUse{Key: "later", First: start().Add(3 * time.Hour), Last: start().Add(4 * time.Hour), From: "10.0.0.1"}
+	must(t, h.Recall(start(), recalled(elsewhere)))
+	if d := cmp.Diff([]authority.KeyUse{elsewhere}, h.KeyUses(tokenID)); d != "" {
 		t.Errorf("uses (-want +got):\n%s", d)
 	}
 }

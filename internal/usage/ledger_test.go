@@ -56,10 +56,28 @@ func (f *faulty) fail(before, after error) {
 	f.before, f.after = before, after
 }
 
+// keeper is told of last uses, if it takes them.
+type keeper struct {
+	err  error
+	told map[authority.TokenID]time.Time
+}
+
+func (k *keeper) UsedAt(_ context.Context, uses []authority.Used) error {
+	if k.err != nil {
+		return k.err
+	}
+	k.told = make(map[authority.TokenID]time.Time)
+	for _, u := range uses {
+		k.told[u.ID] = u.At
+	}
+	return nil
+}
+
 // desk is a ledger with a clock that the test sets.
 type desk struct {
 	*usage.Ledger
 	store  *faulty
+	keeper *keeper
 	path   string
 	now    time.Time
 	masked bool
@@ -68,9 +86,9 @@ type desk struct {
 // open opens the ledger of a home, or with "" one without a store.
 func open(t testing.TB, path string) *desk {
 	t.Helper()
-	d := &desk{path: path, now: noon()}
+	d := &desk{path: path, now: noon(), keeper: new(keeper)}
 	c := usage.Config{
-		Writer: fmt.Sprintf("%p", d), Settle: func() {}, Masked: func() bool { return d.masked }, Now: func() time.Time { return d.now }, Log: slog.New(slog.DiscardHandler),
+		Writer: fmt.Sprintf("%p", d), Keeper: d.keeper, Settle: func() {}, Masked: func() bool { return d.masked }, Now: func() time.Time { return d.now }, Log: slog.New(slog.DiscardHandler),
 	}
 	if path != "" {
 		s, _, err := usagesql.Open(t.Context(), path, noon())
@@ -208,6 +226,27 @@ func TestAFailedFlushIsKeptAndTriedAgain(t *testing.T) {
 				t.Errorf("%d tokens", len(sums))
 			}
 		})
+	}
+}
+
+func TestTheOrderByLastUseIsToldAfterEachFlush(t *testing.T) {
+	t.Parallel()
+	d := open(t, file(t))
+	d.allow("a", "10.0.0.1", 1)
+	d.refuse("refused", "tag_missing", "10.0.0.1")
+	d.keeper.err = errors.New("the store is away")
+	must(t, d.Flush(t.Context())) // the counts are kept all the same
+	d.now = noon().Add(time.Minute)
+	d.allow("b", "10.0.0.1", 1)
+	d.keeper.err = nil
+	must(t, d.Flush(t.Context()))
+	if diff := cmp.Diff(map[authority.TokenID]time.Time{"a": noon(), "b": d.now}, d.keeper.told); diff != "" {
+		t.Errorf("told (-want +got):\n%s", diff)
+	}
+	d.keeper.told = nil
+	must(t, d.Flush(t.Context()))
+	if d.keeper.told != nil {
+		t.Errorf("told again: %v", d.keeper.told)
 	}
 }
 
