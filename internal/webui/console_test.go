@@ -282,3 +282,25 @@ func TestFirstSignInSetsThePassword(t *testing.T) {
 		t.Error("the set-up did not sign in")
 	}
 }
+
+// A token that was pasted into the search field stands in the address, whole or its
+// beginning; the page leads back to somewhere else.
+func TestThePartOfATokenInTheAddressIsInNoForm(t *testing.T) {
+	h := newHouse(t, nil)
+	v := h.signedIn(t)
+	const back = `name="next" value="`
+	for path, want := range map[string]string{
+		"/tokens?q=dfs": "/tokens?q=dfs", "/tokens?q=eyJhbGciOiJFUzI1NiIs": "/tokens", "/tokens?tag=eyJ": "/tokens", "/audit?q=x.eyJpc3MiOiJ4": "/tokens",
+	} {
+		_, body := v.get(path)
+		if n := strings.Count(body, back); n < 3 || n != strings.Count(body, back+want+`"`) {
+			t.Errorf("%s: not all of %d forms lead to %s", path, n, want)
+		}
+		stranger := h.visitor(t)
+		stranger.client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+		answer, _ := stranger.do(stranger.request(http.MethodGet, path, ""))
+		if got := answer.Header.Get("Location"); got != "/sign-in?next="+url.QueryEscape(want) {
+			t.Errorf("%s leads a stranger to %s", path, got)
+		}
+	}
+}

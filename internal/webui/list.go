@@ -194,10 +194,13 @@ func (w *console) lookElsewhere(v visit, b *tokensBody) error {
 	return nil
 }
 
+// tokenStart is how every token begins: {" in base64url.
+const tokenStart = "eyJ"
+
 // holdsToken recognises a token that was pasted into the wrong place, and the
 // part of one that fits in a search field: neither is looked for nor shown again.
 func holdsToken(s string) bool {
-	_, rest, found := strings.Cut(s, "eyJ") // {" in base64url
+	_, rest, found := strings.Cut(s, tokenStart)
 	return found && len(rest) > 60
 }
 

@@ -170,8 +170,8 @@ func (w *console) frame(r *http.Request, a *admin, nav string) frame {
 		Host: w.Host, Theme: preference(r, "theme", "system"), Times: preference(r, "times", "relative"), Keys: preference(r, "keys", "on") == "on",
 		Static: "/static/" + w.version, Program: w.command(), RequestID: edge.Of(r).RequestID, Path: "/tokens",
 	}
-	if r.Method == http.MethodGet && !holdsToken(r.URL.RequestURI()) {
-		f.Path = r.URL.RequestURI()
+	if r.Method == http.MethodGet {
+		f.Path = localNext(r.URL.RequestURI())
 	}
 	if a == nil {
 		return f

@@ -70,7 +70,7 @@ func (w *console) signedIn(fn func(http.ResponseWriter, *http.Request, admin)) h
 		}
 		target := "/sign-in"
 		if r.Method == http.MethodGet && r.URL.Path != "/" {
-			target += "?next=" + url.QueryEscape(r.URL.RequestURI())
+			target += "?next=" + url.QueryEscape(localNext(r.URL.RequestURI()))
 		}
 		if reason != "" {
 			sep := "?"
@@ -141,10 +141,11 @@ func pageName(path string) string {
 	}[path]
 }
 
-// localNext keeps a redirect on this server.
+// localNext keeps a redirect on this server, and a token that stood in an address,
+// or the beginning of one, out of the next.
 func localNext(s string) string {
 	u, err := url.Parse(s)
-	if err != nil || u.IsAbs() || u.Host != "" || !strings.HasPrefix(u.Path, "/") || strings.HasPrefix(s, "//") || strings.ContainsAny(s, "\\\r\n") {
+	if err != nil || u.IsAbs() || u.Host != "" || !strings.HasPrefix(u.Path, "/") || strings.HasPrefix(s, "//") || strings.ContainsAny(s, "\\\r\n") || strings.Contains(s, tokenStart) {
 		return "/tokens"
 	}
 	return u.RequestURI()
