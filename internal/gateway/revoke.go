@@ -31,8 +31,9 @@ func (v Revoke) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if reason != liveset.Allowed {
 		return
 	}
-	// What a token is allowed does not matter, only that it is one.
-	verdict := v.Live.Decide(token, liveset.Demand{Purpose: liveset.ForToken, AnyAudience: true, Via: edge.Of(r).Addr, RequestID: edge.Of(r).RequestID})
+	// What a token is allowed does not matter, only that it is one; and to end it is
+	// not to use it.
+	verdict := v.Live.Decide(token, liveset.Demand{AnyAudience: true, Look: true, Via: edge.Of(r).Addr, RequestID: edge.Of(r).RequestID})
 	if f := undecided(verdict); f.status != 0 {
 		f.write(w)
 		return

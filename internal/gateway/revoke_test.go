@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"mintmark/internal/authority"
 )
@@ -132,5 +133,28 @@ func TestARevocationThatMayNotLastIsNotConfirmed(t *testing.T) {
 	d.rules = good
 	if !d.lives(d.user) {
 		t.Error("the token has ended")
+	}
+}
+
+// Whom a trial stop refuses is accepted again later, so a token that is ended
+// meanwhile has to be ended.
+func TestATokenIsEndedDuringATrialStopAndNotUsedByThat(t *testing.T) {
+	d := newDoors(t)
+	old := d.issue(authority.TokenRequest{ClientID: "ci", Role: "user"})
+	rotated, err := d.rules.RotateKey(t.Context(), operator(), authority.RotateRequest{Overlap: 24 * time.Hour})
+	must(t, err)
+	_, err = d.rules.TrialStop(t.Context(), operator(), rotated.Previous.ID.String(), 15*time.Minute)
+	must(t, err)
+	own := d.issue(authority.TokenRequest{ClientID: "ci", Role: "user"}) // under the current key
+	if a := d.introspect(own, old.Text.Unsafe()); strings.Contains(a.body, `"active":true`) {
+		t.Fatalf("there is no trial: %s", a.body)
+	}
+	if a := d.revoke(own, old.Text.Unsafe()); !a.is(http.StatusOK, "") {
+		t.Fatalf("%d %s", a.status, a.body)
+	}
+	view, err := d.rules.Token(t.Context(), operator(), old.ID)
+	must(t, err)
+	if view.State != authority.StateDeleted || !view.LastUse.At.IsZero() {
+		t.Errorf("the token is %s, last used %v", view.State, view.LastUse.At)
 	}
 }

@@ -1,8 +1,8 @@
 // Package limits says how often one token and one address may ask for a verdict.
 //
-// It touches memory only. It stands before the live set and changes nothing of
-// what that decides: a request that is too many is refused for that reason and
-// no other.
+// It touches memory only. It stands before the live set, which asks it whether a
+// request is admitted: one that is too many is refused for that reason and no
+// other, and counted as refused.
 //
 // The one hard idea: one number per client is enough. The number is the moment at
 // which everything the client has asked for would be paid off at the allowed
@@ -61,32 +61,31 @@ type limited struct {
 	next Decider
 }
 
-// Decide refuses as TooMany what a source asks beyond its limit, without looking
-// at the token, and what a token is used for beyond its own, once it is known to
-// be good: whoever makes tokens up cannot use up another's share.
+// Decide has refused as TooMany what a source asks beyond its limit, without
+// looking at the token, and what a token is used for beyond its own, once it is
+// known to be good: whoever makes tokens up cannot use up another's share.
 func (l limited) Decide(token string, d liveset.Demand) liveset.Verdict {
 	perToken, perSource := l.config.Rates()
 	if perToken.Events == 0 && perSource.Events == 0 || !d.From.IsValid() {
 		return l.next.Decide(token, d)
 	}
-	now := l.config.Now().UnixNano()
+	now, from := l.config.Now().UnixNano(), source(d.From)
 	var left *liveset.Quota
-	if perSource.Events > 0 {
-		q, ok := tableOf(&l.sources).take(maphash.Comparable(l.seed, source(d.From)), now, perSource)
-		if left = &q; !ok {
-			return liveset.Verdict{Reason: liveset.TooMany, Quota: left}
+	d.Admit = func(id string) bool {
+		table, name, rate := &l.tokens, maphash.String(l.seed, id), perToken
+		if id == "" {
+			table, name, rate = &l.sources, maphash.Comparable(l.seed, from), perSource
 		}
-	}
-	v := l.next.Decide(token, d)
-	if perToken.Events > 0 && v.Identity.ID != "" {
-		q, ok := tableOf(&l.tokens).take(maphash.String(l.seed, v.Identity.ID), now, perToken)
-		if !ok {
-			return liveset.Verdict{Reason: liveset.TooMany, Quota: &q}
+		if rate.Events == 0 {
+			return true
 		}
-		if left == nil || q.Remaining < left.Remaining {
+		q, ok := tableOf(table).take(name, now, rate)
+		if left == nil || !ok || q.Remaining < left.Remaining {
 			left = &q
 		}
+		return ok
 	}
+	v := l.next.Decide(token, d)
 	v.Quota = left
 	return v
 }

@@ -15,19 +15,26 @@ import (
 
 // live answers as the live set would: a token's text is its id, and "bad" is
 // none.
+//
+// It asks whom it is given about limits, before it looks and for who is known.
 type live struct {
 	mu    sync.Mutex
 	asked int
 }
 
-func (l *live) Decide(token string, _ liveset.Demand) liveset.Verdict {
+func (l *live) Decide(token string, d liveset.Demand) liveset.Verdict {
+	if d.Admit != nil && !d.Admit("") {
+		return liveset.Verdict{Reason: liveset.TooMany}
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.asked++
-	switch token {
-	case "bad":
+	switch {
+	case token == "bad":
 		return liveset.Verdict{Reason: liveset.BadSignature}
-	case "weak":
+	case d.Admit != nil && !d.Admit(token):
+		return liveset.Verdict{Reason: liveset.TooMany}
+	case token == "weak":
 		return liveset.Verdict{Reason: liveset.RoleInsufficient, Identity: liveset.Identity{ID: token}}
 	}
 	return liveset.Verdict{Reason: liveset.Allowed, Identity: liveset.Identity{ID: token}}

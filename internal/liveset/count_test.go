@@ -3,6 +3,7 @@ package liveset_test
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -279,5 +280,74 @@ func TestCountingTakesNoMemoryOnceASourceIsKnown(t *testing.T) {
 	}
 	if n := len(counts.all); n != 1 {
 		t.Errorf("the ledger was told %d times", n)
+	}
+}
+
+// A limit is asked before anything is looked at, and again for whom a good token
+// is: what it refuses is a refusal like any other, of the token when it is known.
+func TestWhatALimitRefusesIsCountedAsRefused(t *testing.T) {
+	t.Parallel()
+	h, counts := counting(t)
+	text, hour := h.text(t, theToken()), hourAt(start())
+	from := liveset.Demand{From: addr("10.0.0.1")}
+	own := func(reason string) what { return what{tokenID, "current", reason, from.From, netip.Addr{}, hour} }
+	if v := h.Decide(text, from); !v.Allow() {
+		t.Fatal(v.Reason)
+	}
+	h.advance(time.Second)
+	var asked []string
+	limited := func(d liveset.Demand, admitted ...string) liveset.Demand {
+		d.Admit = func(id string) bool { asked = append(asked, id); return slices.Contains(admitted, id) }
+		return d
+	}
+	admin := from
+	admin.Role = authority.RoleAdmin
+	for _, c := range []struct {
+		raw    string
+		demand liveset.Demand
+		want   liveset.Reason
+		asked  []string
+	}{
+		{text, limited(from, "", string(tokenID)), liveset.Allowed, []string{"", string(tokenID)}},
+		{text, limited(from, ""), liveset.TooMany, []string{"", string(tokenID)}},
+		{text, limited(admin, ""), liveset.TooMany, []string{"", string(tokenID)}},
+		{text, limited(from), liveset.TooMany, []string{""}},
+		{"a.b.c", limited(from, ""), liveset.Malformed, []string{""}},
+	} {
+		asked = nil
+		v := h.Decide(c.raw, c.demand)
+		if diff := cmp.Diff(c.asked, asked); v.Reason != c.want || diff != "" || v.Reason == liveset.TooMany && v.Identity.ID != "" {
+			t.Errorf("%+v, the limit was asked %s", v, diff)
+		}
+	}
+	if got := h.LastUse(tokenID); !got.At.Equal(start().Add(time.Second)) {
+		t.Errorf("last use %v", got)
+	}
+	h.Settle()
+	sameSums(t, counts.sums(), map[what]uint64{
+		own(""): 2, own("too_many"): 2, {"", "", "too_many", from.From, netip.Addr{}, hour}: 1, {"", "", "malformed", from.From, netip.Addr{}, hour}: 1,
+	})
+	if got := h.Refusals()["too_many"]; got != 3 {
+		t.Errorf("%d refusals", got)
+	}
+}
+
+func TestToLookAtATokenIsNoUseOfIt(t *testing.T) {
+	t.Parallel()
+	h, counts := counting(t)
+	text, look := h.text(t, theToken()), liveset.Demand{From: addr("10.0.0.1"), Look: true}
+	for range 2 {
+		if v := h.Decide(text, look); !v.Allow() || v.Identity.ID != string(tokenID) {
+			t.Errorf("%+v", v)
+		}
+	}
+	deleted := theToken()
+	deleted.DeletedAt = start()
+	h.Apply(tokens(deleted))
+	wantReason(t, h.Decide(text, look), liveset.Deleted)
+	h.Settle()
+	sameSums(t, counts.sums(), map[what]uint64{})
+	if got := h.LastUse(tokenID); !got.At.IsZero() || len(h.Refusals()) != 0 {
+		t.Errorf("used %v, refused %v", got, h.Refusals())
 	}
 }

@@ -17,8 +17,10 @@ import (
 func (s *Set) Decide(raw string, d Demand) (v Verdict) {
 	now := s.config.Now()
 	q := question{raw: raw, hint: hintOf(raw), now: now, unix: now.Unix()}
-	use := s.decide(&q, &d, &v)
+	use := s.admitted(&q, &d, &v)
 	switch {
+	case d.Look:
+		v.said = q.said
 	case v.Reason != Allowed:
 		s.counts[q.hint%counters].of[v.Reason].Add(1)
 		if v.Reason == TrialStopped {
@@ -52,6 +54,21 @@ type used struct {
 	login   *login    // an allowed one
 	ofLogin bool
 	id      string // of a refused token whose signature is good
+}
+
+// admitted decides within the limit of the door, if it has one.
+func (s *Set) admitted(q *question, d *Demand, v *Verdict) used {
+	if d.Admit == nil {
+		return s.decide(q, d, v)
+	}
+	if !d.Admit("") {
+		return refuse(v, TooMany)
+	}
+	use := s.decide(q, d, v)
+	if id := v.Identity.ID; id != "" && !d.Admit(id) {
+		*v = Verdict{Reason: TooMany}
+	}
+	return use
 }
 
 func (s *Set) decide(q *question, d *Demand, v *Verdict) used {
@@ -255,7 +272,7 @@ func (s *Set) answer(m *moment, seen *verified, q *question, d *Demand, v *Verdi
 	v.Identity = seen.identity
 	v.Reason = demanded(&v.Identity, seen.allowed, d)
 	v.Identity.checked = v.Reason == Allowed
-	if v.Reason == Allowed && q.key.onTrial(q.now) {
+	if v.Reason == Allowed && !d.Look && q.key.onTrial(q.now) {
 		*v = Verdict{Reason: TrialStopped}
 		return used{id: seen.identity.ID}
 	}

@@ -41,7 +41,7 @@ const (
 	ClientIDNotAllowed
 	DemandInvalid // the door was asked for what no token can have
 	TrialStopped  // nothing is wrong with it: its key is on a trial stop
-	TooMany       // a limit of the door's; Decide itself has none
+	TooMany       // the door's limit does not admit it, see Demand.Admit
 	StateUnknown
 )
 
@@ -140,6 +140,11 @@ type Demand struct {
 	Via         netip.Addr // who stands between us and the client and may be believed; zero: nobody, or it is not known
 	RequestID   string     // under which a refusal is kept; "": it is not. No verdict depends on it
 	Fault       string     // what is wrong with the credential, which is "" then, or with the demand: nothing passes
+	Look        bool       // the token is looked at, and not used: nothing is counted, and a trial stop stops nothing
+	// Admit is asked about a limit: with "" before anything is looked at, and with the
+	// id of a token or login once it is known to be good. What it does not admit is
+	// refused as TooMany. nil: there is no limit.
+	Admit func(id string) bool
 }
 
 // Identity is who a token speaks for. Only Decide makes one that is not zero,
