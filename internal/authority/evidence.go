@@ -1,9 +1,7 @@
 package authority
 
 import (
-	"cmp"
 	"context"
-	"slices"
 	"time"
 )
 
@@ -40,83 +38,75 @@ type Evidence struct {
 	Key     Key
 	Current Key
 	AsOf    time.Time
-	Counted time.Time // use from here on is known
-	Tokens  []TokenEvidence
+	Counted time.Time        // use from here on is known
+	All     int              // tokens that the key may have signed
+	Counts  map[Movement]int // all of them by their movement
+	Last    KeyUse           // the latest use under the key
+	Tokens  []TokenEvidence  // those that were asked for
+	Depends []TokenEvidence  // of those that still come under the key the first few, those of most concern first
+	Trial   TrialRefused
 	Shares  bool // the requests of the tokens are known
 	Logins  int  // logins that are signed by it; they end with it
 }
 
-// Count counts the tokens of a movement.
-func (e *Evidence) Count(m Movement) int {
-	n := 0
-	for _, t := range e.Tokens {
-		if t.Movement == m {
-			n++
-		}
-	}
-	return n
+// TrialRefused is what the trial stop that began last has refused.
+type TrialRefused struct {
+	Requests uint64
+	Tokens   int
+	First    []TokenEvidence // a few of them, those of most concern first
 }
 
-// LastUse is the latest use of a token under the key.
-func (e *Evidence) LastUse() KeyUse {
-	var last KeyUse
-	for _, t := range e.Tokens {
-		if t.Under.Last.After(last.Last) {
-			last = t.Under
-		}
-	}
-	return last
+// Named is how many tokens Depends and TrialRefused name.
+const Named = 10
+
+// EvidenceOrder is an order of evidence.
+type EvidenceOrder string
+
+// The orders of evidence.
+const (
+	ByConcern EvidenceOrder = ""       // by movement, and of each those seen last under the key first
+	ByClient  EvidenceOrder = "client" // by client ID
+	ByLast    EvidenceOrder = "last"   // those seen last under the key first
+)
+
+// EvidenceQuery says which rows of the evidence are wanted. However few, the rest
+// is about all of them.
+type EvidenceQuery struct {
+	Movements []Movement // none: any
+	Order     EvidenceOrder
+	Limit     int // 0: no bound
 }
+
+// Count counts the tokens of a movement.
+func (e *Evidence) Count(m Movement) int { return e.Counts[m] }
+
+// LastUse is the latest use of a token under the key.
+func (e *Evidence) LastUse() KeyUse { return e.Last }
 
 // Evidence answers, for every live token that the named key may have signed,
 // whether its client has moved to the current key: those of most concern first,
 // and of them those seen last. It cannot see verifiers that work offline.
 func (a *Authority) Evidence(ctx context.Context, c Caller, name string) (Evidence, error) {
+	return a.SomeEvidence(ctx, c, name, EvidenceQuery{})
+}
+
+// SomeEvidence is [Authority.Evidence] with the rows that are asked for.
+func (a *Authority) SomeEvidence(ctx context.Context, c Caller, name string, q EvidenceQuery) (Evidence, error) {
 	if err := c.mustAdmin(); err != nil {
 		return Evidence{}, err
 	}
 	a.look(ctx)
-	var e Evidence
+	var s *survey
 	err := a.Store.View(ctx, func(tx Tx) error {
-		var err error
-		e = Evidence{AsOf: a.Now().UTC(), Counted: a.Usage.Since()}
-		if e.Key, err = namedKey(tx, name); err != nil {
-			return err
-		}
-		if e.Current, err = currentKey(tx); err != nil {
-			return err
-		}
-		if e.Logins, err = loginsUnder(tx, e.Key.ID); err != nil {
-			return err
-		}
-		s, err := system(tx)
-		if err != nil {
-			return err
-		}
-		for t, err := range tx.Tokens().All() {
-			if err != nil {
-				return err
-			}
-			if t.State(e.AsOf, s.Generation) != StateActive {
-				continue
-			}
-			if row, depends := a.evidence(&e, a.view(t, s.Generation)); depends {
-				e.Tokens = append(e.Tokens, row)
-			}
-		}
-		return nil
-	})
-	slices.SortFunc(e.Tokens, func(a, b TokenEvidence) int {
-		return cmp.Or(
-			cmp.Compare(slices.Index(Movements(), a.Movement), slices.Index(Movements(), b.Movement)),
-			b.Under.Last.Compare(a.Under.Last), cmp.Compare(a.ClientID, b.ClientID), cmp.Compare(a.ID, b.ID),
-		)
+		s = a.survey(q)
+		return s.read(tx, name)
 	})
 	if err != nil {
-		return e, err
+		return Evidence{}, err
 	}
-	e.Shares = a.countUnder(ctx, &e)
-	return e, nil
+	e := s.result()
+	e.Shares = a.countUnder(ctx, e)
+	return *e, nil
 }
 
 // lookTime bounds how long is waited for what other nodes have seen.
@@ -131,28 +121,6 @@ func (a *Authority) look(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, lookTime)
 	defer cancel()
 	_ = a.Ledger.Look(ctx)
-}
-
-// evidence is the row of one live token, unless the key cannot have signed it.
-func (a *Authority) evidence(e *Evidence, v TokenView) (TokenEvidence, bool) {
-	row := TokenEvidence{TokenView: v, Movement: Silent}
-	for _, u := range a.Usage.KeyUses(v.ID) {
-		switch {
-		case u.Key == e.Key.ID && !(e.Key.State == KeyPrevious && u.Last.Before(e.Current.CurrentSince)):
-			row.Under = u
-		case u.Key == e.Current.ID:
-			row.Since = u
-		}
-	}
-	if row.Under.Key == "" && v.CreatedAt.After(e.Current.CurrentSince) && e.Key.ID != e.Current.ID {
-		return row, false // issued after the rotation
-	}
-	row.TrialRefusals, row.TrialRefused = a.Usage.TrialRefusals(v.ID)
-	row.Movement = movement(row.Under, row.Since, e.AsOf)
-	if v.Contacted.At.Before(e.Current.CurrentSince) {
-		row.Contacted = Contact{} // about an earlier rotation
-	}
-	return row, true
 }
 
 func movement(under, since KeyUse, now time.Time) Movement {

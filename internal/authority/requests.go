@@ -2,6 +2,8 @@ package authority
 
 import (
 	"context"
+	"maps"
+	"slices"
 	"time"
 )
 
@@ -94,15 +96,15 @@ func (a *Authority) countUnder(ctx context.Context, e *Evidence) bool {
 	if a.Ledger == nil {
 		return false
 	}
-	var ids []TokenID // nil: more than it pays to name
-	if len(e.Tokens) <= MaxPage {
-		for _, t := range e.Tokens {
-			ids = append(ids, t.ID)
+	rows := make(map[TokenID][]*TokenEvidence) // a token may be in several lists
+	for _, list := range [][]TokenEvidence{e.Tokens, e.Depends, e.Trial.First} {
+		for i := range list {
+			rows[list[i].ID] = append(rows[list[i].ID], &list[i])
 		}
 	}
-	rows := make(map[TokenID]*TokenEvidence, len(e.Tokens))
-	for i := range e.Tokens {
-		rows[e.Tokens[i].ID] = &e.Tokens[i]
+	var ids []TokenID // nil: more than it pays to name
+	if len(rows) <= MaxPage {
+		ids = slices.Collect(maps.Keys(rows))
 	}
 	for _, span := range []struct {
 		since time.Time
@@ -116,13 +118,13 @@ func (a *Authority) countUnder(ctx context.Context, e *Evidence) bool {
 			return false
 		}
 		for _, s := range sums {
-			row := rows[s.Token]
-			switch {
-			case row == nil:
-			case s.Key == e.Key.ID:
-				span.of(row).Under += s.Count
-			case s.Key == e.Current.ID:
-				span.of(row).Since += s.Count
+			for _, row := range rows[s.Token] {
+				switch s.Key {
+				case e.Key.ID:
+					span.of(row).Under += s.Count
+				case e.Current.ID:
+					span.of(row).Since += s.Count
+				}
 			}
 		}
 	}

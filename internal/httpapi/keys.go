@@ -35,11 +35,6 @@ func (a *API) resetKeys(c *call, in api.ResetKeys) (api.KeysReset, error) {
 	return api.KeysReset{Generation: r.Generation, Current: keyOf(r.Current), TokensRevoked: r.Tokens, LoginsEnded: r.Logins}, nil
 }
 
-func (a *API) resealKeys(c *call, _ none) (api.KeysResealed, error) {
-	n, err := a.Authority.ResealKeys(c.request.Context(), c.caller)
-	return api.KeysResealed{Keys: n}, err
-}
-
 func (a *API) rotateKeys(c *call, in api.RotateKeys) (api.KeysRotated, error) {
 	var wrong faults
 	overlap := wrong.duration("overlap", in.Overlap, a.Policy().DefaultOverlap())

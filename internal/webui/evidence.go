@@ -1,7 +1,6 @@
 package webui
 
 import (
-	"cmp"
 	"encoding/csv"
 	"fmt"
 	"net/http"
@@ -13,20 +12,16 @@ import (
 	"mintmark/internal/authority"
 )
 
-const (
-	maxEvidence = 100 // tokens that the page names; the export has all
-	maxRefused  = 10  // tokens that a dialog or a count names
-)
+// maxEvidence is how many tokens the page names; the export has all.
+const maxEvidence = 100
 
 // evidence is who still depends on the previous key, as the page shows it.
 type evidence struct {
 	authority.Evidence
-	Rows    []authority.TokenEvidence
-	Left    int                       // rows that the page leaves out
-	State   string                    // the movement that is asked for; "" is all but moved
-	Sort    string                    // "risk", "client" or "last"
-	Depends []authority.TokenEvidence // who is refused when the key is, as far as is known
-	inUse   bool
+	Left  int    // rows that the page leaves out
+	State string // the movement that is asked for; "" is all but moved
+	Sort  string // "risk", "client" or "last"
+	inUse bool
 }
 
 // Still counts the tokens that still come under the previous key.
@@ -60,7 +55,7 @@ func (e evidence) Forgotten() bool { return e.Counted.After(e.Current.CurrentSin
 
 // Filters are the movements to choose from, with how many tokens each has.
 func (e evidence) Filters() []option {
-	out := []option{{"", fmt.Sprintf("All but moved %d", len(e.Tokens)-e.Moved())}}
+	out := []option{{"", fmt.Sprintf("All but moved %d", e.All-e.Moved())}}
 	for _, m := range authority.Movements() {
 		out = append(out, option{string(m), fmt.Sprintf("%s %d", movementWord(m), e.Count(m))})
 	}
@@ -113,59 +108,55 @@ func inUse(e authority.Evidence) bool {
 	return !last.IsZero() && e.AsOf.Sub(last) < day
 }
 
-func (w *console) evidence(found authority.Evidence, q url.Values) evidence {
-	e := evidence{Evidence: found, State: q.Get("state"), Sort: q.Get("sort"), inUse: inUse(found)}
+// evidence reads the rows that a page is asked for. What needs none of them, the
+// counts and who depends on the key, is the same with every filter.
+func (w *console) evidence(v visit, key string) (evidence, error) {
+	q := v.r.URL.Query()
+	e := evidence{State: q.Get("state"), Sort: q.Get("sort")}
+	query := authority.EvidenceQuery{Movements: []authority.Movement{authority.Movement(e.State)}, Limit: maxEvidence}
 	if !slices.Contains(authority.Movements(), authority.Movement(e.State)) {
-		e.State = ""
-	}
-	for _, t := range found.Tokens {
-		if t.Movement == authority.NotMoved || t.Movement == authority.Mixed {
-			e.Depends = append(e.Depends, t)
-		}
-		if string(t.Movement) == e.State || e.State == "" && t.Movement != authority.Moved {
-			e.Rows = append(e.Rows, t)
-		}
+		e.State, query.Movements = "", []authority.Movement{authority.NotMoved, authority.Mixed, authority.Silent}
 	}
 	switch e.Sort {
 	case "client":
-		slices.SortStableFunc(e.Rows, func(a, b authority.TokenEvidence) int {
-			return cmp.Or(cmp.Compare(strings.ToLower(a.ClientID), strings.ToLower(b.ClientID)), cmp.Compare(a.ID, b.ID))
-		})
+		query.Order = authority.ByClient
 	case "last":
-		slices.SortStableFunc(e.Rows, func(a, b authority.TokenEvidence) int { return b.Under.Last.Compare(a.Under.Last) })
+		query.Order = authority.ByLast
 	default:
-		e.Sort = "risk" // as the authority orders them
+		e.Sort = "risk"
 	}
-	e.Depends = e.Depends[:min(len(e.Depends), maxRefused)]
-	e.Left = max(0, len(e.Rows)-maxEvidence)
-	e.Rows = e.Rows[:len(e.Rows)-e.Left]
-	return e
+	var err error
+	if e.Evidence, err = w.Authority.SomeEvidence(v.r.Context(), v.Caller, key, query); err != nil {
+		return e, err
+	}
+	all := 0
+	for _, m := range query.Movements {
+		all += e.Count(m)
+	}
+	e.inUse, e.Left = inUse(e.Evidence), all-len(e.Tokens)
+	return e, nil
 }
 
+// none asks for as little of the evidence as there is.
+func none() authority.EvidenceQuery { return authority.EvidenceQuery{Limit: 1} }
+
 // trialText says in one sentence what the running trial has refused.
-func trialText(e authority.Evidence) string {
-	var names []string
-	requests, tokens := uint64(0), 0
-	for _, t := range e.Tokens {
-		if t.TrialRefusals == 0 {
-			continue
-		}
-		requests, tokens = requests+t.TrialRefusals, tokens+1
-		if len(names) < maxRefused {
-			names = append(names, fmt.Sprintf("%s %d", t.ClientID, t.TrialRefusals))
-		}
-	}
-	if tokens == 0 {
+func trialText(t authority.TrialRefused) string {
+	if t.Tokens == 0 {
 		return "Nothing has been refused so far."
 	}
-	if tokens > len(names) {
-		names = append(names, fmt.Sprintf("and %d more", tokens-len(names)))
+	var names []string
+	for _, of := range t.First {
+		names = append(names, fmt.Sprintf("%s %d", of.ClientID, of.TrialRefusals))
+	}
+	if t.Tokens > len(names) {
+		names = append(names, fmt.Sprintf("and %d more", t.Tokens-len(names)))
 	}
 	verb := "were"
-	if requests == 1 {
+	if t.Requests == 1 {
 		verb = "was"
 	}
-	return fmt.Sprintf("%s of %s %s refused: %s.", plural(int(requests), "request"), plural(tokens, "token"), verb, strings.Join(names, ", "))
+	return fmt.Sprintf("%s of %s %s refused: %s.", plural(int(t.Requests), "request"), plural(t.Tokens, "token"), verb, strings.Join(names, ", "))
 }
 
 // trialRefused is the sentence alone, for the script that keeps it current.
@@ -179,12 +170,12 @@ func (w *console) trialRefused(rw http.ResponseWriter, r *http.Request, a admin)
 		rw.WriteHeader(http.StatusNoContent)
 		return
 	}
-	found, err := w.Authority.Evidence(r.Context(), a.Caller, k.Name)
+	found, err := w.Authority.SomeEvidence(r.Context(), a.Caller, k.Name, none())
 	if err != nil {
 		w.failure(rw, r, &a, err)
 		return
 	}
-	_, _ = rw.Write([]byte(trialText(found)))
+	_, _ = rw.Write([]byte(trialText(found.Trial)))
 }
 
 // exportEvidence is all of the evidence, as a file.

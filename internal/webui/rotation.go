@@ -121,7 +121,7 @@ func (w *console) showSecret(v visit, status int, b secretBody, p page) {
 		p.Dialog = w.dialogCommands(b)
 	}
 	if v.r.Method == http.MethodGet {
-		p.Notice = secretNotice(v.r.URL.Query(), b)
+		p.Notice = w.secretNotice(v, b)
 	}
 	w.render(v.rw, v.r, &v.admin, status, p)
 }
@@ -167,14 +167,12 @@ func (w *console) loadSecret(v visit, b *secretBody) error {
 	if !b.Rotating() {
 		return nil
 	}
-	found, err := w.Authority.Evidence(v.r.Context(), v.Caller, b.Previous.Name)
-	if err != nil {
+	if b.Evidence, err = w.evidence(v, b.Previous.Name); err != nil {
 		return err
 	}
-	b.Evidence = w.evidence(found, v.r.URL.Query())
 	b.Overlap = overlapSpan(b.Current.CurrentSince, b.Previous.Until, now)
 	if b.Previous.OnTrial(now) {
-		b.Trial = trialText(found)
+		b.Trial = trialText(b.Evidence.Evidence.Trial)
 	}
 	return nil
 }
@@ -339,7 +337,7 @@ func (w *console) refuseKey(v visit, dialog string, act func(authority.Key) (str
 	if !ok {
 		return
 	}
-	found, err := w.Authority.Evidence(v.r.Context(), v.Caller, k.Name)
+	found, err := w.Authority.SomeEvidence(v.r.Context(), v.Caller, k.Name, none())
 	if err != nil {
 		w.failure(v.rw, v.r, &v.admin, err)
 		return
@@ -422,7 +420,8 @@ func (w *console) dialogCommands(b secretBody) []string {
 }
 
 // secretNotice says what was done last, if the records agree.
-func secretNotice(q url.Values, b secretBody) notice {
+func (w *console) secretNotice(v visit, b secretBody) notice {
+	q := v.r.URL.Query()
 	done := q.Get("done")
 	until := b.Previous.Until.UTC().Format("2 Jan 2006, 15:04 UTC")
 	switch {
@@ -443,10 +442,9 @@ func secretNotice(q url.Values, b secretBody) notice {
 	case done == "accepted" && b.Trial == "":
 		return notice{Text: b.Previous.Name + " is accepted again."}
 	case done == "contacted":
-		for _, t := range b.Evidence.Tokens {
-			if string(t.ID) == q.Get("id") && !t.Contacted.At.IsZero() {
-				return notice{Text: "It is noted that " + t.ClientID + " was contacted."}
-			}
+		id, _ := authority.ParseTokenID(q.Get("id"))
+		if t, err := w.Authority.Token(v.r.Context(), v.Caller, id); err == nil && !t.Contacted.At.Before(b.Current.CurrentSince) {
+			return notice{Text: "It is noted that " + t.ClientID + " was contacted."}
 		}
 	}
 	return notice{}

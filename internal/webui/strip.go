@@ -106,7 +106,7 @@ func (w *console) overlapText(ctx context.Context, a *admin, previous authority.
 	if left > endsSoon {
 		return ""
 	}
-	found, err := w.Authority.Evidence(ctx, a.Caller, previous.Name)
+	found, err := w.Authority.SomeEvidence(ctx, a.Caller, previous.Name, none())
 	still := found.Count(authority.NotMoved) + found.Count(authority.Mixed)
 	if err != nil || still == 0 {
 		return ""
