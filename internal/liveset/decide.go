@@ -161,7 +161,7 @@ func (s *Set) examine(m *moment, q *question, d *Demand, v *Verdict) used {
 	}
 	seen.digest, seen.key, seen.identity.KeyID = digestOf(q.raw), key.number, key.id
 	if seen.life&restricted != 0 {
-		seen.allowed = s.allowed(slot)
+		seen.allowed = m.records.allowed(slot)
 	}
 	if own := s.config.Audience(); slices.Equal(own, seen.identity.Audience) {
 		seen.identity.Audience = own // the same texts are compared at a glance

@@ -2,6 +2,7 @@ package liveset
 
 import (
 	"hash/maphash"
+	"sync"
 	"sync/atomic"
 
 	"mintmark/internal/authority"
@@ -104,9 +105,12 @@ type chunk [chunkSize]record
 type records struct {
 	seeds   [3]maphash.Seed
 	issuers *numbers[string]
-	chunks  atomic.Pointer[[]*chunk]
-	index   atomic.Pointer[[]atomic.Uint32] // slot+1; 0 is empty
-	changes [shards]atomic.Uint64           // how often a record of a shard was written that could be found
+	// addresses are those that restricted tokens may come from, by slot:
+	// []netip.Prefix.
+	addresses sync.Map
+	chunks    atomic.Pointer[[]*chunk]
+	index     atomic.Pointer[[]atomic.Uint32] // slot+1; 0 is empty
+	changes   [shards]atomic.Uint64           // how often a record of a shard was written that could be found
 
 	// The writer's own.
 	count int      // entries of the index, with those that were removed

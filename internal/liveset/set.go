@@ -54,10 +54,9 @@ type Set struct {
 	current atomic.Pointer[moment] // nil until loaded
 	fresh   fresh
 
-	trial      trial
-	since      atomic.Int64 // Unix nanoseconds of the first load; 0: not loaded
-	writer     sync.Mutex
-	restricted sync.Map // slot → []netip.Prefix
+	trial  trial
+	since  atomic.Int64 // Unix nanoseconds of the first load; 0: not loaded
+	writer sync.Mutex
 }
 
 // counters are as many as keep processors from waiting for each other.
@@ -118,7 +117,6 @@ func (s *Set) Load(snapshot authority.Change) {
 	defer s.writer.Unlock()
 	old := s.current.Load()
 	next := &moment{records: newRecords(len(snapshot.Tokens)), keys: make(map[authority.KeyID]*key), logins: make(map[authority.LoginID]*login)}
-	s.restricted.Clear()
 	s.apply(next, snapshot)
 	if old != nil {
 		for _, c := range snapshot.Tokens {
@@ -245,7 +243,7 @@ func (s *Set) applyTokens(r *records, change authority.Change) {
 	for _, c := range change.Tokens {
 		if c.Value == nil {
 			if slot, ok := r.remove(string(c.Key)); ok {
-				s.restricted.Delete(slot)
+				r.addresses.Delete(slot)
 			}
 			continue
 		}
@@ -257,27 +255,27 @@ func (s *Set) put(r *records, t *authority.Token) {
 	slot, known := r.find(r.name(string(t.ID)))
 	if !known {
 		if slot = r.put(t, true); len(t.AllowedAddresses) > 0 {
-			s.restricted.Store(slot, t.AllowedAddresses)
+			r.addresses.Store(slot, t.AllowedAddresses)
 		}
 		return
 	}
-	before, _ := s.restricted.Load(slot)
+	before, _ := r.addresses.Load(slot)
 	list, _ := before.([]netip.Prefix)
 	anew := !slices.Equal(list, t.AllowedAddresses)
 	switch {
 	case !anew:
 	case len(t.AllowedAddresses) == 0:
-		s.restricted.Delete(slot)
+		r.addresses.Delete(slot)
 	default:
-		s.restricted.Store(slot, t.AllowedAddresses)
+		r.addresses.Store(slot, t.AllowedAddresses)
 	}
 	r.put(t, anew)
 }
 
 // allowed answers the addresses that a restricted token may come from: none
 // while its record is just being written.
-func (s *Set) allowed(slot uint32) []netip.Prefix {
-	v, _ := s.restricted.Load(slot)
+func (t *records) allowed(slot uint32) []netip.Prefix {
+	v, _ := t.addresses.Load(slot)
 	if list, ok := v.([]netip.Prefix); ok {
 		return list
 	}
