@@ -136,7 +136,7 @@ func TestAListComesInPagesThatMeet(t *testing.T) {
 		t.Errorf("a cursor of another list: %v", err)
 	}
 	empty := h.do(request{method: "GET", path: "/api/v1/tokens?q=zzz", token: h.admin.Text.Unsafe()})
-	if got := strings.TrimSpace(string(empty.body)); got != `{"items":[],"next_cursor":"","total":0}` {
+	if got := strings.TrimSpace(string(empty.body)); got != `{"items":[],"next_cursor":"","total":0,"total_is_floor":false}` {
 		t.Errorf("an empty list is %s", got)
 	}
 }
