@@ -235,7 +235,7 @@ func (k *core) wire(book *config.Book) (err error) {
 	if err != nil {
 		return err
 	}
-	if k.refusals, err = refusals.New(refusals.Config{Live: k.live, Now: k.clock.Now}); err != nil {
+	if k.refusals, err = refusals.New(refusals.Config{Live: k.live, Masked: k.running.Masked, Now: k.clock.Now}); err != nil {
 		return err
 	}
 	k.observe(book)

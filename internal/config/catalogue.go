@@ -134,7 +134,7 @@ func ownProperties() []Property {
 		number(LoginAttempts, "Sign-in", "5", "How many failed sign-ins under one name bring a pause.", 100),
 		duration(LoginPause, "Sign-in", "5m", "How long that pause is.", time.Second),
 		duration(StepUp, "Sign-in", "15m", "How old the last password entry may be for what needs a recent one.", time.Second),
-		choice(UsageAddress, "Usage and privacy", "full", "How clients' addresses are kept with the counts of use: in full, or masked to the /24 of IPv4 and the /48 of IPv6.", "full", "masked"),
+		choice(UsageAddress, "Usage and privacy", "full", "How clients' addresses are kept with the counts of use, and shown with a refusal: in full, or masked to the /24 of IPv4 and the /48 of IPv6.", "full", "masked"),
 		rate(LimitToken, "How often one token may ask for a verdict or call our own API, in all; unset is no limit."),
 		rate(LimitSource, "How often one address may ask for a verdict or call our own API with a token, in all; of IPv6 one /64 network is one address; unset is no limit."),
 	}

@@ -21,11 +21,8 @@ func (a *API) explain(c *call, in api.Explain) (api.Findings, error) {
 	if r := answer.Refusal; r != nil {
 		out.Refusal = &api.Refused{
 			RequestID: r.Demand.RequestID, At: r.At.UTC(), Door: r.Door, Reason: r.Reason.String(), Role: string(r.Demand.Role), Tags: list(r.Demand.Tags),
-			ClientID: r.Demand.ClientID, Audience: list(r.Demand.Audience),
+			ClientID: r.Demand.ClientID, Audience: list(r.Demand.Audience), From: answer.From,
 			Token: api.Said{ID: r.Said.Claims.ID, ClientID: r.Said.Claims.ClientID, KeyID: r.Said.Header.Kid},
-		}
-		if r.Demand.From.IsValid() {
-			out.Refusal.From = r.Demand.From.String()
 		}
 	}
 	return out, nil

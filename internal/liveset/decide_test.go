@@ -276,3 +276,25 @@ func TestAGoodTokenIsAllowedAndSaysWhoItSpeaksFor(t *testing.T) {
 		t.Errorf("an identity made by hand is the caller %+v", c)
 	}
 }
+
+// The whole address is held against what is allowed, however it is shown.
+func TestTheAddressOfARefusalIsShownAsThePropertySays(t *testing.T) {
+	h := empty(t, jws.HS256)
+	token := theToken()
+	token.AllowedAddresses = []netip.Prefix{netip.MustParsePrefix("10.2.0.14/32")}
+	h.Load(h.snapshot(&token, nil, 1))
+	raw := h.text(t, token)
+	for from, good := range map[string]bool{"10.2.0.14": true, "10.2.0.15": false} {
+		d := liveset.Demand{From: addr(from), Role: authority.RoleAdmin}
+		v := h.Decide(raw, d)
+		refusal := v.Refused(raw, &d, h.now())
+		for masked, want := range map[bool]string{false: from + ", allowed [10.2.0.14/32]", true: "10.2.0.0/24, allowed [10.2.0.14/32]"} {
+			h.masked.Store(masked)
+			found := h.ExplainRefusal(refusal)
+			at := slices.IndexFunc(found, func(f liveset.Finding) bool { return f.Check == "address" })
+			if at < 0 || found[at].OK != good || found[at].Compared != want {
+				t.Errorf("from %s, masked %v: %+v", from, masked, found)
+			}
+		}
+	}
+}

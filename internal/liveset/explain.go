@@ -30,6 +30,7 @@ type explanation struct {
 	now      time.Time // when it is asked, or was
 	findings []Finding
 	cause    string // the check by which it was refused; "" behind it, and when it is asked about now
+	masked   bool   // the client's address is not shown whole
 	was      Reason // that of the cause
 }
 
@@ -87,7 +88,7 @@ func (s *Set) Explain(raw string, d Demand) []Finding {
 // state still tells. The first finding that is not OK is why it was refused, also
 // if it would not be now. The signature is gone and is not checked again.
 func (s *Set) ExplainRefusal(r Refusal) []Finding {
-	e := explanation{Set: s, demand: &r.Demand, now: r.At.UTC(), cause: causeOf(&r), was: r.Reason}
+	e := explanation{Set: s, demand: &r.Demand, now: r.At.UTC(), cause: causeOf(&r), was: r.Reason, masked: s.masked()}
 	e.credential(&r.Said, func(*jws.Verifier) (Reason, string) {
 		h := r.Said.Header
 		switch {
@@ -163,7 +164,7 @@ const unknownState = "this node does not know the state of its tokens"
 // of the signature.
 func (e *explanation) credential(said *Said, verify func(*jws.Verifier) (Reason, string)) {
 	if e.cause == "limit" {
-		e.add("limit", TooMany, fmt.Sprintf("the limit of the token, or that of the address %s, is reached", e.demand.From))
+		e.add("limit", TooMany, fmt.Sprintf("the limit of the token, or that of the address %s, is reached", e.from()))
 	}
 	switch {
 	case said.Size == 0:
@@ -283,11 +284,7 @@ func (e *explanation) times(c *jws.Claims, want jws.Expect) {
 func (e *explanation) demanded(i *Identity, allowed []netip.Prefix) {
 	d := e.demand
 	if len(allowed) > 0 {
-		from := "an address that is not known at this door"
-		if d.From.IsValid() {
-			from = d.From.String()
-		}
-		e.add("address", whether(comesFrom(allowed, d.From), AddressNotAllowed), fmt.Sprintf("%s, allowed %s", from, allowed))
+		e.add("address", whether(comesFrom(allowed, d.From), AddressNotAllowed), fmt.Sprintf("%s, allowed %s", e.from(), allowed))
 	}
 	role := d.Role
 	if role == "" {
@@ -296,6 +293,14 @@ func (e *explanation) demanded(i *Identity, allowed []netip.Prefix) {
 	e.add("role", whether(hasRole(i, d), RoleInsufficient), fmt.Sprintf("%s, wanted %s", i.Role, role))
 	e.add("client", whether(hasClientID(i, d), ClientIDNotAllowed), fmt.Sprintf("%s, wanted %s", i.ClientID, cmp.Or(d.ClientID, "any")))
 	e.add("tags", whether(hasTags(i, d), TagMissing), fmt.Sprintf("%q, wanted %q", i.Tags, d.Tags))
+}
+
+// from is the client's address as it is shown.
+func (e *explanation) from() string {
+	if !e.demand.From.IsValid() {
+		return "an address that is not known at this door"
+	}
+	return authority.AddressText(e.demand.From, e.masked)
 }
 
 func (m *moment) keyState(kid authority.KeyID) string {

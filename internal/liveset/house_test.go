@@ -35,6 +35,7 @@ func start() time.Time { return time.Date(2026, 11, 23, 14, 8, 2, 0, time.UTC) }
 // house is a live set with keys of one algorithm in every state, whose records
 // and clock the test sets.
 type house struct {
+	masked atomic.Bool // addresses are
 	*liveset.Set
 	alg   jws.Algorithm
 	keys  map[authority.KeyID]*jws.SigningKey
@@ -115,7 +116,7 @@ func emptyCounting(t testing.TB, alg jws.Algorithm, counts func(authority.Counte
 			return h.keys[kid].Verifier()
 		},
 		Audience: func() []string { return []string{audience, "https://b.example"} }, LoginIssuer: func() string { return issuer },
-		LoginIdle: func() time.Duration { return idle }, Record: h.record, Recognised: 64, Tally: counts, Now: h.now,
+		LoginIdle: func() time.Duration { return idle }, Record: h.record, Recognised: 64, Tally: counts, Masked: h.masked.Load, Now: h.now,
 	})
 	must(t, err)
 	return h

@@ -98,10 +98,13 @@ func (s *Set) useOf(u *use) authority.KeyUse {
 	h := how(u.how.Load())
 	out := authority.KeyUse{Key: s.kids.value(h.key()), First: seconds(u.first.Load()), Last: seconds(last)}
 	if from := s.sources.value(h.source()).from; from.IsValid() {
-		out.From = authority.AddressText(from, s.config.Masked != nil && s.config.Masked())
+		out.From = authority.AddressText(from, s.masked())
 	}
 	return out
 }
+
+// masked reports whether addresses are shown masked.
+func (s *Set) masked() bool { return s.config.Masked != nil && s.config.Masked() }
 
 // inOrder is the place that is not the current key's, and then that one.
 func (m *moment) inOrder() [2]uint8 { return [2]uint8{1 - m.place, m.place} }

@@ -25,6 +25,7 @@ type Question struct {
 // Answer is every check in the order in which it is made; the last is the verdict.
 type Answer struct {
 	Refusal  *Refusal     // nil: a token was asked about
+	From     string       // the refused client's address as it is shown; "": the door did not know it
 	Said     liveset.Said // by the token
 	Findings []liveset.Finding
 }
@@ -65,7 +66,11 @@ func (l *Log) Explain(c authority.Caller, q Question) (Answer, error) {
 	if found == nil {
 		return Answer{}, l.unknown()
 	}
-	return Answer{found, found.Said, l.config.Live.ExplainRefusal(found.Refusal)}, nil
+	out := Answer{Refusal: found, Said: found.Said, Findings: l.config.Live.ExplainRefusal(found.Refusal)}
+	if from := found.Demand.From; from.IsValid() {
+		out.From = authority.AddressText(from, l.config.Masked != nil && l.config.Masked())
+	}
+	return out, nil
 }
 
 // demand reads the question.

@@ -42,7 +42,9 @@ type Refusal struct {
 type Config struct {
 	// Live is asked to explain; verdicts come from whom each door asks.
 	Live Explainer
-	Now  func() time.Time
+	// Masked reports whether clients' addresses are shown masked; nil: never.
+	Masked func() bool
+	Now    func() time.Time
 }
 
 // Explainer explains; the live set is one.

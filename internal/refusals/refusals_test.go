@@ -43,15 +43,16 @@ func (l *live) ExplainRefusal(r liveset.Refusal) []liveset.Finding {
 // desk is a log that keeps what is refused, at a time that the test sets.
 type desk struct {
 	*refusals.Log
-	live live
-	now  time.Time
+	live   live
+	masked bool
+	now    time.Time
 }
 
 func newDesk(t testing.TB) *desk {
 	t.Helper()
 	d := &desk{now: time.Date(2026, 11, 23, 14, 8, 2, 0, time.UTC)}
 	var err error
-	d.Log, err = refusals.New(refusals.Config{Live: &d.live, Now: func() time.Time { return d.now }})
+	d.Log, err = refusals.New(refusals.Config{Live: &d.live, Masked: func() bool { return d.masked }, Now: func() time.Time { return d.now }})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -77,6 +78,21 @@ func TestARefusalIsFoundByItsRequest(t *testing.T) {
 	}
 	if cause := answer.Cause(); cause == nil || cause.Compared != "expired" || d.live.explains.Demand.From.String() != "10.2.0.14" {
 		t.Errorf("the cause is %+v of %+v", cause, d.live.explains)
+	}
+}
+
+func TestAnAddressIsShownAsThePropertySays(t *testing.T) {
+	d := newDesk(t)
+	d.refuse("guard", "req_1", liveset.Expired)
+	for masked, want := range map[bool]string{false: "10.2.0.14", true: "10.2.0.0/24"} {
+		d.masked = masked
+		if answer, err := d.Explain(operator(), refusals.Question{RequestID: "req_1"}); err != nil || answer.From != want {
+			t.Errorf("masked %v: from %q, %v", masked, answer.From, err)
+		}
+	}
+	d.Around("introspection", &d.live).Decide("x", liveset.Demand{RequestID: "req_2"})
+	if answer, err := d.Explain(operator(), refusals.Question{RequestID: "req_2"}); err != nil || answer.From != "" {
+		t.Errorf("from %q, %v", answer.From, err)
 	}
 }
 

@@ -26,6 +26,7 @@ type explainBody struct {
 	Checks   []explained
 	Cause    *liveset.Finding
 	Refusal  *refusals.Refusal
+	CameFrom string            // the refused client's address, "" when the door did not know it
 	Token    authority.TokenID // of which there may be a record; "": it does not say
 }
 
@@ -83,7 +84,7 @@ func (w *console) showExplanation(v visit, form explainForm, token string) {
 		w.failure(v.rw, v.r, &v.admin, err)
 		return
 	}
-	b.Asked, b.Refusal, b.Cause = true, answer.Refusal, answer.Cause()
+	b.Asked, b.Refusal, b.CameFrom, b.Cause = true, answer.Refusal, answer.From, answer.Cause()
 	b.Verdict = b.Cause == nil
 	for i := range answer.Findings {
 		b.Checks = append(b.Checks, explained{answer.Findings[i], b.Cause == &answer.Findings[i]})
