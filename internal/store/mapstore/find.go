@@ -18,12 +18,17 @@ type candidate struct {
 
 // Find reads every token and keeps no more than two pages of candidates.
 func (t *tokenTable) Find(q authority.TokenQuery) (authority.TokenPage, error) {
+	if page, ok := t.tx.memo.pageOf(&q); ok {
+		return page, nil
+	}
 	var page authority.TokenPage
+	valid := span{from: q.Now}
 	limit := max(q.Limit, 1)
 	order := func(a, b candidate) int { return q.Compare(a.place, b.place) }
 	best := make([]candidate, 0, 2*(limit+1))
 	full := false // best is sorted up to limit+1, and its last is a bound
 	for w := range t.rows.all() {
+		valid.turn(&w.value, q.Expiring)
 		if !q.Match(&w.value) {
 			continue
 		}
@@ -46,13 +51,20 @@ func (t *tokenTable) Find(q authority.TokenQuery) (authority.TokenPage, error) {
 	for _, c := range best {
 		page.Tokens = append(page.Tokens, c.token.Clone())
 	}
+	t.tx.memo.keepPage(&q, valid, page)
 	return page, nil
 }
 
 func (t *tokenTable) Counts(now time.Time, generation uint64) (authority.TokenCounts, error) {
+	if c, ok := t.tx.memo.countsAt(now, generation); ok {
+		return c, nil
+	}
 	var c authority.TokenCounts
+	valid := span{from: now}
 	for w := range t.rows.all() {
+		valid.turn(&w.value, authority.CareWithin)
 		c.Add(&w.value, now, generation)
 	}
+	t.tx.memo.keepCounts(counted{valid, generation, c})
 	return c, nil
 }

@@ -81,7 +81,7 @@ func Open(cfg Config) (*Store, error) {
 		return nil, errors.Join(err, s.release())
 	}
 	s.codecs = codecsOf(s.state, s.tokens)
-	s.durable.Store(&moment{s.newest, s.ledger.trail()})
+	s.show(s.newest)
 	s.fact = factsOf(cfg.Tokens)
 	if s.ledger.problem != nil {
 		s.fact.Problem = s.ledger.problem.Error()

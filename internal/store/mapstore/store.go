@@ -106,6 +106,16 @@ func (s *state) active(now time.Time) int {
 type moment struct {
 	state
 	trail trail
+	memo  *memo // about its tokens
+}
+
+// show lets views see a state. One with the same tokens as before has their memo.
+func (s *Store) show(st state) {
+	m := &moment{st, s.ledger.trail(), new(memo)}
+	if last := s.durable.Load(); last != nil && last.tokens.same(&st.tokens) {
+		m.memo = last.memo
+	}
+	s.durable.Store(m)
 }
 
 // Opened says what Open found.
@@ -121,7 +131,7 @@ func (s *Store) View(ctx context.Context, fn func(authority.Tx) error) error {
 		return err
 	}
 	m := s.durable.Load()
-	return fn(&tx{state: m.state, trail: m.trail})
+	return fn(&tx{state: m.state, trail: m.trail, memo: m.memo})
 }
 
 // Follow implements authority.Store.
@@ -182,7 +192,7 @@ func (s *Store) release() error {
 func (s *Store) publish(st state, changes []authority.Change) {
 	s.follow.Lock()
 	defer s.follow.Unlock()
-	s.durable.Store(&moment{st, s.ledger.trail()})
+	s.show(st)
 	for _, c := range changes {
 		for _, f := range s.followers {
 			f.Apply(cloneChange(c))

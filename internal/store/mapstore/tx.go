@@ -17,6 +17,7 @@ type tx struct {
 	state
 	trail    trail
 	edit     *edit // nil: a view
+	memo     *memo // of a view
 	codecs   *codecs
 	inTokens bool // changed something that belongs to the token file
 	inHome   bool // changed something that belongs to state.json
