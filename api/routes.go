@@ -186,6 +186,13 @@ func (c *Client) ResetKeys(ctx context.Context, in ResetKeys) (KeysReset, error)
 	return out, c.do(ctx, call{method: http.MethodPost, path: "api/v1/keys/reset", in: in, out: &out})
 }
 
+// ResealKeys seals the secrets of a fleet's keys under the first key-encryption key
+// of the node's file.
+func (c *Client) ResealKeys(ctx context.Context) (KeysResealed, error) {
+	var out KeysResealed
+	return out, c.do(ctx, call{method: http.MethodPost, path: "api/v1/keys/reseal", out: &out})
+}
+
 // Audit answers one page of the audit log.
 func (c *Client) Audit(ctx context.Context, q EventQuery) (EventList, error) {
 	v := make(url.Values)

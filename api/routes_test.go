@@ -71,6 +71,7 @@ func TestEveryMethodAsksItsRoute(t *testing.T) {
 		{func() error { return only(c.EndTrial(ctx, "key_2026a")) }, "DELETE /api/v1/keys/key_2026a/trial-stop"},
 		{func() error { return only(c.RetireKey(ctx, "key_2026a")) }, "POST /api/v1/keys/key_2026a/retire"},
 		{func() error { return only(c.ResetKeys(ctx, api.ResetKeys{Reason: "drill"})) }, `POST /api/v1/keys/reset {"reason":"drill"}`},
+		{func() error { return only(c.ResealKeys(ctx)) }, "POST /api/v1/keys/reseal"},
 		{func() error { return only(c.Audit(ctx, api.EventQuery{})) }, "GET /api/v1/audit"},
 		{func() error {
 			return only(c.Audit(ctx, api.EventQuery{Before: 9, Limit: 2, Actor: "a", Target: "t", Action: "token.", Outcome: "ok", Since: at, Until: at}))

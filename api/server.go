@@ -117,6 +117,11 @@ type KeysReset struct {
 	LoginsEnded   int    `json:"logins_ended"`
 }
 
+// KeysResealed says how many secrets were sealed anew.
+type KeysResealed struct {
+	Keys int `json:"keys"`
+}
+
 // Event is one entry of the audit log.
 type Event struct {
 	Seq       uint64            `json:"seq"`

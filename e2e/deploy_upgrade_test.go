@@ -1,6 +1,8 @@
 package e2e
 
 import (
+	"bytes"
+	"encoding/base64"
 	"math"
 	"net/http"
 	"os"
@@ -162,5 +164,54 @@ func TestAStoreThatNobodySharesNeedsNoUpgrade(t *testing.T) {
 		if got.code != 0 || got.out != "" || !strings.Contains(got.err, "Nothing to do: the store is "+store) {
 			t.Errorf("%s: exit code %d\n%s", name, got.code, got.err)
 		}
+	}
+}
+
+// As docs/fleet.md says: both lines everywhere, the new one first, sealed anew, the
+// old one gone. Each step restarts one node after the other.
+func TestAFleetGetsAnotherSealingKeyAndLosesNoToken(t *testing.T) {
+	t.Parallel()
+	certificate, key := pair(t, t.TempDir(), "localhost")
+	f := found(t, 2, certificate, key)
+	token := f.program(t, "--home", f.nodes[0].dir, "token", "create", "--client-id", "ci", "--role", "user")
+	path := filepath.Join(f.folder, "sealing.key") // of both nodes
+	old := read(t, path)
+	fresh := "mintmark-sealing/1:" + base64.StdEncoding.EncodeToString(bytes.Repeat([]byte("0123456789abcdef"), 2)) + "\n"
+	restarted := func(lines string) {
+		put(t, path, []byte(lines))
+		for _, m := range f.nodes {
+			m.kill()
+			m.start(t)
+		}
+	}
+	restarted(old + fresh)
+	restarted(fresh + old)
+	got := f.asks(t, f.nodes[0], "key", "reseal")
+	if got.code != 0 || !strings.Contains(got.err, "2 secrets sealed anew") {
+		t.Fatalf("exit code %d\n%s", got.code, got.err)
+	}
+	restarted(fresh)
+	for _, m := range f.nodes {
+		eventually(t, "the token is still good", func() bool { return m.answers("/auth/verify", token) == http.StatusOK })
+	}
+	if got := f.asks(t, f.nodes[1], "key", "rotate", "--overlap", "1h"); got.code != 0 {
+		t.Errorf("rotating afterwards: exit code %d\n%s", got.code, got.err)
+	}
+	f.nodes[0].kill()
+	put(t, path, []byte(old))
+	if got := f.asks(t, f.nodes[0], "key", "list"); got.code != 7 || !strings.Contains(got.err, "another key-encryption key") {
+		t.Errorf("with the old one alone: exit code %d\n%s", got.code, got.err)
+	}
+	put(t, path, []byte("correct horse battery staple\n"))
+	if got := f.asks(t, f.nodes[1], "key", "reseal", "-o", "json"); got.code != 6 || !strings.Contains(got.err, `"code":"sealing.unusable"`) || strings.Contains(got.err, "staple") {
+		t.Errorf("with a file that is none: exit code %d\n%s", got.code, got.err)
+	}
+}
+
+func TestAKeyringOfOneServerIsNotSealed(t *testing.T) {
+	t.Parallel()
+	h := startHome(t)
+	if got := h.run(t, "key", "reseal"); got.code != 6 || !strings.Contains(got.err, "only those of a fleet are sealed") {
+		t.Errorf("exit code %d\n%s", got.code, got.err)
 	}
 }

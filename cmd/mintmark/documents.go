@@ -38,6 +38,7 @@ func documents() map[string][]any {
 		"FindingList":    {api.Findings{}},
 		"Key":            {api.Key{}},
 		"KeyList":        {listed[api.Key]{}},
+		"KeysResealed":   {api.KeysResealed{}},
 		"KeysReset":      {api.KeysReset{}},
 		"KeysRotated":    {api.KeysRotated{}},
 		"Migrated":       {migrated{}},

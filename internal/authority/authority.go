@@ -36,6 +36,9 @@ type Custody interface {
 	// Sealed is the secret of kid as its record carries it; nil when secrets last
 	// elsewhere.
 	Sealed(kid KeyID) ([]byte, error)
+	// Refresh learns under what secrets are sealed from now on, if that was changed.
+	// What cannot be read is a Conflict and changes nothing.
+	Refresh() error
 	// Mint signs claims under kid. The same claims under the same key give the
 	// same bytes (RFC 6979 for ES256). An unknown kid is Internal.
 	Mint(kid KeyID, typ string, c Claims) (Secret, error)

@@ -150,6 +150,10 @@ func (a *API) keyRoutes() []Route {
 			Refuses: []string{"request.invalid", api.CodeStepUp, "keyring.unwritable"},
 		}, a.resetKeys),
 		does(Route{
+			Method: http.MethodPost, Path: "/api/v1/keys/reseal", Summary: "Seal the secrets of a fleet's keys under the first key-encryption key of its file, all at once.",
+			Refuses: []string{api.CodeStepUp, "key.not_sealed", "key.secret_missing", "sealing.unusable"},
+		}, a.resealKeys),
+		does(Route{
 			Method: http.MethodGet, Path: "/api/v1/audit", Summary: "Read the audit log, newest first.",
 			Query: []Parameter{
 				{Name: "cursor", About: "next_cursor of the page before."},

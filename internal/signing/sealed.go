@@ -12,6 +12,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"sync/atomic"
 
 	"mintmark/internal/authority"
 	"mintmark/internal/durable"
@@ -29,8 +30,10 @@ const (
 // Sealing is the key-encryption keys of a fleet: the first seals, each opens what
 // it sealed. Every node has them from a file; they never reach a store.
 type Sealing struct {
-	keys []sealingKey
-	rand io.Reader
+	files durable.Files
+	path  string
+	keys  atomic.Pointer[[]sealingKey]
+	rand  io.Reader
 }
 
 type sealingKey struct {
@@ -55,24 +58,34 @@ func CreateSealing(files durable.Files, path string, rand io.Reader) (*Sealing, 
 // OpenSealing reads the file: a line for each key, the one that seals first. Its
 // errors hold no key.
 func OpenSealing(files durable.Files, path string, rand io.Reader) (*Sealing, error) {
-	data, err := files.Read(path, maxSealing)
-	if err != nil {
-		return nil, fmt.Errorf("open key-encryption key: %w", err)
+	s := &Sealing{files: files, path: path, rand: rand}
+	if err := s.read(); err != nil {
+		return nil, err
 	}
-	s := &Sealing{rand: rand}
+	return s, nil
+}
+
+// read reads the file, which may have other lines than before.
+func (s *Sealing) read() error {
+	data, err := s.files.Read(s.path, maxSealing)
+	if err != nil {
+		return fmt.Errorf("open key-encryption key: %w", err)
+	}
+	var keys []sealingKey
 	for n, line := range strings.Split(strings.TrimSuffix(string(data), "\n"), "\n") {
 		text, ok := strings.CutPrefix(line, sealingFormat)
 		key, err := base64.StdEncoding.DecodeString(text)
 		if !ok || err != nil || len(key) != sealingSize || bytes.Count(key, key[:1]) == sealingSize {
-			return nil, fmt.Errorf("key-encryption key %s: line %d is not one of ours. Copy the file of another node, byte for byte", path, n+1)
+			return fmt.Errorf("key-encryption key %s: line %d is not one of ours. Copy the file of another node, byte for byte", s.path, n+1)
 		}
 		k, err := newSealingKey(key)
 		if err != nil {
-			return nil, err
+			return err
 		}
-		s.keys = append(s.keys, k)
+		keys = append(keys, k)
 	}
-	return s, nil
+	s.keys.Store(&keys)
+	return nil
 }
 
 func newSealingKey(key []byte) (sealingKey, error) {
@@ -93,7 +106,7 @@ func newSealingKey(key []byte) (sealingKey, error) {
 // seal encrypts a secret for the record of its key (AES-256-GCM, NIST SP
 // 800-38D): a version, which key sealed, a nonce, the text.
 func (s *Sealing) seal(kid authority.KeyID, alg string, secret []byte) ([]byte, error) {
-	k := s.keys[0]
+	k := (*s.keys.Load())[0]
 	nonce := make([]byte, k.aead.NonceSize())
 	if _, err := io.ReadFull(s.rand, nonce); err != nil {
 		return nil, err
@@ -111,11 +124,12 @@ func (s *Sealing) open(kid authority.KeyID, alg string, sealed []byte) ([]byte, 
 		return nil, errors.New("it is not sealed as this program seals")
 	}
 	id, rest := sealed[1:1+sealingIDSize], sealed[1+sealingIDSize:]
-	at := slices.IndexFunc(s.keys, func(k sealingKey) bool { return bytes.Equal(k.id[:], id) })
+	keys := *s.keys.Load()
+	at := slices.IndexFunc(keys, func(k sealingKey) bool { return bytes.Equal(k.id[:], id) })
 	if at < 0 {
 		return nil, errors.New("it is sealed under another key-encryption key than this node has; copy the file of the node that made it")
 	}
-	aead := s.keys[at].aead
+	aead := keys[at].aead
 	if len(rest) < aead.NonceSize() {
 		return nil, errors.New("it is cut short")
 	}
@@ -150,6 +164,18 @@ func (r *Ring) Sealed(kid authority.KeyID) ([]byte, error) {
 		return nil, fmt.Errorf("seal the secret of key %s: %w", kid, err)
 	}
 	return sealed, nil
+}
+
+// Refresh reads the file of the key-encryption keys again; a file that cannot be
+// used changes nothing. A ring whose secrets last elsewhere has none.
+func (r *Ring) Refresh() error {
+	if r.sealing == nil {
+		return nil
+	}
+	if err := r.sealing.read(); err != nil {
+		return &authority.Error{Kind: authority.Conflict, Code: "sealing.unusable", Msg: err.Error(), Err: err}
+	}
+	return nil
 }
 
 // Adopt takes the secrets of another ring over, for keys that move to where this
