@@ -60,14 +60,18 @@ func (c *cli) initCommand() *cobra.Command {
 }
 
 // warnIssuer says that an address which stands for all of a machine's is none
-// that tokens can name.
+// that tokens can name, unless the environment names another issuer.
 func (c *cli) warnIssuer(dir home.Dir, listen string) {
 	host, _, err := net.SplitHostPort(listen)
 	if err != nil || !unspecified(host) {
 		return
 	}
+	issuer := config.IssuerFor(listen, false)
+	if s, err := c.settings(dir); err != nil || s.Issuer != issuer {
+		return
+	}
 	c.warn("tokens will name %s as their issuer, where no client can find this server\n"+
-		"         before the first token: %s config properties set %s https://NAME:PORT && %s config apply", config.IssuerFor(listen, false), dir.Manager(), config.Issuer, dir.Manager())
+		"         before the first token: %s config properties set %s https://NAME:PORT && %s config apply", issuer, dir.Manager(), config.Issuer, dir.Manager())
 }
 
 // install makes a home, whole or not at all.
