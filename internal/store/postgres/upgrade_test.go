@@ -35,7 +35,10 @@ func TestTwoVersionsWorkOnOneDatabaseWhileAFleetIsUpgraded(t *testing.T) {
 	cfg := newStore(t)
 	minor := sqlstore.Version{Major: now().Major, Minor: now().Minor + 1}
 	newer := with(cfg, then(minor.Major, minor.Minor, `ALTER TABLE tokens ADD COLUMN colour text{c} NOT NULL DEFAULT ''`))
-	older := open(t, cfg) // a node that runs on
+	older := open(t, cfg) // a node that runs on, with statements that it has prepared
+	if err := issue(older, 1); err != nil {
+		t.Fatal(err)
+	}
 	done, err := postgres.Upgrade(t.Context(), newer)
 	if err != nil || done.From != now() || done.To != minor {
 		t.Fatalf("%+v, %v", done, err)
@@ -95,6 +98,28 @@ func TestNodesThatStartAtOnceMigrateOnce(t *testing.T) {
 	var rows int
 	if err := plain(t, cfg.URL).QueryRow(`SELECT count(*) FROM made`).Scan(&rows); err != nil || rows != 1 {
 		t.Errorf("%d rows, %v", rows, err)
+	}
+}
+
+func TestATableThatIsInUseIsNotWaitedForLong(t *testing.T) {
+	cfg := newStore(t)
+	newer := with(cfg, then(now().Major, now().Minor+1, `ALTER TABLE tokens ADD COLUMN colour text`))
+	long, err := plain(t, cfg.URL).Begin()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := long.Exec(`SELECT count(*) FROM tokens`); err != nil {
+		t.Fatal(err)
+	}
+	_, err = postgres.Upgrade(t.Context(), newer)
+	if authority.KindOf(err) != authority.Unavailable || err == nil || !strings.Contains(err.Error(), "try again") {
+		t.Errorf("with a table in use: %v", err)
+	}
+	if err := long.Rollback(); err != nil {
+		t.Fatal(err)
+	}
+	if done, err := postgres.Upgrade(t.Context(), newer); err != nil || done.To.Minor != now().Minor+1 {
+		t.Errorf("afterwards: %+v, %v", done, err)
 	}
 }
 

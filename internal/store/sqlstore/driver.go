@@ -20,6 +20,8 @@ type Driver struct {
 	Lock string
 	// Notify tells other nodes of a revision, its only argument; "": there are none.
 	Notify string
+	// Whole is executed before all tokens are read in one statement; "": nothing is.
+	Whole string
 	// Position is the function that tells where in a text another one begins.
 	Position string
 	// Prepare: statements are prepared once for each connection.

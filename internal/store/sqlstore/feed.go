@@ -263,6 +263,9 @@ func snapshot(d *dbtx) (authority.Change, error) {
 	if _, err := d.row([]any{&n}, `SELECT count(*) FROM tokens`); err != nil {
 		return c, err
 	}
+	if err := d.exec(d.driver().Whole); err != nil {
+		return c, err
+	}
 	c.Tokens = make([]authority.Changed[authority.TokenID, authority.Token], 0, n)
 	values := make([]authority.Token, 0, n)
 	r := newTokenReader()

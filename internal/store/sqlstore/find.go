@@ -40,12 +40,10 @@ func (t *tokenTable) Find(q authority.TokenQuery) (authority.TokenPage, error) {
 	}
 	var page authority.TokenPage
 	if lead != nil && n <= few {
-		page, err = f.sorted(lead)
-	} else {
-		page, err = f.walk()
+		return f.sorted(lead)
 	}
-	if err == nil {
-		err = f.total(&page, lead, n)
+	if page, err = f.walk(); err == nil {
+		err = f.total(&page, lead)
 	}
 	return page, err
 }
@@ -239,9 +237,14 @@ type found struct {
 	place authority.TokenCursor
 }
 
-// read reads tokens and their places.
-func (f *finder) read(text string, args []any) ([]found, error) {
+// read reads tokens and their places, from the table or what is read of it; rest
+// are the columns behind those.
+func (f *finder) read(from, which string, args []any, rest ...any) ([]found, error) {
 	name, number := f.column()
+	columns := readColumns + ", " + name
+	if len(rest) > 0 {
+		columns += ", matching"
+	}
 	var out []found
 	r := newTokenReader()
 	err := f.db.rows(func(rows *sql.Rows) error {
@@ -251,33 +254,41 @@ func (f *finder) read(text string, args []any) ([]found, error) {
 		if number {
 			value = &at
 		}
-		t, err := r.read(rows, value)
+		t, err := r.read(rows, slices.Concat([]any{value}, rest)...)
 		place := authority.TokenCursor{Value: word.String, ID: t.ID}
 		if at.Valid {
 			place.Value = authority.SortTime(fromMicro(at))
 		}
 		out = append(out, found{t, place})
 		return err
-	}, "SELECT "+readColumns+", "+name+" FROM tokens WHERE "+text, args...)
+	}, "SELECT "+columns+" FROM "+from+" WHERE "+which, args...)
 	return out, err
 }
 
-// sorted reads all that meet the lead, and sorts.
+// sorted reads all that meet the lead, counts and sorts them.
 func (f *finder) sorted(l lead) (authority.TokenPage, error) {
 	var args []any
+	name, _ := f.column()
 	c := &clause{args: &args}
 	c.and("id IN (" + some(l(c), few+1) + ")")
 	f.conditions(c)
-	name, _ := f.column()
+	from := "(SELECT " + readColumns + ", client_fold, last_used_at, count(*) OVER () AS matching FROM tokens WHERE " + c.String() + ") m"
 	way := ""
 	if f.q.Descending {
 		way = " DESC"
 	}
-	if err := f.behind(c, name); err != nil {
+	behind := &clause{args: &args}
+	if err := f.behind(behind, name); err != nil {
 		return authority.TokenPage{}, err
 	}
-	list, err := f.read(fmt.Sprintf("%s ORDER BY (%s IS NULL), %[2]s%s, id LIMIT %d", c, name, way, f.q.Limit+1), args)
-	return f.page(list), err
+	var total int
+	list, err := f.read(from, fmt.Sprintf("%s ORDER BY (%s IS NULL), %[2]s%s, id LIMIT %d", behind, name, way, f.q.Limit+1), args, &total)
+	page := f.page(list)
+	page.Total = total
+	if err == nil && len(list) == 0 { // nothing is behind the cursor, or nothing matches
+		err = f.count(&page, l, few+1)
+	}
+	return page, err
 }
 
 // behind adds that a record lies behind the cursor.

@@ -219,6 +219,19 @@ func (d *dbtx) rows(scan func(*sql.Rows) error, text string, args ...any) error 
 	return d.class(d.session.rows(ctx, scan, text, args...))
 }
 
+// exec executes a statement; "" is none.
+func (d *dbtx) exec(text string) error {
+	if text == "" {
+		return nil
+	}
+	if err := d.begin(); err != nil {
+		return d.class(err)
+	}
+	ctx, cancel := d.within()
+	defer cancel()
+	return d.class(d.session.exec(ctx, text))
+}
+
 // row reads one row and reports whether there is one.
 func (d *dbtx) row(into []any, text string, args ...any) (bool, error) {
 	found := false

@@ -53,7 +53,7 @@ func (w *walker) stretch(limit int, order string, of func(*clause)) []found {
 	of(c)
 	w.conditions(c)
 	var list []found
-	list, w.err = w.read(fmt.Sprintf("%s ORDER BY %s LIMIT %d", c, order, limit), args)
+	list, w.err = w.read("tokens", fmt.Sprintf("%s ORDER BY %s LIMIT %d", c, order, limit), args)
 	return list
 }
 
@@ -156,9 +156,9 @@ func (w *walker) down(from any) {
 	}
 }
 
-// total counts what matches: exactly when few are to be looked at or when only
-// the state decides, else as far as counting is cheap.
-func (f *finder) total(page *authority.TokenPage, l lead, n int) error {
+// total counts what matches when that is many: exactly when only the state
+// decides, else as far as counting is cheap.
+func (f *finder) total(page *authority.TokenPage, l lead) error {
 	if l == nil {
 		c, err := f.store.counts(f.db, f.q.Now, f.q.Generation)
 		for _, state := range f.q.States {
@@ -166,18 +166,19 @@ func (f *finder) total(page *authority.TokenPage, l lead, n int) error {
 		}
 		return err
 	}
-	limit := few + 1
-	if page.TotalIsFloor = n > few; page.TotalIsFloor {
-		limit = counted
-	}
+	page.TotalIsFloor = true
+	err := f.count(page, l, counted)
+	page.Total = max(page.Total, len(page.Tokens))
+	return err
+}
+
+// count counts what matches among the first that meet the lead.
+func (f *finder) count(page *authority.TokenPage, l lead, first int) error {
 	var args []any
 	c := &clause{args: &args}
-	c.and("id IN (" + some(l(c), limit) + ")")
+	c.and("id IN (" + some(l(c), first) + ")")
 	f.conditions(c)
 	_, err := f.db.row([]any{&page.Total}, "SELECT count(*) FROM tokens WHERE "+c.String(), args...)
-	if page.TotalIsFloor {
-		page.Total = max(page.Total, len(page.Tokens))
-	}
 	return err
 }
 
