@@ -24,7 +24,9 @@ func TestNodesOfAFleetTellWhatAnotherHasCounted(t *testing.T) {
 	stops, stays := f.nodes[0], f.nodes[1]
 	token := f.program(t, "--home", stops.dir, "token", "create", "--client-id", "ci", "--role", "user")
 	for _, m := range f.nodes {
-		eventually(t, "every node knows the token", func() bool { return m.answers("/readyz", "") == http.StatusOK && m.answers("/auth/verify", token) == http.StatusOK })
+		eventually(t, "every node knows the token", func() bool {
+			return m.answers("/readyz", "") == http.StatusOK && m.answers("/auth/verify", token) == http.StatusOK
+		})
 	}
 	const more = 4
 	for range more {

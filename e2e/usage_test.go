@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"mintmark/api"
 )
@@ -120,4 +121,27 @@ func TestADamagedFileOfCountsStopsNoStart(t *testing.T) {
 	}
 	h.verdicts(t, token, "", 1, http.StatusOK)
 	wantUsed(t, h, "ci", 1, 0)
+}
+
+func TestTheOrderByLastUseMovesAlong(t *testing.T) {
+	t.Parallel()
+	h := startHome(t)
+	h.tokenOf(t, "a-never")
+	first, last := h.tokenOf(t, "z-first"), h.tokenOf(t, "b-last")
+	h.verdicts(t, first, "", 1, http.StatusOK)
+	time.Sleep(time.Second) // uses are known to the second
+	h.verdicts(t, last, "", 1, http.StatusOK)
+	h.manager(t, "config", "properties", "set", "api.access.tokens.store", "sqlite:"+filepath.Join(h.dir, "mint.db"))
+	h.manager(t, "config", "apply", "--yes")
+	var list api.TokenList
+	if err := json.Unmarshal([]byte(h.manager(t, "token", "list", "--sort", "last_used_at", "--desc", "-o", "json")), &list); err != nil {
+		t.Fatal(err)
+	}
+	var order []string
+	for _, v := range list.Items {
+		order = append(order, v.ClientID)
+	}
+	if got := strings.Join(order, " "); got != "b-last z-first a-never" {
+		t.Errorf("the order is %s", got)
+	}
 }

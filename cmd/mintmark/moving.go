@@ -103,6 +103,7 @@ func (k *core) move(ctx context.Context, value string, commit func() error) (mov
 	}
 	moved.CaughtUp.Changes += caught.Changes
 	moved.CaughtUp.Unproven = moved.CaughtUp.Unproven || caught.Unproven
+	k.tellUses(ctx)
 	return moved, nil
 }
 

@@ -61,3 +61,30 @@ func (k *core) recall(ctx context.Context) {
 		k.log.Error("how tokens were used before this start is not known", "error", err)
 	}
 }
+
+// tellUses has a store that sorts by last use know the last uses of before it was
+// the present one.
+func (k *core) tellUses(ctx context.Context) {
+	if _, sorts := k.store.Present().(authority.UseKeeper); !sorts {
+		return
+	}
+	var uses []authority.Used
+	err := k.store.View(ctx, func(tx authority.Tx) error {
+		uses = nil
+		for t, err := range tx.Tokens().All() {
+			if err != nil {
+				return err
+			}
+			if at := k.live.LastUse(t.ID).At; !at.IsZero() {
+				uses = append(uses, authority.Used{ID: t.ID, At: at})
+			}
+		}
+		return nil
+	})
+	if err == nil {
+		err = k.store.UsedAt(ctx, uses)
+	}
+	if err != nil {
+		k.log.Warn("the order of tokens by last use begins anew", "error", err)
+	}
+}

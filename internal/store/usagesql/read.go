@@ -33,6 +33,8 @@ func readSource(scan func(...any) error) (s authority.UsageSource, err error) {
 
 // Usage implements authority.UsageStore.
 func (s *Store) Usage(ctx context.Context, id authority.TokenID) (authority.UsageRecord, error) {
+	ctx, done := s.within(ctx, patience)
+	defer done()
 	r := authority.UsageRecord{Token: id}
 	of := func(statement string, row func(scan func(...any) error) error) error {
 		rows, err := s.db.QueryContext(ctx, statement+` WHERE token = $1`, string(id))
@@ -114,6 +116,12 @@ func (s *Store) LastUses(ctx context.Context, keys []authority.KeyID, after uint
 
 // UsageSums implements authority.UsageStore.
 func (s *Store) UsageSums(ctx context.Context, since time.Time, tokens []authority.TokenID) (all []authority.UsageSum, err error) {
+	limit := patience
+	if tokens == nil {
+		limit = patienceForAll
+	}
+	ctx, done := s.within(ctx, limit)
+	defer done()
 	const most = 500 // parameters of one statement
 	for from := 0; ; from += most {
 		where, args := "", []any{since.UTC().Truncate(time.Hour).Unix()}

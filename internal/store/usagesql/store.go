@@ -63,8 +63,20 @@ func schema(bytewise, seen string) []string {
 	}
 }
 
-// patience is how long others are waited for, in one batch or one look.
-const patience = 5 * time.Second
+// patience is how long a shared database is waited for; what is asked of all
+// tokens takes longer.
+const (
+	patience       = 5 * time.Second
+	patienceForAll = 30 * time.Second
+)
+
+// within bounds what is asked of a shared database.
+func (s *Store) within(ctx context.Context, limit time.Duration) (context.Context, context.CancelFunc) {
+	if !s.shared {
+		return ctx, func() {}
+	}
+	return context.WithTimeout(ctx, limit)
+}
 
 // update runs a transaction, and once more if it was the one that was ended so that
 // another could go on.
