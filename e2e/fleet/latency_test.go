@@ -12,9 +12,10 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// BenchmarkARevocationReachesEveryNode measures from the answer to a revocation
-// on one node to the first refusal on each other, beside how long a bare NOTIFY
-// takes from the answer to its COMMIT until another connection has it, in turns.
+// BenchmarkARevocationReachesEveryNode measures from asking one node to revoke to
+// the first refusal on each other, beside how long a bare transaction with a
+// NOTIFY takes from its BEGIN until another connection has it, in turns; and from
+// the answer of the revocation on.
 func BenchmarkARevocationReachesEveryNode(b *testing.B) {
 	for _, callers := range []int{0, 16} {
 		name := "quiet"
@@ -26,10 +27,11 @@ func BenchmarkARevocationReachesEveryNode(b *testing.B) {
 			stop := f.load(b, callers)
 			defer stop()
 			bare := newBare(b, f.cluster)
-			var ours, theirs []time.Duration
+			var ours, after, theirs []time.Duration
 			for b.Loop() {
 				theirs = append(theirs, bare.notify(b))
-				ours = append(ours, f.revocation(b)...)
+				asked, answered := f.revocation(b)
+				ours, after = append(ours, asked...), append(after, answered...)
 			}
 			report := func(what string, all []time.Duration) time.Duration {
 				slices.Sort(all)
@@ -38,6 +40,7 @@ func BenchmarkARevocationReachesEveryNode(b *testing.B) {
 				b.ReportMetric(float64(p99.Microseconds()), what+"-p99-µs")
 				return p99
 			}
+			report("answered", after)
 			mine, floor := report("revoke", ours), report("notify", theirs)
 			b.ReportMetric(float64(mine)/float64(floor), "p99-ratio")
 			b.ReportMetric(0, "ns/op")
@@ -45,9 +48,9 @@ func BenchmarkARevocationReachesEveryNode(b *testing.B) {
 	}
 }
 
-// revocation answers, for each other node, how long after the answer to a
-// revocation it refuses.
-func (f *fleet) revocation(b *testing.B) []time.Duration {
+// revocation answers, for each other node, how long after asking for a revocation
+// it refuses, and how long after its answer.
+func (f *fleet) revocation(b *testing.B) (asked, answered []time.Duration) {
 	b.Helper()
 	here, others := f.nodes[0], f.nodes[1:]
 	made := here.ask(b.Context(), "POST", "/api/v1/tokens", f.authorization(), map[string]any{"client_id": "short", "role": "user"})
@@ -70,16 +73,16 @@ func (f *fleet) revocation(b *testing.B) []time.Duration {
 			refused[i] = time.Now()
 		})
 	}
+	began := time.Now()
 	if got := here.ask(b.Context(), "DELETE", "/api/v1/tokens/"+made.field("id"), f.authorization(), nil); got.status != http.StatusNoContent {
 		b.Fatalf("not revoked: %d %s", got.status, got.body)
 	}
-	answered := time.Now()
+	end := time.Now()
 	wg.Wait()
-	took := make([]time.Duration, len(others))
-	for i, at := range refused {
-		took[i] = max(0, at.Sub(answered))
+	for _, at := range refused {
+		asked, answered = append(asked, at.Sub(began)), append(answered, max(0, at.Sub(end)))
 	}
-	return took
+	return asked, answered
 }
 
 // load keeps every node busy with verifications until it is stopped.
@@ -128,6 +131,7 @@ func (p bare) notify(b *testing.B) time.Duration {
 		_, _ = p.hears.WaitForNotification(b.Context())
 		heard <- time.Now()
 	}()
+	began := time.Now()
 	tx, err := p.says.Begin(b.Context())
 	must(b, err)
 	_, err = tx.Exec(b.Context(), "INSERT INTO bare VALUES (1)")
@@ -135,6 +139,5 @@ func (p bare) notify(b *testing.B) time.Duration {
 	_, err = tx.Exec(b.Context(), "NOTIFY bare")
 	must(b, err)
 	must(b, tx.Commit(b.Context()))
-	committed := time.Now()
-	return max(0, (<-heard).Sub(committed))
+	return (<-heard).Sub(began)
 }

@@ -215,7 +215,7 @@ func newFleet(t testing.TB, size int) *fleet {
 	sealing := ""
 	for i := range size {
 		p := newProxy(t, net.JoinHostPort(f.cluster.host, fmt.Sprint(f.cluster.port)))
-		n := join(t, fmt.Sprintf("node-%d-%s", i+1, t.Name()), f.cluster.url(p.address()), sealing)
+		n := join(t, fmt.Sprintf("node-%d-%s", i+1, strings.NewReplacer("/", "-", "=", "-").Replace(t.Name())), f.cluster.url(p.address()), sealing)
 		n.proxy = p
 		if sealing == "" {
 			sealing = filepath.Join(n.dir, "sealing.key")
