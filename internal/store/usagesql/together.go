@@ -66,7 +66,13 @@ func foldTogether(ctx context.Context, tx *sql.Tx, tokens []string) error {
 	if err != nil || len(many) == 0 {
 		return err
 	}
-	_, err = tx.ExecContext(ctx, `WITH placed AS (
+	_, err = tx.ExecContext(ctx, fold(), many, authority.MaxSources)
+	return err
+}
+
+// fold is the statement for tokens that have more sources than a number.
+func fold() string {
+	return `WITH placed AS (
 			SELECT token, address, via, row_number() OVER (PARTITION BY token ORDER BY last_at DESC, address, via) AS place
 			FROM usage_sources WHERE token = ANY($1::text[]) AND address <> ''
 		), gone AS (
@@ -75,8 +81,7 @@ func foldTogether(ctx context.Context, tx *sql.Tx, tokens []string) error {
 		)
 		INSERT INTO usage_sources (token, address, via, kid, first_at, last_at, allowed, refused)
 		SELECT token, '', '', coalesce((array_agg(kid ORDER BY last_at DESC) FILTER (WHERE kid <> ''))[1], ''), min(first_at), max(last_at), sum(allowed), sum(refused)
-		FROM gone GROUP BY token ON CONFLICT `+sourceAgain(), many, authority.MaxSources)
-	return err
+		FROM gone GROUP BY token ON CONFLICT ` + sourceAgain()
 }
 
 // rowset is rows of one table by column: texts first, then numbers.
