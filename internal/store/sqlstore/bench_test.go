@@ -113,6 +113,11 @@ func person(n int, now time.Time) authority.Token {
 	return t
 }
 
+// lastUse is when the n-th was used last.
+func lastUse(n int, now time.Time) time.Time {
+	return now.Add(-time.Duration(n*7919%2_000_000) * time.Second)
+}
+
 func event(v *authority.Token) authority.Event {
 	return authority.Event{
 		At: v.CreatedAt, Actor: authority.Actor{Kind: "admin", Name: "admin"}, Action: "token.created", Target: string(v.ID), Label: v.ClientID,
@@ -135,7 +140,7 @@ func fill(t testing.TB, d database, n int, now time.Time) {
 			for i := from; i < min(from+10_000, n); i++ {
 				v := person(i, now)
 				if i%3 == 0 {
-					uses = append(uses, authority.Used{ID: v.ID, At: now.Add(-time.Duration(i*7919%2_000_000) * time.Second)})
+					uses = append(uses, authority.Used{ID: v.ID, At: lastUse(i, now)})
 				}
 				if err := tx.Tokens().Insert(v); err != nil {
 					return err
