@@ -249,6 +249,7 @@ func (k *core) wire(book *config.Book) (err error) {
 	}
 	k.control, err = control.New(control.Config{
 		Authority: k.authority, Book: book, Running: k.running, Refusals: k.live.Refusals, Surroundings: k.surroundings, Now: k.clock.Now,
+		Verdicts:    func() control.Verdicts { return control.Verdicts(k.metrics.Pace()) },
 		SwitchStore: k.switchStore, CheckStore: k.checkStore,
 		CheckTLS: func(certificate, key string) error {
 			_, err := tls.LoadX509KeyPair(certificate, key)

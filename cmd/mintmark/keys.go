@@ -85,7 +85,7 @@ func (c *cli) resetOver(ctx context.Context, l *link, confirm func() error, in a
 	if err != nil {
 		return err
 	}
-	c.say("This ends every token (%d) and every sign-in now. There is no overlap.", s.Tokens.Active)
+	c.say("This ends every token (%d) and every sign-in (%d) now. There is no overlap.", s.Tokens.Active, s.Logins)
 	c.say("Gentler: %s key rotate --overlap 14d", c.program)
 	if dry {
 		c.dryRun("%s signs still.", s.CurrentKey.Name)

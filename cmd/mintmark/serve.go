@@ -244,6 +244,7 @@ func (s *server) maintain(ctx context.Context) {
 		case <-hourly.C:
 			s.tidy(ctx)
 		case <-minutely.C:
+			s.metrics.Mark()
 			s.endOverlaps(ctx, time.Since(began))
 		case <-often.C:
 			if needed, err := s.authority.SetupNeeded(ctx); err == nil && !needed {

@@ -119,9 +119,13 @@ func (c *cli) statusLines(s api.Status) [][]string {
 			secret += fmt.Sprintf(" of %d", int(s.KeyDue.Sub(*s.CurrentKey.CurrentSince).Hours()/24))
 		}
 	}
+	verdicts := "none in the last minute"
 	for _, k := range s.Checks {
-		if k.Name == "overlap" {
+		switch k.Name {
+		case "overlap":
 			secret += "; " + k.Fact
+		case "verdicts":
+			verdicts = k.Fact
 		}
 	}
 	config := "revision " + strconv.FormatUint(s.Staging.Revision, 10) + ", " +
@@ -137,6 +141,7 @@ func (c *cli) statusLines(s api.Status) [][]string {
 		{"secret", secret},
 		{"config", config},
 		{"counts", c.countsLine(s.Usage)},
+		{"verdicts", verdicts},
 		{"version", s.Version},
 	}
 	for _, n := range s.Nodes {

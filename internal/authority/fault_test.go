@@ -487,6 +487,10 @@ func TestReadingFailsAloudWhicheverStepFails(t *testing.T) {
 			_, err := a.TokenCounts(ctx, operator())
 			return err
 		},
+		"logins": func(ctx context.Context, a *authority.Authority, _ *stage) error {
+			_, err := a.Logins(ctx, operator())
+			return err
+		},
 		"find": func(ctx context.Context, a *authority.Authority, _ *stage) error {
 			_, err := a.FindToken(ctx, operator(), "ci", false)
 			return err

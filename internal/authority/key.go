@@ -102,7 +102,9 @@ func (a *Authority) reset(tx Tx, c Caller, pair [2]Key, reason string) (ResetRes
 		if err := tx.Logins().Delete(l.ID); err != nil {
 			return ResetResult{}, err
 		}
-		result.Logins++
+		if now.Before(l.ExpiresAt) {
+			result.Logins++
+		}
 	}
 	keys, err := allKeys(tx)
 	if err != nil {

@@ -19,6 +19,9 @@ func TestResetEndsEveryTokenAndLoginForGood(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if n, err := h.Logins(t.Context(), operator()); err != nil || n != 1 {
+		t.Errorf("told beforehand of %d logins, %v", n, err)
+	}
 	result, err := h.ResetKeys(t.Context(), operator(), "leak")
 	if err != nil || result.Tokens != 1 || result.Logins != 1 || result.Generation != 2 {
 		t.Fatalf("got %+v, %v", result, err)

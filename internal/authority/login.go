@@ -213,6 +213,27 @@ func (a *Authority) SignOut(ctx context.Context, c Caller) error {
 	})
 }
 
+// Logins counts the logins that a reset would end.
+func (a *Authority) Logins(ctx context.Context, c Caller) (int, error) {
+	if err := c.mustAdmin(); err != nil {
+		return 0, err
+	}
+	n, now := 0, a.Now()
+	err := a.Store.View(ctx, func(tx Tx) error {
+		n = 0
+		for l, err := range tx.Logins().All() {
+			if err != nil {
+				return err
+			}
+			if now.Before(l.ExpiresAt) {
+				n++
+			}
+		}
+		return nil
+	})
+	return n, err
+}
+
 // PurgeLogins removes logins that have ended.
 func (a *Authority) PurgeLogins(ctx context.Context) error {
 	now := a.Now()

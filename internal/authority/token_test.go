@@ -207,6 +207,7 @@ func TestOnlyAdminsReachTokens(t *testing.T) {
 				"list":    func() error { _, err := h.Tokens(ctx, c.caller, authority.ListRequest{}); return err },
 				"find":    func() error { _, err := h.FindToken(ctx, c.caller, "ci", false); return err },
 				"counts":  func() error { _, err := h.TokenCounts(ctx, c.caller); return err },
+				"logins":  func() error { _, err := h.Logins(ctx, c.caller); return err },
 				"token":   func() error { _, err := h.Token(ctx, c.caller, id); return err },
 				"reveal":  func() error { _, err := h.RevealToken(ctx, c.caller, id); return err },
 				"revoke":  func() error { _, err := h.RevokeToken(ctx, c.caller, id, false); return err },

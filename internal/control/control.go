@@ -99,9 +99,19 @@ type Status struct {
 	KeyDue     time.Time // when rotating it is recommended
 	Staging    Staging
 	Checks     []Check // problems first
+	Logins     int     // sign-ins that have not ended
 	Refusals   map[string]uint64
+	Verdicts   Verdicts
 	Usage      authority.LedgerState
 	Fleet      authority.FleetState // without nodes when the store is this process's own
+}
+
+// Verdicts are those of this node at all of its doors, since a minute or two ago.
+// The zero Verdicts is that of a program that answers none.
+type Verdicts struct {
+	Since, AsOf time.Time
+	Count       uint64
+	P50, P99    time.Duration // what half of them, and 99 of 100, took at most; 0: it is not known
 }
 
 // Controller is what the edges ask for; every method checks the caller.

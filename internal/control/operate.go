@@ -25,6 +25,7 @@ type Config struct {
 	// CheckTLS says whether a certificate and its key can be used.
 	CheckTLS func(certificate, key string) error
 	Refusals func() map[string]uint64
+	Verdicts func() Verdicts // nil: none are answered
 	// Surroundings are checks of what is around the server: files, disk, clock.
 	Surroundings func() []Check // nil: none
 	Now          func() time.Time

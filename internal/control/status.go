@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"net/url"
 	"slices"
+	"strconv"
 	"time"
 
 	"mintmark/internal/authority"
@@ -28,6 +29,10 @@ func (c *Control) Status(ctx context.Context, by authority.Caller) (Status, erro
 	if err != nil && authority.KindOf(err) != authority.Unavailable {
 		return Status{}, err
 	}
+	logins, err := c.Authority.Logins(ctx, by)
+	if err != nil && authority.KindOf(err) != authority.Unavailable {
+		return Status{}, err
+	}
 	properties, staging, err := c.Properties(ctx, by)
 	if err != nil {
 		return Status{}, err
@@ -36,7 +41,10 @@ func (c *Control) Status(ctx context.Context, by authority.Caller) (Status, erro
 	s := Status{
 		Version: c.Program.Version, PID: c.Program.PID, Home: c.Program.Home, StartedAt: c.Program.StartedAt,
 		Listen: settings.Listen, URL: c.Program.URL(), Store: c.Authority.Facts(), Tokens: counts, Staging: staging, Refusals: c.Refusals(), Usage: c.Authority.UsageState(),
-		Fleet: fleet,
+		Fleet: fleet, Logins: logins,
+	}
+	if c.Config.Verdicts != nil {
+		s.Verdicts = c.Config.Verdicts()
 	}
 	for _, k := range keys {
 		if k.State == authority.KeyCurrent {
@@ -53,6 +61,9 @@ func (c *Control) Status(ctx context.Context, by authority.Caller) (Status, erro
 		tlsCheck(settings.Certificate != "", settings.Listen), issuerCheck(settings), tokenCheck(counts))
 	if s.Usage.Durable {
 		s.Checks = append(s.Checks, usageCheck(s.Usage))
+	}
+	if s.Verdicts.Count > 0 {
+		s.Checks = append(s.Checks, verdictCheck(s.Verdicts))
 	}
 	if c.Surroundings != nil {
 		s.Checks = append(s.Checks, c.Surroundings()...)
@@ -103,6 +114,25 @@ func usageCheck(u authority.LedgerState) Check {
 		check.Warning, check.Fact = true, fmt.Sprintf("%s; %d requests were not counted, for lack of room", check.Fact, u.Lost)
 	}
 	return check
+}
+
+func verdictCheck(v Verdicts) Check {
+	over := v.AsOf.Sub(v.Since)
+	fact := fmt.Sprintf("%s a second in the last %s", significant(float64(v.Count)/max(over, time.Second).Seconds()), over.Round(time.Second))
+	if v.P99 > 0 {
+		const millisecond = float64(time.Millisecond)
+		fact += fmt.Sprintf("; p50 %s ms, p99 %s ms", significant(float64(v.P50)/millisecond), significant(float64(v.P99)/millisecond))
+	}
+	return Check{Name: "verdicts", OK: true, Fact: fact}
+}
+
+// significant has two digits that count, or all that are whole.
+func significant(n float64) string {
+	digits := 0
+	for d := n; d < 10 && digits < 5; d *= 10 {
+		digits++
+	}
+	return strconv.FormatFloat(n, 'f', digits, 64)
 }
 
 func keyCheck(s Status, now time.Time) Check {

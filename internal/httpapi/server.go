@@ -150,7 +150,11 @@ func statusDocument(s control.Status) api.Status {
 			Active: s.Tokens.Active, Expired: s.Tokens.Expired, Deleted: s.Tokens.Deleted, Revoked: s.Tokens.Revoked, Replaced: s.Tokens.Replaced, Expiring: s.Tokens.Expiring,
 		},
 		CurrentKey: keyOf(s.CurrentKey), KeyDue: moment(s.KeyDue), Staging: stagingOf(s.Staging), Checks: []api.Check{}, Refusals: maps.Clone(s.Refusals),
-		Usage: usageState(s.Usage), Nodes: []api.Node{},
+		Usage: usageState(s.Usage), Nodes: []api.Node{}, Logins: s.Logins,
+		Verdicts: api.Verdicts{
+			Since: moment(s.Verdicts.Since), AsOf: moment(s.Verdicts.AsOf), Count: s.Verdicts.Count,
+			P50: s.Verdicts.P50.Nanoseconds(), P99: s.Verdicts.P99.Nanoseconds(),
+		},
 	}
 	for _, n := range s.Fleet.Nodes {
 		out.Nodes = append(out.Nodes, api.Node{

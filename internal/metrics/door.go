@@ -87,6 +87,15 @@ func (t *tally) of(r liveset.Reason) (n uint64) {
 	return n
 }
 
+func (t *tally) all() (n uint64) {
+	for i := range t.counts {
+		for r := range t.counts[i] {
+			n += t.counts[i][r].Load()
+		}
+	}
+	return n
+}
+
 // bucket is where a duration is counted: each bucket ends at twice the one
 // before.
 func bucket(d time.Duration) int {

@@ -72,6 +72,8 @@ type Metrics struct {
 	events   events
 	mu       sync.Mutex
 	doors    []*Door
+
+	before, last mark // see Mark
 }
 
 // New makes metrics that have counted nothing.
@@ -82,6 +84,7 @@ func New(c Config) *Metrics {
 			Name: "mintmark_store_update_duration_seconds", Help: "How long changes took until they were durable and every verdict knew of them.",
 			Buckets: prometheus.ExponentialBuckets(1e-4, 4, 9),
 		}),
+		before: mark{at: c.Now()}, last: mark{at: c.Now()},
 		failures: prometheus.NewCounter(prometheus.CounterOpts{Name: "mintmark_store_update_failures_total", Help: "Changes that the store did not make."}),
 	}
 	m.registry.MustRegister(m.updates, m.failures, collector{m}, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))

@@ -25,7 +25,7 @@ type secretBody struct {
 	Keys                    []authority.Key // but retired ones
 	Current, Next, Previous authority.Key   // Previous is zero unless a rotation is under way
 	Day, Due                int             // of the key that signs
-	Tokens                  int
+	Tokens, Logins          int
 	Host                    string
 	Evidence                evidence
 	Overlap                 span
@@ -143,6 +143,9 @@ func (w *console) loadSecret(v visit, b *secretBody) error {
 	}
 	counts, err := w.Authority.TokenCounts(v.r.Context(), v.Caller)
 	if err != nil {
+		return err
+	}
+	if b.Logins, err = w.Authority.Logins(v.r.Context(), v.Caller); err != nil {
 		return err
 	}
 	now, policy := w.Now(), w.Policy()

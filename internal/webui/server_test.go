@@ -50,7 +50,7 @@ func TestSigningSecretAdvisesAndNamesTheFourCommands(t *testing.T) {
 		place += next
 	}
 	_, body = v.get("/secret/reset")
-	shows(t, body, "A reset ends <b>1 token</b> and every sign-in, yours included", `Type <b translate="no">tokens-01</b> to reset`)
+	shows(t, body, "A reset ends <b>1 token</b> and every sign-in (1), yours included", `Type <b translate="no">tokens-01</b> to reset`)
 	h.clock.Add(int64(170 * 24 * time.Hour))
 	v.signIn(adminPassword)
 	_, body = v.get("/secret")
