@@ -48,6 +48,17 @@ func TestTheSchemaIsUpgradedByTheOwnerWhileNodesServe(t *testing.T) {
 		t.Errorf("for a program: exit code %d\n%s%s", got.code, got.out, got.err)
 	}
 
+	// From where there is no node, as in a job of a cluster.
+	alone := exec.Command(filepath.Join(f.folder, "mintmark"), "store", "upgrade", "--as", f.as("mintmark_owner"))
+	alone.Env = node.env
+	put(t, alone.Path, []byte(read(t, filepath.Join(node.dir, "manager"))))
+	if err := os.Chmod(alone.Path, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if got := runs(t, alone); got.code != 0 || !strings.Contains(got.err, "has schema 1.") {
+		t.Errorf("without a home: exit code %d\n%s", got.code, got.err)
+	}
+
 	elsewhere := strings.Replace(f.as("mintmark_owner"), "/mintmark?", "/other?", 1)
 	open := strings.Replace(f.as("mintmark_owner"), "mintmark_owner@", "mintmark_owner:of%20the%20owner@", 1)
 	for name, c := range map[string]struct{ as, want string }{

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"context"
 
 	"github.com/spf13/cobra"
@@ -18,12 +17,16 @@ func (c *cli) upgradeCommand() *cobra.Command {
 		Use: "upgrade", Short: "Bring the schema of a shared database to what this program needs", Args: exactly(0, 0),
 		Long: "For a fleet, once for each release that changes the schema, before the first node gets it; nodes run on meanwhile. It\n" +
 			"connects as the owner of the tables, whom --as names: the address of the store with another user. Its password is\n" +
-			"in the file that PGPASSFILE, or passfile= in the address, names. A file needs no upgrade by hand: a server that\n" +
-			"opens it makes it.",
+			"in the file that PGPASSFILE, or passfile= in the address, names. Without an installation directory --as alone says\n" +
+			"where the database is. A file needs no upgrade by hand: a server that opens it makes it.",
 		Example: c.example("manager store upgrade --as 'postgres://mintmark_owner@db.example/mintmark?sslmode=verify-full'", "manager store upgrade -o json"),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			dir, err := c.dir()
-			if err != nil {
+			dir, err := c.dirOrMemory()
+			switch {
+			case err != nil:
+				return err
+			case dir == "" && as == "":
+				_, err = c.dir() // says how to name one
 				return err
 			}
 			return c.upgrade(cmd.Context(), dir, as)
@@ -43,22 +46,16 @@ type upgraded struct {
 
 // upgrade takes no lock of the home: its server runs on.
 func (c *cli) upgrade(ctx context.Context, dir home.Dir, as string) error {
-	settings, err := c.settings(dir)
+	address, err := c.ownersAddress(dir, as)
 	if err != nil {
 		return err
 	}
-	kind, address := config.StorePlace(settings.Store)
-	if kind != config.StorePostgres {
-		c.say("Nothing to do: the store is %s, which nobody shares.", place(settings.Store))
-		return c.one("Upgraded", upgraded{Store: place(settings.Store)}, nil)
-	}
-	if as != "" {
-		if err := mayStandFor(as, address); err != nil {
-			return err
-		}
+	if kind, _ := config.StorePlace(address); kind != config.StorePostgres {
+		c.say("Nothing to do: the store is %s, which nobody shares.", place(address))
+		return c.one("Upgraded", upgraded{Store: place(address)}, nil)
 	}
 	done := c.patience("Waiting for the database")
-	u, err := postgres.Upgrade(ctx, postgresConfig(cmp.Or(as, address)))
+	u, err := postgres.Upgrade(ctx, postgresConfig(address))
 	done()
 	switch {
 	case authority.KindOf(err) == authority.Unavailable:
@@ -74,6 +71,37 @@ func (c *cli) upgrade(ctx context.Context, dir home.Dir, as string) error {
 	return c.one("Upgraded", upgraded{Store: u.Location, From: u.From.String(), To: u.To.String()}, nil)
 }
 
+// ownersAddress is the value of the store whose schema is meant: that of the home,
+// with the user that as has. No error tells an address that was given, as a
+// password may be in there.
+func (c *cli) ownersAddress(dir home.Dir, as string) (string, error) {
+	var own config.Settings
+	var err error
+	if dir != "" {
+		if own, err = c.settings(dir); err != nil || as == "" {
+			return own.Store, err
+		}
+	}
+	_, given, err := config.Resolve(config.Layers{File: map[string]string{config.Store: as}})
+	if err != nil {
+		return "", fail(exitInvalid, "config.invalid", "--as: %s", err)
+	}
+	if dir == "" {
+		return given.Store, nil
+	}
+	if kind, _ := config.StorePlace(own.Store); kind != config.StorePostgres {
+		return own.Store, nil
+	}
+	same, err := postgres.Same(given.Store, own.Store)
+	if err != nil {
+		return "", fail(exitInvalid, "config.invalid", "--as: %s", err)
+	}
+	if !same {
+		return "", fail(exitInvalid, "config.invalid", "--as names another database than the store's, %s", own.Store).advise("give that address with another user")
+	}
+	return given.Store, nil
+}
+
 // settings are those that a home's server would start with.
 func (c *cli) settings(dir home.Dir) (config.Settings, error) {
 	book, err := config.Open(c.files, dir.Config())
@@ -87,21 +115,4 @@ func (c *cli) settings(dir home.Dir) (config.Settings, error) {
 		return config.Settings{}, fail(exitInvalid, "config.invalid", "%s", err)
 	}
 	return settings, nil
-}
-
-// mayStandFor refuses an address of another database than the store's. No error
-// tells it, as a password may be in there.
-func mayStandFor(as, store string) error {
-	_, given, err := config.Resolve(config.Layers{File: map[string]string{config.Store: as}})
-	if err != nil {
-		return fail(exitInvalid, "config.invalid", "--as: %s", err)
-	}
-	same, err := postgres.Same(given.Store, store)
-	if err != nil {
-		return fail(exitInvalid, "config.invalid", "--as: %s", err)
-	}
-	if !same {
-		return fail(exitInvalid, "config.invalid", "--as names another database than the store's, %s", store).advise("give that address with another user")
-	}
-	return nil
 }

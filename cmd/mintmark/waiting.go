@@ -22,6 +22,7 @@ import (
 // asks is told that asking again is worth it.
 func (c *cli) openReachable(ctx context.Context, dir home.Dir, h how) (*core, error) {
 	var room *waitingRoom
+	said := ""
 	defer func() { room.close() }()
 	for {
 		k, err := c.openCore(ctx, dir, h)
@@ -34,7 +35,10 @@ func (c *cli) openReachable(ctx context.Context, dir home.Dir, h how) (*core, er
 				return nil, errors.Join(err, openErr)
 			}
 		}
-		room.log.Warn("the store cannot be reached; every door answers 503 meanwhile", "err", err)
+		if text := err.Error(); text != said { // not at each try
+			room.log.Warn("the store cannot be reached; every door answers 503 meanwhile", "err", err)
+			said = text
+		}
 		select {
 		case <-ctx.Done():
 			return nil, err
