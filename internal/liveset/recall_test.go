@@ -2,6 +2,9 @@ package liveset_test
 
 import (
 	"errors"
+	"fmt"
+	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -124,6 +127,34 @@ func TestAUseUnderTheNewKeyTakesThePlaceOfTheKeyBeforeLast(t *testing.T) {
 	must(t, h.Recall(start(), recalled(elsewhere)))
 	if d := cmp.Diff([]authority.KeyUse{elsewhere}, h.KeyUses(tokenID)); d != "" {
 		t.Errorf("uses (-want +got):\n%s", d)
+	}
+}
+
+func TestUsesAreRecalledWhileVerdictsAreGiven(t *testing.T) {
+	t.Parallel()
+	h := rotatedAway(t)
+	text := h.text(t, theToken())
+	elsewhere := authority.KeyUse{Key: "current", First: start().Add(-time.Minute), Last: start().Add(-time.Second), From: "10.0.0.1"}
+	var deciding sync.WaitGroup
+	for n := range 4 {
+		from := addr(fmt.Sprintf("10.0.1.%d", n))
+		deciding.Go(func() {
+			for range 2000 {
+				if v := h.Decide(text, liveset.Demand{From: from}); !v.Allow() {
+					t.Error(v.Reason)
+					return
+				}
+			}
+		})
+	}
+	for range 500 {
+		must(t, h.Recall(start(), recalled(elsewhere)))
+	}
+	deciding.Wait()
+	must(t, h.Recall(start(), recalled(elsewhere)))
+	uses := h.KeyUses(tokenID)
+	if len(uses) != 1 || !uses[0].First.Equal(elsewhere.First) || !uses[0].Last.Equal(start()) || !strings.HasPrefix(uses[0].From, "10.0.1.") {
+		t.Errorf("uses %+v", uses)
 	}
 }
 
