@@ -116,6 +116,13 @@ type UsageSum struct {
 	Count uint64
 }
 
+// UsageOfDay is the allowed requests with a token on a day (UTC).
+type UsageOfDay struct {
+	Token TokenID
+	Start time.Time
+	Count uint64
+}
+
 // UsageBatch is what was counted of some tokens, to be added to what is kept. A
 // writer numbers its batches upwards, so that one that is sent again after its
 // fate was unknown is added once. No token has two records in it.
@@ -138,6 +145,10 @@ type UsageStore interface {
 	// UsageSums adds up the allowed requests since an hour: of some tokens, or of
 	// all for nil.
 	UsageSums(ctx context.Context, since time.Time, tokens []TokenID) ([]UsageSum, error)
+	// UsageByDay adds up the allowed requests with at most MaxPage tokens by day, from
+	// the day of since on, as far back as hours are kept. Days without any are left
+	// out.
+	UsageByDay(ctx context.Context, since time.Time, tokens []TokenID) ([]UsageOfDay, error)
 	// LastUses hands over the latest use of every token under some keys: all for 0,
 	// else those that were added to since the call that answered that mark, if not
 	// more. Where nobody else adds, marks are 0.
@@ -157,6 +168,9 @@ type Ledger interface {
 	Record(ctx context.Context, id TokenID) (UsageRecord, error)
 	// Sums is that of a [UsageStore], up to now.
 	Sums(ctx context.Context, since time.Time, tokens []TokenID) ([]UsageSum, error)
+	// ByDay is UsageByDay of a [UsageStore], up to now. A day may come in several
+	// parts, which add up.
+	ByDay(ctx context.Context, since time.Time, tokens []TokenID) ([]UsageOfDay, error)
 	// Look brings last uses that other processes have saved to whoever tells them
 	// (Usage). Alone it has nothing to do.
 	Look(ctx context.Context) error

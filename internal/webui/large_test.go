@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -55,5 +56,52 @@ func BenchmarkPages(b *testing.B) {
 				}
 			})
 		}
+	}
+}
+
+// weight is the length of a page and of every file that a browser loads for it.
+func (v *visitor) weight(path string) (page, files int) {
+	v.t.Helper()
+	_, body := v.get(path)
+	seen := make(map[string]bool)
+	var load func(address string)
+	load = func(address string) {
+		if seen[address] {
+			return
+		}
+		seen[address] = true
+		status, text := v.get(address)
+		if status != http.StatusOK {
+			v.t.Fatalf("%s answered %d", address, status)
+		}
+		files += len(text)
+		for _, found := range regexp.MustCompile(` from "\./([a-z]+\.js)"`).FindAllStringSubmatch(text, -1) {
+			load(address[:strings.LastIndex(address, "/")+1] + found[1])
+		}
+	}
+	for _, found := range regexp.MustCompile(`(?:src|href)="(/static/[^"#]+)"`).FindAllStringSubmatch(body, -1) {
+		load(found[1])
+	}
+	if len(seen) < 5 {
+		v.t.Fatalf("the page loads %d files alone", len(seen))
+	}
+	return len(body), files
+}
+
+func TestAFullPageIsLight(t *testing.T) {
+	h := newHouse(t, nil)
+	v := h.signedIn(t)
+	var texts []string
+	for i := range 60 {
+		texts = append(texts, h.issue(t, authority.TokenRequest{ClientID: fmt.Sprintf("service-%02d", i), Role: "user", Tags: []string{"team:data", "env:production"}, Description: "What it is for"}).Text.Unsafe())
+	}
+	for range 9 {
+		h.use(t, texts...)
+		h.later(v, 25*time.Hour)
+	}
+	page, files := v.weight("/tokens")
+	t.Logf("the page has %d bytes, its files %d", page, files)
+	if page+files > 150<<10 {
+		t.Errorf("the page with 50 rows weighs %d bytes", page+files)
 	}
 }

@@ -55,6 +55,16 @@ type tokensBody struct {
 	Kept           kept
 	Previous       authority.KeyID // "" unless a rotation is under way
 	Grace          string          // how long a delete can be undone, "" when it cannot
+	recent         map[authority.TokenID]*authority.RecentRequests
+	today          time.Time
+}
+
+// Recent is the requests with a token by day; nil when they are not known.
+func (b tokensBody) Recent(id authority.TokenID) *recent {
+	if r := b.recent[id]; r != nil {
+		return &recent{days: *r, first: authority.FirstRecentDay(b.today)}
+	}
+	return nil
 }
 
 type option struct{ Value, Label string }
@@ -171,10 +181,21 @@ func (w *console) loadTokens(v visit, b *tokensBody) error {
 	if b.Dialog == "result" && !slices.ContainsFunc(b.List.Items, b.Fresh) {
 		b.List.Items = append([]authority.TokenView{b.Token}, b.List.Items...)
 	}
+	w.loadRecent(v, b)
 	if len(b.List.Items) == 0 && !b.Unfiltered() {
 		return w.lookElsewhere(v, b)
 	}
 	return nil
+}
+
+// loadRecent reads the requests of the rows by day; a list without them is one.
+func (w *console) loadRecent(v visit, b *tokensBody) {
+	ids := make([]authority.TokenID, len(b.List.Items))
+	for i, t := range b.List.Items {
+		ids[i] = t.ID
+	}
+	b.today = w.Now()
+	b.recent, _ = w.Authority.RecentRequests(v.r.Context(), v.Caller, ids)
 }
 
 // lookElsewhere counts what the filter would show of other states: those that

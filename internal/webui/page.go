@@ -83,6 +83,7 @@ func (w *console) functions() template.FuncMap {
 		"number":   func(n any) string { return number(count(n)) },
 		"unknown":  w.unknownBefore,
 		"share":    share,
+		"count":    count,
 		"reason":   reason,
 		"clock":    func(t time.Time) string { return t.UTC().Format("15:04:05 UTC") },
 		"deref": func(s *string) string {
@@ -122,7 +123,7 @@ func lines(parts ...any) []string {
 
 // parsePages parses each page together with the frame and the shared parts.
 func parsePages(functions template.FuncMap) (map[string]*template.Template, error) {
-	frame, err := template.New("frame").Funcs(functions).ParseFS(templateFiles, "templates/frame.html", "templates/parts.html", "templates/dialogs.html")
+	frame, err := template.New("frame").Funcs(functions).ParseFS(templateFiles, "templates/frame.html", "templates/parts.html", "templates/icons.html", "templates/dialogs.html")
 	if err != nil {
 		return nil, err
 	}
@@ -133,7 +134,7 @@ func parsePages(functions template.FuncMap) (map[string]*template.Template, erro
 	pages := make(map[string]*template.Template)
 	for _, f := range files {
 		name := strings.TrimSuffix(f.Name(), ".html")
-		if name == "frame" || name == "parts" || name == "dialogs" {
+		if name == "frame" || name == "parts" || name == "icons" || name == "dialogs" {
 			continue
 		}
 		t, err := frame.Clone()

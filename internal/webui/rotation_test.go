@@ -352,7 +352,7 @@ func TestWithoutUseStoppingAsksForNoName(t *testing.T) {
 	v := h.signedIn(t)
 	v.rotate()
 	_, body := v.get("/secret")
-	shows(t, body, "Nobody has used the previous secret since 23 Nov 2026, 14:08 UTC. You can stop accepting it.", "#check")
+	shows(t, body, "Nobody has used the previous secret since 23 Nov 2026, 14:08 UTC. You can stop accepting it.", "#i-check")
 	_, body = v.get("/secret/stop")
 	shows(t, body, `role="alertdialog"`, "Nobody is known to depend on key_2026a.", ">Cancel</a>")
 	lacks(t, body, "to continue</label>")

@@ -71,7 +71,11 @@ func New(c Config) (http.Handler, error) {
 	if err != nil {
 		return nil, err
 	}
-	w := &console{Config: c, version: digest(static)}
+	files, err := readAssets(static)
+	if err != nil {
+		return nil, err
+	}
+	w := &console{Config: c, version: files.digest()}
 	if w.pages, err = parsePages(w.functions()); err != nil {
 		return nil, err
 	}
@@ -80,7 +84,7 @@ func New(c Config) (http.Handler, error) {
 	}
 	mux := http.NewServeMux()
 	mux.HandleFunc("/", w.elsewhere)
-	mux.Handle("GET /static/{version}/{file}", staticHandler(static))
+	mux.Handle("GET /static/{version}/{file}", files)
 	w.openRoutes(mux)
 	w.signedRoutes(mux)
 	return w.headers(http.NewCrossOriginProtection().Handler(mux)), nil

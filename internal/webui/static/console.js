@@ -5,7 +5,6 @@ import { finding } from "./find.js";
 import { newToken } from "./form.js";
 import { keyboard } from "./keys.js";
 import { menu } from "./menu.js";
-import { rotation } from "./rotation.js";
 import { times } from "./times.js";
 
 document.documentElement.classList.add("js");
@@ -16,7 +15,7 @@ newToken();
 finding();
 keyboard();
 times();
-rotation();
+if (document.querySelector(".keyring")) import("./rotation.js").then((m) => m.rotation());
 
 for (const form of document.querySelectorAll("form")) {
   form.addEventListener("submit", (event) => {

@@ -42,7 +42,7 @@ async function reveal(form) {
 
 async function copyRow(form) {
   const button = form.querySelector("button");
-  const client = form.dataset.copy;
+  const client = form.dataset.copy || form.closest("tr").dataset.client;
   const text = reveal(form);
   try {
     if (window.isSecureContext && navigator.clipboard?.write && window.ClipboardItem) {

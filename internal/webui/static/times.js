@@ -3,7 +3,7 @@
 export function times() {
   if (document.documentElement.dataset.times !== "local") return;
   const format = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "short" });
-  for (const time of document.querySelectorAll("time[data-when]")) {
+  for (const time of document.querySelectorAll("time[datetime]")) {
     time.textContent = format.format(new Date(time.dateTime));
   }
 }
