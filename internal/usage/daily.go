@@ -19,7 +19,7 @@ func (l *Ledger) ByDay(ctx context.Context, since time.Time, tokens []authority.
 			return nil, err
 		}
 	}
-	from := seconds(since.UTC().Truncate(day * time.Second)) / hour
+	from := seconds(since.UTC().Truncate(day*time.Second)) / hour
 	add := func(id authority.TokenID, e *entry) {
 		if e == nil {
 			return
