@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgconn/ctxwatch"
 )
 
 const (
@@ -50,7 +52,13 @@ func pause(ctx context.Context, random io.Reader, d time.Duration) error {
 // listen follows the database on one connection for as long as it works, and
 // reports whether it ever did.
 func (s *Store) listen(ctx context.Context) (connected bool) {
-	conn, err := pgx.ConnectConfig(ctx, s.config.Copy())
+	c := s.config.Copy()
+	// A wait that is over is not cancelled at the server, which takes another
+	// connection and a second: it is only not waited for any more.
+	c.BuildContextWatcherHandler = func(conn *pgconn.PgConn) ctxwatch.Handler {
+		return &pgconn.DeadlineContextWatcherHandler{Conn: conn.Conn()}
+	}
+	conn, err := pgx.ConnectConfig(ctx, c)
 	if err != nil {
 		return false
 	}

@@ -204,6 +204,32 @@ func TestAChangeWithoutANotificationIsHeardOf(t *testing.T) {
 	}
 }
 
+// TestANodeWithNothingToHearOfLooksByItself sees a node look at the head again
+// and again, on the connections that it has.
+func TestANodeWithNothingToHearOfLooksByItself(t *testing.T) {
+	cfg := newStore(t)
+	p, address := newProxy(t, cfg.URL)
+	cfg.URL = address
+	s := open(t, cfg)
+	looks, level := 0, s.Synced()
+	look := func() bool {
+		if at := s.Synced(); at.After(level) {
+			looks, level = looks+1, at
+		}
+		return looks >= 5
+	}
+	connections := func() (n int) {
+		p.set(func(p *proxy) { n = p.came })
+		return n
+	}
+	eventually(t, "it looks", 5*time.Second, func() bool { look(); return looks > 0 })
+	before := connections()
+	eventually(t, "it looks each half second", 4*time.Second, look)
+	if after := connections(); after != before {
+		t.Errorf("%d connections more than %d", after-before, before)
+	}
+}
+
 // TestAnotherHistoryIsReadAgainWithAnAlarm makes the database one that is not
 // the continuation of what a node has followed, as a failover to a replica that
 // lacks the last commits does, or a restored backup.

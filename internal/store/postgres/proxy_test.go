@@ -20,6 +20,7 @@ type proxy struct {
 	down  bool // nobody gets through
 	after bool // down once the cut is done
 	cuts  int
+	came  int // connections
 }
 
 // newProxy answers an address that leads through it.
@@ -47,6 +48,7 @@ func (p *proxy) accept() {
 			return
 		}
 		p.mu.Lock()
+		p.came++
 		down := p.down
 		p.mu.Unlock()
 		server, err := net.Dial("tcp", p.server)
