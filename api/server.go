@@ -64,18 +64,21 @@ type EvidenceQuery struct {
 // names those of most concern first. CountedSince is since when uses are known;
 // verifiers that work offline by the key set are not seen.
 type Evidence struct {
-	Key          Key             `json:"key"`
-	Current      Key             `json:"current"`
-	AsOf         time.Time       `json:"as_of"`
-	CountedSince time.Time       `json:"counted_since"`
-	NotMoved     int             `json:"not_moved"`
-	Mixed        int             `json:"mixed"`
-	Silent       int             `json:"silent"`
-	Moved        int             `json:"moved"`
-	Logins       int             `json:"logins"`       // signed by the key; they end with it
-	LastUsedAt   *time.Time      `json:"last_used_at"` // the last use of a token under the key since the rotation
-	LastUsedFrom string          `json:"last_used_from"`
-	Items        []TokenEvidence `json:"items"`
+	Key          Key        `json:"key"`
+	Current      Key        `json:"current"`
+	AsOf         time.Time  `json:"as_of"`
+	CountedSince time.Time  `json:"counted_since"`
+	NotMoved     int        `json:"not_moved"`
+	Mixed        int        `json:"mixed"`
+	Silent       int        `json:"silent"`
+	Moved        int        `json:"moved"`
+	Logins       int        `json:"logins"`       // signed by the key; they end with it
+	LastUsedAt   *time.Time `json:"last_used_at"` // the last use of a token under the key since the rotation
+	LastUsedFrom string     `json:"last_used_from"`
+	// TrialTokens and TrialRequests are what the trial stop that began last has refused.
+	TrialTokens   int             `json:"trial_tokens"`
+	TrialRequests uint64          `json:"trial_requests"`
+	Items         []TokenEvidence `json:"items"`
 }
 
 // TokenEvidence is what is known of one token's move. Under is its use under the

@@ -28,6 +28,7 @@ func (c *cli) keyCommand() *cobra.Command {
 					{name: "ALG", of: func(k api.Key) string { return k.Algorithm }},
 					{name: "CREATED", of: func(k api.Key) string { return c.when(&k.CreatedAt, "–") }},
 					{name: "SIGNS SINCE", of: func(k api.Key) string { return c.when(k.CurrentSince, "–") }},
+					{name: "UNTIL", of: func(k api.Key) string { return c.when(k.Until, "–") }},
 					{name: "KID", of: func(k api.Key) string { return k.ID }},
 				}, nil)
 			})

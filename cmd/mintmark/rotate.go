@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -70,7 +71,11 @@ func (c *cli) rotate(ctx context.Context, l *link, in api.RotateKeys) error {
 		return err
 	}
 	c.say("New secret %s %s signs from now. %s verifies until %s.", done.Current.Name, bitting.Blocks(done.Current.ID), done.Previous.Name, c.untilOf(done.Previous))
-	c.say("Watch them move: %s key evidence", c.program)
+	keep := ""
+	if e, err := l.Evidence(ctx, done.Previous.Name, api.EvidenceQuery{Limit: 1}); err == nil { // it is rotated, whatever can be told of it
+		keep = fmt.Sprintf("The tokens that it signed (%d) are accepted until then. ", allOf(e))
+	}
+	c.say("%sWatch them move: %s key evidence", keep, c.program)
 	if done.Warning != "" {
 		c.warn("%s", done.Warning)
 	}
@@ -154,16 +159,18 @@ func (c *cli) evidenceCommand() *cobra.Command {
 	return cmd
 }
 
+// allOf is of how many tokens there is evidence.
+func allOf(e api.Evidence) int { return e.NotMoved + e.Mixed + e.Silent + e.Moved }
+
 func (c *cli) printEvidence(e api.Evidence) error {
 	if c.asJSON() {
 		return c.one("Evidence", e, nil)
 	}
-	all := e.NotMoved + e.Mixed + e.Silent + e.Moved
 	come := "come"
 	if e.NotMoved+e.Mixed == 1 {
 		come = "comes"
 	}
-	c.say("%d of %s still %s under %s (as of %s; uses are counted since %s).", e.NotMoved+e.Mixed, plural(all, "token"), come, e.Key.Name,
+	c.say("%d of %s still %s under %s (as of %s; uses are counted since %s).", e.NotMoved+e.Mixed, plural(allOf(e), "token"), come, e.Key.Name,
 		e.AsOf.UTC().Format("15:04:05 UTC"), c.until(e.CountedSince))
 	err := printList(c, "Evidence", e.Items, []column[api.TokenEvidence]{
 		{name: "CLIENT ID", of: func(t api.TokenEvidence) string { return t.Token.ClientID }},
@@ -172,15 +179,27 @@ func (c *cli) printEvidence(e api.Evidence) error {
 		{name: "LAST UNDER PREVIOUS", of: func(t api.TokenEvidence) string { return c.keyUse(t.Under) }},
 		{name: "LAST UNDER CURRENT", of: func(t api.TokenEvidence) string { return c.keyUse(t.Current) }},
 		{name: "CONTACT", of: func(t api.TokenEvidence) string { return orDash(t.Token.Contact) }},
+		{name: "IN TRIAL", of: func(t api.TokenEvidence) string { return refusedWord(t.TrialRefusals) }},
 	}, nil)
 	if err != nil {
 		return err
+	}
+	if until := e.Key.TrialUntil; until != nil && e.AsOf.Before(*until) {
+		c.say("Trial stop until %s: %s of %s refused so far. At once again: %s key trial-stop --end", c.until(*until),
+			plural(int(e.TrialRequests), "request"), plural(e.TrialTokens, "token"), c.program)
 	}
 	if e.Silent > 0 {
 		c.say("Silent is not proof: monthly jobs look like this. Try it: %s key trial-stop --for 15m", c.program)
 	}
 	c.say("Verifiers that work offline by the key set are not seen here.")
 	return nil
+}
+
+func refusedWord(n uint64) string {
+	if n == 0 {
+		return "–"
+	}
+	return strconv.FormatUint(n, 10) + " refused"
 }
 
 func stateWord(state string) string {
@@ -368,7 +387,9 @@ func (c *cli) replace(ctx context.Context, l *link, old api.Token, in api.Replac
 		return h.drop(err)
 	}
 	c.say("Created %s  %s  %s", shortID(issued.ID), bitting.Blocks(issued.ID), c.summary(issued.Token))
-	if after, err := l.Token(ctx, old.ID); err == nil && after.EndsAt != nil {
+	if after, err := l.Token(ctx, old.ID); err == nil && after.State == "replaced" {
+		c.say("%s has ended.", shortID(old.ID))
+	} else if err == nil && after.EndsAt != nil {
 		c.say("%s works until %s. Take it back: %s", shortID(old.ID), c.until(*after.EndsAt), fmt.Sprintf("%s token replace --undo %s", c.program, shortID(old.ID)))
 	}
 	if err := h.over(issued); err != nil {

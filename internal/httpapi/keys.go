@@ -128,6 +128,7 @@ func (a *API) evidence(c *call, _ none) (api.Evidence, error) {
 		Key: keyOf(e.Key), Current: keyOf(e.Current), AsOf: e.AsOf.UTC(), CountedSince: e.Counted.UTC(), Logins: e.Logins,
 		NotMoved: e.Count(authority.NotMoved), Mixed: e.Count(authority.Mixed), Silent: e.Count(authority.Silent), Moved: e.Count(authority.Moved),
 		LastUsedAt: moment(last.Last), LastUsedFrom: last.From, Items: []api.TokenEvidence{},
+		TrialTokens: e.Trial.Tokens, TrialRequests: e.Trial.Requests,
 	}
 	for _, t := range e.Tokens {
 		out.Items = append(out.Items, evidenceOf(t, e.Shares))
