@@ -168,11 +168,30 @@ func (d *disk) mount(t *testing.T) {
 	run(t, "mount", "-o", "loop", d.image, d.at)
 }
 
-// again is the power that comes back: the journal is replayed.
+// again is the power that comes back: the journal is replayed. Whoever has copied
+// the mounts of this process meanwhile keeps the dark file system for a moment.
 func (d *disk) again(t *testing.T) {
 	t.Helper()
 	run(t, "umount", d.at)
-	d.mount(t)
+	for range 1000 {
+		if !d.attached() {
+			d.mount(t)
+			return
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	t.Fatal("the file system that went dark is not let go of")
+}
+
+// attached reports whether a loop device still has the image.
+func (d *disk) attached() bool {
+	devices, _ := filepath.Glob("/sys/block/loop*/loop/backing_file")
+	for _, device := range devices {
+		if file, err := os.ReadFile(device); err == nil && strings.TrimSpace(string(file)) == d.image {
+			return true
+		}
+	}
+	return false
 }
 
 const (
