@@ -16,8 +16,9 @@ import (
 // What is worth a look before it becomes a failure.
 const (
 	certificateSoon = 21 * 24 * time.Hour
-	littleSpace     = 256 << 20 // bytes
-	largeLog        = 256 << 20 // bytes
+	littleSpace     = 256 << 20        // bytes
+	largeLog        = 256 << 20        // bytes
+	muchSkew        = 10 * time.Second // as the alert MintmarkClockSkew
 )
 
 // surroundings checks what is around a server: its certificate, the disk, the
@@ -77,9 +78,16 @@ func keyFileCheck(path string) control.Check {
 	return check
 }
 
-// clockCheck says when time stands still because the clock was set back.
+// clockCheck says when time stands still because the clock was set back, and when
+// a node's clock differs from that of the database.
 func (k *core) clockCheck(wall time.Time) control.Check {
 	check := control.Check{Name: "clock", OK: true, Fact: "not behind what is put down"}
+	if k.fleet != nil {
+		if skew := time.Duration(k.fleet.skew.Load()); skew.Abs() > muchSkew {
+			check.Warning, check.Fact = true, "the clock differs from the database's by "+skew.Abs().Round(time.Second).String()
+			check.Fix = "Set this machine's clock right, or the database's: a node is not ready while they differ by more than " + maxSkew.String() + "."
+		}
+	}
 	if held := k.clock.Now().Sub(wall); held > time.Second {
 		check.Warning, check.Fix = true, "Set the system's clock right; until it has caught up, time stands still here and nothing expires."
 		check.Fact = "the clock is behind the newest event by " + held.Round(time.Second).String()
