@@ -264,6 +264,14 @@ func (s *Store) settle() error {
 	return nil
 }
 
+// rewritten commits the head as it is, by two changes: SQLite writes nothing when
+// a row stays as it is.
+func rewritten() []Statement {
+	return []Statement{
+		{Text: `UPDATE head SET revision = revision + 1 WHERE one = 1`}, {Text: `UPDATE head SET revision = revision - 1 WHERE one = 1`}, {Text: commitText},
+	}
+}
+
 // reconcile finds out whether a commit lasted. Whoever holds the head knows that
 // the transaction in doubt is over, one way or the other; and what another
 // commit has followed can neither come back nor go.
@@ -281,7 +289,7 @@ func (s *Store) reconcile(d *doubt) (lasted bool, err error) {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), statementTime)
 	defer cancel()
-	_, err = s.send(ctx, []Statement{{Text: `UPDATE head SET revision = revision WHERE one = 1`}, {Text: commitText}})
+	_, err = s.send(ctx, rewritten())
 	if err != nil {
 		s.disconnect()
 		return false, err
