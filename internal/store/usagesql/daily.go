@@ -20,8 +20,9 @@ func (s *Store) UsageByDay(ctx context.Context, since time.Time, tokens []author
 		args = append(args, string(id))
 		in = append(in, "$"+strconv.Itoa(len(args)))
 	}
+	//nolint:gosec // numbers of parameters are put in, and nothing else
 	rows, err := s.db.QueryContext(ctx, `SELECT token, at / 86400 * 86400, CAST(sum(allowed) AS bigint) FROM usage_hours
-		WHERE at >= $1 AND token IN (`+strings.Join(in, ", ")+`) GROUP BY 1, 2`, args...) //nolint:gosec // numbers of parameters are put in, and nothing else
+		WHERE at >= $1 AND token IN (`+strings.Join(in, ", ")+`) GROUP BY 1, 2`, args...)
 	var all []authority.UsageOfDay
 	err = each(rows, err, func(scan func(...any) error) error {
 		var n authority.UsageOfDay
