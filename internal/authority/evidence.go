@@ -8,6 +8,10 @@ import (
 // usedRecently is how old a use may be and still say that a client is there.
 const usedRecently = 24 * time.Hour
 
+// othersRecently is how old what is known of other nodes' uses may be for a key to
+// be said to be unused.
+const othersRecently = time.Hour
+
 // Movement is how far the client of a token has moved from one key to the
 // current one.
 type Movement string

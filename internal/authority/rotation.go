@@ -325,8 +325,9 @@ func itself() Caller {
 
 // EndOverlaps does what the clock asks for: it retires keys whose overlap is
 // over, holds those that are not to end while they are used, ends trials, rotates
-// when policy says so, and ends replaced tokens whose successor was seen. It is meant for once a minute; uptime is how long
-// the process has run by a clock that does not jump.
+// when policy says so, and ends replaced tokens whose successor was seen. It is
+// meant for once a minute; uptime is how long the process has run by a clock that
+// does not jump.
 //
 // A verdict needs none of it: a key is refused at its end whether or not this
 // has run. It does nothing that cannot be undone until the clock has gone evenly
@@ -396,6 +397,9 @@ func ended(err error) error {
 func (a *Authority) stillUsed(ctx context.Context, kid KeyID, now time.Time) (string, error) {
 	if now.Sub(a.Usage.Since()) < usedRecently {
 		return "use has been counted for less than a day", nil
+	}
+	if a.Fleet != nil && now.Sub(a.UsageState().Others) > othersRecently {
+		return "what other nodes have seen has not been read for an hour", nil
 	}
 	used := 0
 	err := a.Store.View(ctx, func(tx Tx) error {

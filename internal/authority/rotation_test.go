@@ -476,6 +476,35 @@ func TestAnOverlapIsHeldWhileItIsUsed(t *testing.T) {
 	}
 }
 
+// heard is a ledger that has read what other nodes have saved at a time.
+type heard struct {
+	authority.Ledger
+	at time.Time
+}
+
+func (l *heard) State() authority.LedgerState { return authority.LedgerState{Others: l.at} }
+
+func TestAnOverlapIsHeldWhileOtherNodesAreNotHeardOf(t *testing.T) {
+	t.Parallel()
+	h, ledger := counting(t)
+	h.policy.HoldIfUsed = true
+	old := h.rotate(t, 2*time.Hour).Previous
+	others := &heard{ledger, h.now()}
+	h.Fleet, h.Ledger = struct{ authority.Fleet }{}, others
+	var uptime time.Duration
+	h.minutes(t, &uptime, 121)
+	k := h.key(t, old.Name)
+	if e := h.lastEvent(t); k.State != authority.KeyPrevious || e.Action != "key.overlap_held" || e.Detail["why"] != "what other nodes have seen has not been read for an hour" {
+		t.Fatalf("key %+v, event %+v", k, e)
+	}
+	h.minutes(t, &uptime, 24*60-30)
+	others.at = h.now()
+	h.minutes(t, &uptime, 31)
+	if k := h.key(t, old.Name); k.State != authority.KeyRetired {
+		t.Errorf("they are heard of, nobody uses it, and still %+v", k)
+	}
+}
+
 func TestAKeyIsRotatedByItselfWhenPolicySaysSo(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t)
