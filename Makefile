@@ -6,7 +6,7 @@ TOOL     := $(GO) tool -modfile=$(CURDIR)/tools/go.mod
 TARGETS  := linux/amd64 linux/arm64 darwin/amd64 darwin/arm64
 
 .PHONY: run build check format format-check vet lint arch generated-check \
-	test cross e2e fuzz soak power bench vuln
+	test cross e2e shots fuzz soak power bench vuln
 
 run: ## create ./mintmark-home and start it
 	$(GO) run ./cmd/mintmark init ./mintmark-home --start
@@ -52,6 +52,9 @@ cross:
 
 e2e: ## the built binary in a real browser
 	cd e2e && $(GO) test -count=1 -p 1 -timeout 30m ./...
+
+shots: ## pictures of every page that people judge, into bin/shots
+	cd e2e && JUDGED_SHOTS=$(CURDIR)/bin/shots $(GO) test -count=1 -run TestJudgedShots .
 
 fuzz: ## every fuzz target, FUZZTIME (60s) each
 	./scripts/fuzz

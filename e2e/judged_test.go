@@ -1,0 +1,250 @@
+package e2e
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"fmt"
+	"net/url"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/chromedp/cdproto/emulation"
+	"github.com/chromedp/cdproto/page"
+	"github.com/chromedp/chromedp"
+
+	"mintmark/internal/authority"
+)
+
+// stillClock makes the page's script see the time of the pictures.
+const stillClock = `{
+const still = Date.UTC(2026, 10, 23, 14, 8, 2), Real = Date;
+globalThis.Date = class extends Real { constructor(...a) { a.length ? super(...a) : super(still); } static now() { return still; } };
+}`
+
+// A pose is one picture: how the browser is set, and what leads to it.
+type pose struct {
+	name  string // its letter in the list of pictures, and what it shows
+	path  string
+	width int64
+	media []string // names and values
+	print bool
+	whole bool // the page down to its end
+	steps func(*testing.T, *browser)
+}
+
+// sitter is a signed-in browser before a stage.
+type sitter struct {
+	*album
+	stage *stage
+	out   string
+}
+
+func newSitter(t *testing.T, s *stage, out string) *sitter {
+	t.Helper()
+	a := &sitter{&album{newBrowser(t, chromedp.Flag("host-resolver-rules", "MAP tokens.example 127.0.0.1"), chromedp.Flag("hide-scrollbars", true), chromedp.Flag("force-color-profile", "srgb")), home{url: s.url}}, s, out}
+	ctx, cancel := context.WithTimeout(a.ctx, stepTimeout)
+	defer cancel()
+	if _, err := chromedp.Call(ctx, page.AddScriptToEvaluateOnNewDocument, page.AddScriptToEvaluateOnNewDocumentParams{Source: stillClock}); err != nil {
+		t.Fatal(err)
+	}
+	a.signIn(t, s.url)
+	return a
+}
+
+// sit answers the picture of a pose.
+func (s *sitter) sit(t *testing.T, p pose) []byte {
+	t.Helper()
+	media := append([]string{"prefers-reduced-motion", "reduce"}, p.media...)
+	if p.width == 0 {
+		p.width = 1440
+	}
+	s.look(t, p.width, media...)
+	s.show(t, scene{path: p.path, steps: p.steps})
+	if p.print {
+		ctx, cancel := context.WithTimeout(s.ctx, stepTimeout)
+		defer cancel()
+		if _, err := chromedp.Call(ctx, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{Media: "print"}); err != nil {
+			t.Fatal(err)
+		}
+		defer func() {
+			_, _ = chromedp.Call(s.ctx, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{})
+		}()
+	}
+	// Two frames, and every transition has come to its end.
+	ask(t, s.browser, chromedp.Evaluate[bool](`new Promise(done => requestAnimationFrame(() => requestAnimationFrame(() => { for (const a of document.getAnimations()) a.finish(); document.activeElement?.matches("input, textarea") && (document.activeElement.style.caretColor = "transparent"); done(true); })))`, chromedp.EvalAwaitPromise))
+	if p.whole {
+		return ask(t, s.browser, chromedp.FullScreenshot(100))
+	}
+	return ask(t, s.browser, chromedp.CaptureScreenshot())
+}
+
+func (s *sitter) keep(t *testing.T, poses ...pose) {
+	t.Helper()
+	for _, p := range poses {
+		must(t, os.MkdirAll(s.out, 0o750))
+		must(t, os.WriteFile(filepath.Join(s.out, p.name+".png"), s.sit(t, p), 0o600))
+		if ask(t, s.browser, chromedp.Evaluate[bool](`location.pathname === "/sign-in"`)) {
+			t.Fatalf("%s shows the sign-in", p.name)
+		}
+		if over := ask(t, s.browser, chromedp.Evaluate[int](`document.documentElement.scrollWidth - innerWidth`)); over > 0 && !p.print {
+			t.Errorf("%s is %d pixels too wide", p.name, over)
+		}
+	}
+}
+
+// TestJudgedShots takes the pictures that the console is judged by, when
+// JUDGED_SHOTS names the folder that gets them: make shots.
+func TestJudgedShots(t *testing.T) {
+	out := os.Getenv("JUDGED_SHOTS")
+	if out == "" {
+		t.Skip("JUDGED_SHOTS is not set: nobody asked for pictures")
+	}
+	dark := []string{"prefers-color-scheme", "dark"}
+	light := []string{"prefers-color-scheme", "light"}
+	t.Run("none", func(t *testing.T) {
+		newSitter(t, newStage(t, true), out).keep(t, pose{name: "e-empty", path: "/tokens"}, pose{name: "e-empty-390-dark", path: "/tokens", width: 390, media: dark})
+		newSitter(t, newStage(t, false), out).keep(t, pose{name: "e-empty-memory", path: "/tokens"}, pose{name: "e-storage", path: "/settings/storage", whole: true})
+	})
+	t.Run("memory", func(t *testing.T) {
+		s := newStage(t, false)
+		s.cast(t)
+		newSitter(t, s, out).keep(t, pose{name: "k-banner", path: "/tokens"}, pose{name: "k-banner-390", path: "/tokens", width: 390}, pose{name: "p-status", path: "/status", whole: true})
+	})
+	t.Run("few", func(t *testing.T) {
+		s := newStage(t, true)
+		poses := s.poses(t, dark, light)
+		newSitter(t, s, out).keep(t, poses...)
+	})
+	t.Run("overlap", func(t *testing.T) {
+		s := newStage(t, true)
+		s.rotated(t)
+		newSitter(t, s, out).keep(t, pose{name: "m-overlap", path: "/secret", whole: true}, pose{name: "m-overlap-dark", path: "/secret", media: dark, whole: true}, pose{name: "m-overlap-390", path: "/secret", width: 390, whole: true}, pose{name: "n-trial", path: "/secret/trial"}, pose{name: "n-stop", path: "/secret/stop"})
+	})
+	for _, n := range []int{50, 100_000} {
+		t.Run(fmt.Sprint(n), func(t *testing.T) {
+			s := newStage(t, true)
+			ids := s.cast(t)
+			s.extras(t, n-len(ids))
+			newSitter(t, s, out).keep(t, pose{name: fmt.Sprintf("u-rows-%d", n), path: "/tokens", steps: playing(`scrollTo(0, 1200)`)}, pose{name: fmt.Sprintf("u-foot-%d", n), path: "/tokens", steps: playing(`scrollTo(0, 99999)`)})
+		})
+	}
+}
+
+// poses are the pictures of a console in good order.
+func (s *stage) poses(t *testing.T, dark, light []string) []pose {
+	t.Helper()
+	ids := s.cast(t)
+	used, unused := string(ids["dfsadmin"]), string(ids["old-probe"])
+	fill := func(lines ...string) func(*testing.T, *browser) { return playing(lines...) }
+	wrong := fill(`document.querySelector("#f-client_id").value="data team"`, `document.querySelector("#f-tags").value="team"`, `document.querySelector("#new-form .primary").click()`, "wait #new-dialog .errors")
+	stage := func(name, value string) string {
+		return fmt.Sprintf(`fetch("/settings/stage", {method: "POST", body: new URLSearchParams({property: %q, value: %q})}).then(() => { document.title = "staged" })`, name, value)
+	}
+	address, err := url.Parse(s.url)
+	must(t, err)
+	elsewhere := "http://tokens.example:" + address.Port()
+	made := func(t *testing.T, b *browser) {
+		t.Helper()
+		if ask(t, b, chromedp.Evaluate[bool](`!!document.querySelector("#f-password")`)) {
+			b.do(t, chromedp.SendKeys("#f-username", "admin"), chromedp.SendKeys("#f-password", adminPassword+"\r"), chromedp.WaitVisible("#f-client_id"))
+		}
+		playing(`document.querySelector("#f-client_id").value="nightly-report"`, `document.querySelector("#new-form .primary").click()`, "wait #result-dialog")(t, b)
+	}
+	return []pose{
+		{name: "a-tokens", path: "/tokens", media: light},
+		{name: "b-tokens-dark", path: "/tokens", media: dark},
+		{name: "c-tokens-390", path: "/tokens", width: 390},
+		{name: "c-tokens-320-dark", path: "/tokens", width: 320, media: dark},
+		{name: "d-tokens-320-twice", path: "/tokens", width: 320, steps: playing(`document.documentElement.style.fontSize = "200%"`), whole: true},
+		{name: "f-new", path: "/tokens/new"},
+		{name: "f-new-390", path: "/tokens/new", width: 390},
+		{name: "g-errors", path: "/tokens/new", steps: wrong},
+		{name: "i-delete-used", path: "/tokens/" + used + "/delete"},
+		{name: "j-delete-unused", path: "/tokens/" + unused + "/delete"},
+		{name: "l-token", path: "/tokens/" + used, whole: true},
+		{name: "l-token-dark", path: "/tokens/" + used, media: dark, whole: true},
+		{name: "n-rotate", path: "/secret/rotate"},
+		{name: "q-menu", path: "/tokens", steps: func(t *testing.T, b *browser) {
+			t.Helper()
+			b.do(t, chromedp.Focus("#manage"))
+			pressing("\r", "\ue015")(t, b) // Enter, ArrowDown
+		}},
+		{name: "r-forced", path: "/tokens", media: append([]string{"forced-colors", "active"}, dark...)},
+		{name: "r-forced-new", path: "/tokens/new", media: append([]string{"forced-colors", "active"}, dark...)},
+		{name: "r-contrast", path: "/tokens", media: []string{"prefers-contrast", "more"}},
+		{name: "t-pseudo", path: "/tokens", steps: playing(pseudo)},
+		{name: "t-pseudo-new", path: "/tokens/new", steps: playing(pseudo)},
+		{name: "t-pseudo-390", path: "/tokens", width: 390, steps: playing(pseudo)},
+		{name: "t-right-to-left", path: "/tokens", steps: playing(`document.documentElement.dir = "rtl"`)},
+		{name: "t-right-to-left-390", path: "/tokens", width: 390, steps: playing(`document.documentElement.dir = "rtl"`)},
+		{name: "o-settings", path: "/settings", steps: func(t *testing.T, b *browser) {
+			t.Helper()
+			for _, line := range []string{stage("tokens.lifetime.default", "30d"), stage("server.drain_timeout", "20s")} {
+				ask(t, b, chromedp.Evaluate[bool](line+".then(() => true)", chromedp.EvalAwaitPromise))
+			}
+			b.do(t, chromedp.Navigate(s.url+"/settings"))
+		}},
+		{name: "o-review", path: "/settings/review"},
+		{name: "h-result-http", path: elsewhere + "/tokens/new", steps: made},
+		{name: "s-print", path: elsewhere + "/tokens/new", steps: made, print: true},
+	}
+}
+
+// pseudo stretches every text of a page by two fifths and puts accents on it, but
+// for what is not translated.
+const pseudo = `{
+const marks = {a: "à", e: "é", i: "î", o: "ö", u: "ü", A: "Â", E: "Ë", I: "Ï", O: "Ø", U: "Û", n: "ñ", c: "ç", s: "š"};
+const walk = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT, n => n.parentElement.closest("[translate=no], script, svg, textarea, time") || !n.data.trim() ? NodeFilter.FILTER_REJECT : NodeFilter.FILTER_ACCEPT);
+const all = []; while (walk.nextNode()) all.push(walk.currentNode);
+for (const n of all) {
+  const text = n.data.trim(), more = Math.ceil(text.length * .4);
+  n.data = n.data.replace(text, "[" + [...text].map(c => marks[c] ?? c).join("") + " one two three four five six seven eight nine ten".slice(0, more) + "]");
+}
+for (const f of document.querySelectorAll("[placeholder]")) f.placeholder += " one two three";
+}`
+
+// rotated brings the stage into the middle of a rotation.
+func (s *stage) rotated(t *testing.T) {
+	t.Helper()
+	s.cast(t)
+	for _, name := range []string{"billing", "mailer", "portal", "relay"} {
+		s.issue(t, authority.TokenRequest{ClientID: name, Role: "user", Contact: name + "@corp.example"})
+	}
+	s.at(curtain().Add(time.Minute)) // a token that is made in the second of a rotation belongs to both keys
+	_, err := s.rules.RotateKey(t.Context(), manager(), authority.RotateRequest{Overlap: 14 * 24 * time.Hour, Reason: "scheduled"})
+	must(t, err)
+	s.at(curtain().Add(7 * 24 * time.Hour))
+	for _, name := range []string{"billing", "mailer"} {
+		s.use(t, name, "10.2.0.9", 3)
+	}
+	for _, name := range []string{"portal", "relay", "billing"} {
+		issued, err := s.rules.RevealToken(t.Context(), manager(), s.made[name].ID)
+		must(t, err)
+		s.made[name] = issued
+		s.use(t, name, "10.2.0.31", 5)
+	}
+	s.at(curtain().Add(7*24*time.Hour + 4*time.Minute))
+}
+
+// TestPicturesOfAStageAreTheSame holds the stage to what it is for: two of them,
+// in two browsers, look the same to the pixel.
+func TestPicturesOfAStageAreTheSame(t *testing.T) {
+	poses := []pose{{name: "tokens", path: "/tokens"}, {name: "tokens at 390", path: "/tokens", width: 390}, {name: "keys", path: "/secret"}, {name: "new", path: "/tokens/new"}}
+	var first [][]byte
+	for run := range 2 {
+		s := newStage(t, true)
+		s.cast(t)
+		sitter := newSitter(t, s, "")
+		for i, p := range poses {
+			png := sitter.sit(t, p)
+			if run == 0 {
+				first = append(first, png)
+			} else if !bytes.Equal(first[i], png) {
+				t.Errorf("%s looks different: %x and %x", p.name, sha256.Sum256(first[i]), sha256.Sum256(png))
+			}
+		}
+	}
+}
