@@ -298,3 +298,28 @@ func TestTheAddressOfARefusalIsShownAsThePropertySays(t *testing.T) {
 		}
 	}
 }
+
+// Of a refusal that anybody can bring about little is kept, and nothing is said to
+// be wrong with what is not.
+func TestNothingIsWrongWithWhatIsNotKept(t *testing.T) {
+	for name, c := range map[string]struct {
+		login  bool
+		change func(*liveset.Demand)
+		want   liveset.Reason
+	}{
+		"token, too many":     {false, func(d *liveset.Demand) { d.Admit = func(id string) bool { return id == "" } }, liveset.TooMany},
+		"source, too many":    {false, func(d *liveset.Demand) { d.Admit = func(string) bool { return false } }, liveset.TooMany},
+		"a token for a login": {false, func(d *liveset.Demand) { d.Purpose = liveset.ForLogin }, liveset.WrongType},
+		"a login for a token": {true, func(d *liveset.Demand) { d.Purpose, d.ClientID, d.Tags = liveset.ForToken, "", nil }, liveset.WrongType},
+	} {
+		h, raw, d := ask(t, jws.ES256, c.login)
+		c.change(&d)
+		v := h.Decide(raw, d)
+		wantReason(t, v, c.want)
+		for i, f := range h.ExplainRefusal(v.Refused(raw, &d, h.now())) {
+			if f.OK == (f.Check == "verdict" || f.Check == "type" && c.want == liveset.WrongType || i == 0 && f.Check == "limit") {
+				t.Errorf("%s: %+v", name, f)
+			}
+		}
+	}
+}

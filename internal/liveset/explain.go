@@ -245,15 +245,26 @@ func (e *explanation) token(m *moment, said *Said) {
 		compared += fmt.Sprintf(" since %s, by %s", t.EndsAt.UTC().Format(time.RFC3339), t.ReplacedBy.Short())
 	}
 	e.add("live set", reason, compared)
-	record := claimsOf(&t)
-	compared = fmt.Sprintf("sub %q, client_id %q, role %q, tags %q, aud %q, iat %s, exp %s", c.Subject, c.ClientID, c.Role, c.Tags, c.Audience, c.IssuedAt, c.Expires)
+	if e.claimed() {
+		e.claims(m, said, &t)
+	}
+	e.demanded(&Identity{ClientID: t.ClientID, Role: t.Role, Tags: t.Tags}, t.AllowedAddresses)
+}
+
+// claimed reports whether it is known what the token claims: of a refusal that
+// anybody can bring about, that is not kept.
+func (e *explanation) claimed() bool { return e.was == Undecided || e.was.Signed() }
+
+// claims are the checks of what a token claims.
+func (e *explanation) claims(m *moment, said *Said, t *authority.Token) {
+	c, record := &said.Claims, claimsOf(t)
+	compared := fmt.Sprintf("sub %q, client_id %q, role %q, tags %q, aud %q, iat %s, exp %s", c.Subject, c.ClientID, c.Role, c.Tags, c.Audience, c.IssuedAt, c.Expires)
 	if said.cut || m.records.check(&record) == m.records.check(c) {
 		e.add("record", Allowed, compared+", as in the record")
 	} else {
 		e.add("record", Mismatch, fmt.Sprintf("%s; record %q, role %q, tags %q, aud %q, iat %s, exp %s", compared, t.ClientID, t.Role, t.Tags, t.Audience, record.IssuedAt, record.Expires))
 	}
 	e.times(c, jws.Expect{Issuer: t.Issuer, Audience: e.audience(t.Audience, e.demand), Now: e.now})
-	e.demanded(&Identity{ClientID: t.ClientID, Role: t.Role, Tags: t.Tags}, t.AllowedAddresses)
 }
 
 func (e *explanation) login(m *moment, said *Said) {
@@ -266,10 +277,12 @@ func (e *explanation) login(m *moment, said *Said) {
 	}
 	e.add("live set", reason, fmt.Sprintf("the login of %s ends %s, last used %s, idle at most %s",
 		l.Admin, l.ExpiresAt.UTC().Format(time.RFC3339), time.Unix(0, l.used.Load()).UTC().Format(time.RFC3339), idle))
-	e.add("record", whether(said.cut || l.matches(c), Mismatch), fmt.Sprintf("sub %q, client_id %q, role %q, tags %q, iat %s, exp %s; record %q, iat %s, exp %s",
-		c.Subject, c.ClientID, c.Role, c.Tags, c.IssuedAt, c.Expires, l.Admin, jws.At(l.CreatedAt), jws.At(l.ExpiresAt)))
-	issuer := e.config.LoginIssuer()
-	e.times(c, jws.Expect{Issuer: issuer, Audience: []string{issuer}, Now: e.now})
+	if e.claimed() {
+		e.add("record", whether(said.cut || l.matches(c), Mismatch), fmt.Sprintf("sub %q, client_id %q, role %q, tags %q, iat %s, exp %s; record %q, iat %s, exp %s",
+			c.Subject, c.ClientID, c.Role, c.Tags, c.IssuedAt, c.Expires, l.Admin, jws.At(l.CreatedAt), jws.At(l.ExpiresAt)))
+		issuer := e.config.LoginIssuer()
+		e.times(c, jws.Expect{Issuer: issuer, Audience: []string{issuer}, Now: e.now})
+	}
 	e.demanded(&Identity{ClientID: l.Admin, Role: authority.RoleAdmin}, nil)
 }
 
