@@ -60,7 +60,7 @@ fuzz: ## every fuzz target, FUZZTIME (60s) each
 	./scripts/fuzz
 
 power: ## stores whose machine loses its power, 200 times each; needs root
-	MINTMARK_POWERLOSS=1 $(GO) test -count=1 -v -timeout 60m ./internal/store/powerloss
+	MINTMARK_POWERLOSS=1 unshare --mount --propagation private $(GO) test -count=1 -v -timeout 60m ./internal/store/powerloss
 
 soak: ## the tests that take long on purpose
 	MINTMARK_SOAK=1 $(GO) test -count=1 -v -run Soak -timeout 60m ./...
