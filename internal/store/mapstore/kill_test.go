@@ -1,11 +1,9 @@
 package mapstore_test
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -27,16 +25,14 @@ const (
 	firstVar   = "MAPSTORE_TEST_FIRST"
 	smallVar   = "MAPSTORE_TEST_SMALL" // the folder for a small disk
 	placeVar   = "MAPSTORE_TEST_PLACE"
-	callers    = 8
 	population = 10_000
-	block      = 100_000     // numbers of one child: more than it can use up
 	residents  = 100_000_000 // numbers of those who are there from the start
 )
 
 // TestMain lets the test binary be the process that is killed.
 func TestMain(m *testing.M) {
 	if home := os.Getenv(childVar); home != "" {
-		fmt.Fprintln(os.Stderr, changeForever(home))
+		fmt.Fprintln(os.Stderr, work(home))
 		os.Exit(3)
 	}
 	code := m.Run()
@@ -83,10 +79,8 @@ func elsewhere(t *testing.T) bool {
 	return true
 }
 
-// changeForever says what it finds; then it creates tokens and deletes every
-// second one, by many callers, and says before each delete and after each answer
-// what it is.
-func changeForever(home string) error {
+// work changes the tokens of a home until it is killed.
+func work(home string) error {
 	first, err := strconv.Atoi(os.Getenv(firstVar))
 	if err != nil {
 		return err
@@ -95,30 +89,7 @@ func changeForever(home string) error {
 	if err != nil {
 		return err
 	}
-	if err := describe(s); err != nil {
-		return err
-	}
-	fmt.Println("ready")
-	failed := make(chan error)
-	for w := range callers {
-		go func() {
-			for n := first + w; ; n += callers {
-				if err := create(s, n); err != nil {
-					failed <- err
-				}
-				fmt.Println("created", n)
-				if n/callers%2 == 0 {
-					continue
-				}
-				fmt.Println("deleting", n)
-				if err := remove(s, n); err != nil {
-					failed <- err
-				}
-				fmt.Println("deleted", n)
-			}
-		}()
-	}
-	return <-failed
+	return storetest.Work(os.Stdout, s, first)
 }
 
 // remove deletes what create created.
@@ -130,154 +101,29 @@ func remove(s *mapstore.Store, n int) error {
 	})
 }
 
-// describe says which tokens are there, and how many events.
-func describe(s *mapstore.Store) error {
-	sound, broken, err := s.VerifyAudit(context.Background())
-	if err != nil || broken != 0 {
-		return fmt.Errorf("the audit chain breaks at %d: %w", broken, err)
-	}
-	out := bufio.NewWriter(os.Stdout)
-	fmt.Fprintln(out, "events", sound)
-	err = s.View(context.Background(), func(tx authority.Tx) error {
-		old := 0
-		for v, err := range tx.Tokens().All() {
-			if err != nil {
-				return err
-			}
-			n, err := strconv.Atoi(strings.TrimPrefix(string(v.ID), "tok_"))
-			if err != nil {
-				return err
-			}
-			if n >= residents {
-				old++
-				continue
-			}
-			fmt.Fprintln(out, "there", n)
-		}
-		fmt.Fprintln(out, "residents", old)
-		return nil
-	})
-	return errors.Join(err, out.Flush())
-}
-
-// journal is what the children said.
-type journal struct {
-	created, deleting, deleted map[int]bool
-	answers                    int
-	worked                     time.Duration
-
-	// What the newest child found.
-	there             map[int]bool
-	events, residents int
-}
-
-func (j *journal) note(line string) {
-	what, number, ok := strings.Cut(line, " ")
-	n, err := strconv.Atoi(number)
-	if !ok || err != nil {
-		return
-	}
-	switch what {
-	case "there":
-		j.there[n] = true
-	case "events":
-		j.events = n
-	case "residents":
-		j.residents = n
-	case "created":
-		j.created[n] = true
-		j.answers++
-	case "deleting":
-		j.deleting[n] = true
-	case "deleted":
-		j.deleted[n] = true
-		j.answers++
-	}
-}
-
-// cycle starts a child, judges what it finds, lets it work for a while and kills
-// it. Each child has numbers of its own: those of an earlier one may be in the
-// store although nobody was told.
-func (j *journal) cycle(t *testing.T, program, home string, child int, life time.Duration) {
-	t.Helper()
-	cmd := exec.Command(program)
-	cmd.Env = append(os.Environ(), childVar+"="+home, firstVar+"="+strconv.Itoa((child+1)*block))
-	cmd.Stderr = os.Stderr
-	out, err := cmd.StdoutPipe()
-	if err == nil {
-		err = cmd.Start()
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	j.there = make(map[int]bool)
-	lines := bufio.NewScanner(out)
-	for lines.Scan() && lines.Text() != "ready" {
-		j.note(lines.Text())
-	}
-	if lines.Text() != "ready" {
-		t.Fatalf("child %d did not open the store: %v", child, cmd.Wait())
-	}
-	began := time.Now()
-	timer := time.AfterFunc(life, func() { _ = cmd.Process.Kill() })
-	defer timer.Stop()
-	j.judge(t)
-	for lines.Scan() {
-		j.note(lines.Text())
-	}
-	j.worked += time.Since(began)
-	if err := cmd.Wait(); err == nil || !strings.Contains(err.Error(), "killed") {
-		t.Fatalf("child %d ended by itself: %v", child, err)
-	}
-}
-
-// judge compares what the newest child found with what the earlier ones
-// answered.
-func (j *journal) judge(t *testing.T) {
-	t.Helper()
-	for n := range j.created {
-		switch {
-		case j.there[n] && j.deleted[n]:
-			t.Errorf("token %d was deleted, and is back", n)
-		case !j.there[n] && !j.deleting[n]:
-			t.Errorf("token %d was created, and is lost", n)
-		}
-	}
-	if j.residents != population || j.events < j.answers {
-		t.Errorf("%d of %d tokens of before, %d events of %d changes", j.residents, population, j.events, j.answers)
-	}
-}
-
 // TestSoakOfKillsLosesNothingAcknowledged runs 30 cycles, or ten times as many
 // in a soak.
 func TestSoakOfKillsLosesNothingAcknowledged(t *testing.T) {
-	cycles := 30
-	if os.Getenv("MINTMARK_SOAK") == "1" {
-		cycles = 300
-	}
 	cfg := newHome(t, durable.Files{})
 	s := open(t, cfg)
-	fill(t, s, residents, population)
+	storetest.Populate(t, s, population)
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
-	j := &journal{created: map[int]bool{}, deleting: map[int]bool{}, deleted: map[int]bool{}}
-	random := rand.New(rand.NewPCG(1, 2))
 	program, err := plainProgram() // no slower than the product
 	if err != nil {
 		t.Fatal(err)
 	}
-	for i := range cycles {
-		j.cycle(t, program, cfg.Home, i, time.Duration(random.IntN(200))*time.Millisecond)
+	k := storetest.Kills{Cycles: 30, Population: population, Command: func(first int) *exec.Cmd {
+		cmd := exec.Command(program)
+		cmd.Env = append(os.Environ(), childVar+"="+cfg.Home, firstVar+"="+strconv.Itoa(first))
+		return cmd
+	}}
+	if os.Getenv("MINTMARK_SOAK") == "1" {
+		k.Cycles = 300
 	}
-	rate := float64(j.answers) / j.worked.Seconds()
-	j.cycle(t, program, cfg.Home, cycles, 0) // judges the last one
-	t.Logf("%d cycles, %d changes answered, %.0f a second", cycles, j.answers, rate)
-	if rate < 50 {
+	if rate := k.Run(t); rate < 50 {
 		t.Errorf("%.0f changes a second, want 50", rate)
-	}
-	if len(j.deleted) == 0 {
-		t.Error("nothing was deleted: the cycles are too short")
 	}
 }
 
