@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"os"
 	"os/exec"
@@ -37,6 +38,7 @@ type browser struct {
 
 	mu   sync.Mutex
 	seen findings
+	sent []string // whole requests: address, headers and body
 }
 
 // newBrowser starts a browser for one test. flags are added to the command line,
@@ -107,6 +109,11 @@ func (b *browser) watch(event any) {
 		}
 	case *network.EventRequestWillBeSent:
 		b.seen.requests = append(b.seen.requests, e.Request.URL)
+		whole, _ := json.Marshal(e.Request)
+		b.sent = append(b.sent, string(whole))
+		for _, part := range e.Request.PostDataEntries {
+			b.sent = append(b.sent, string(part.Bytes))
+		}
 	case *network.EventWebSocketCreated:
 		b.seen.requests = append(b.seen.requests, e.URL)
 	}

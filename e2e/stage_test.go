@@ -213,7 +213,7 @@ func (s *stage) extras(t *testing.T, n int) {
 	must(t, s.store.Update(t.Context(), func(tx authority.Tx) error {
 		for i := range n {
 			if err := tx.Tokens().Insert(authority.Token{
-				ID: authority.TokenID(fmt.Sprintf("tok_%026d", 7919*(i+1))), ClientID: fmt.Sprintf("service-%06d", i+1), Role: authority.RoleUser, Tags: []string{"team:web"},
+				ID: authority.TokenID(fmt.Sprintf("tok_%013d%013d", (i+1)*6_700_417_321%10_000_000_000_000, i)), ClientID: fmt.Sprintf("service-%06d", i+1), Role: authority.RoleUser, Tags: []string{"team:web"},
 				Audience: []string{"https://api.example"}, Issuer: "https://mint.example", KeyID: keys[0].ID, Generation: 1,
 				CreatedAt: curtain().Add(-time.Hour), CreatedBy: "admin", ExpiresAt: curtain().Add(time.Duration(30+i%300) * 24 * time.Hour),
 			}); err != nil {
