@@ -134,7 +134,7 @@ type TokenTable interface {
 	// Find answers one page. The order is total: ties break by id.
 	Find(q TokenQuery) (TokenPage, error)
 	// Counts counts every token by state as of now. Where counting takes long a
-	// store may answer what it counted some seconds ago.
+	// store may answer what it counted up to a minute ago.
 	Counts(now time.Time, generation uint64) (TokenCounts, error)
 }
 

@@ -197,7 +197,7 @@ func prepare(ctx context.Context, cfg Config, fresh bool, instance string) error
 // every commit.
 func open(path string) (*sql.DB, error) {
 	return connect(path, url.Values{"_pragma": {
-		"busy_timeout(2000)", "journal_mode(WAL)", "synchronous(FULL)", "temp_store(MEMORY)", "cache_size(-32768)", "wal_autocheckpoint(4000)", "trusted_schema(OFF)",
+		"busy_timeout(2000)", "journal_mode(WAL)", "synchronous(FULL)", "temp_store(MEMORY)", "cache_size(-65536)", "wal_autocheckpoint(4000)", "trusted_schema(OFF)",
 	}})
 }
 

@@ -237,9 +237,9 @@ type found struct {
 	place authority.TokenCursor
 }
 
-// read reads tokens and their places, from the table or what is read of it; rest
-// are the columns behind those.
-func (f *finder) read(from, which string, args []any, rest ...any) ([]found, error) {
+// read reads tokens and their places; rest are the columns of another table
+// behind those of tokens.
+func (f *finder) read(text string, args []any, rest ...any) ([]found, error) {
 	name, number := f.column()
 	columns := readColumns + ", " + name
 	if len(rest) > 0 {
@@ -261,38 +261,41 @@ func (f *finder) read(from, which string, args []any, rest ...any) ([]found, err
 		}
 		out = append(out, found{t, place})
 		return err
-	}, "SELECT "+columns+" FROM "+from+" WHERE "+which, args...)
+	}, "SELECT "+columns+" FROM tokens "+text, args...)
 	return out, err
 }
 
-// sorted reads all that meet the lead, counts and sorts them.
+// sorted looks at all that meet the lead, counts and sorts what matches, and
+// reads the records of the page.
 func (f *finder) sorted(l lead) (authority.TokenPage, error) {
 	var args []any
 	name, _ := f.column()
 	c := &clause{args: &args}
 	c.and("id IN (" + some(l(c), few+1) + ")")
 	f.conditions(c)
-	from := "(SELECT " + readColumns + ", client_fold, last_used_at, count(*) OVER () AS matching FROM tokens WHERE " + c.String() + ") m"
 	way := ""
 	if f.q.Descending {
 		way = " DESC"
 	}
 	behind := &clause{args: &args}
-	if err := f.behind(behind, name); err != nil {
+	if err := f.behind(behind); err != nil {
 		return authority.TokenPage{}, err
 	}
 	var total int
-	list, err := f.read(from, fmt.Sprintf("%s ORDER BY (%s IS NULL), %[2]s%s, id LIMIT %d", behind, name, way, f.q.Limit+1), args, &total)
+	list, err := f.read(fmt.Sprintf(`JOIN (
+		SELECT * FROM (SELECT id AS place, %s AS value, count(*) OVER () AS matching FROM tokens WHERE %s) a
+		WHERE %s ORDER BY (value IS NULL), value%s, place LIMIT %d) m ON tokens.id = m.place
+		ORDER BY (value IS NULL), value%[4]s, place`, name, c, behind, way, f.q.Limit+1), args, &total)
 	page := f.page(list)
 	page.Total = total
-	if err == nil && len(list) == 0 { // nothing is behind the cursor, or nothing matches
+	if err == nil && len(list) == 0 && f.q.After != nil { // nothing is behind the cursor
 		err = f.count(&page, l, few+1)
 	}
 	return page, err
 }
 
-// behind adds that a record lies behind the cursor.
-func (f *finder) behind(c *clause, name string) error {
+// behind adds that a place lies behind the cursor.
+func (f *finder) behind(c *clause) error {
 	if f.q.After == nil {
 		return nil
 	}
@@ -302,7 +305,7 @@ func (f *finder) behind(c *clause, name string) error {
 	}
 	id := c.arg(string(f.q.After.ID))
 	if v == nil {
-		c.and(name + " IS NULL AND id > " + id)
+		c.and("value IS NULL AND place > " + id)
 		return nil
 	}
 	beyond := ">"
@@ -310,7 +313,7 @@ func (f *finder) behind(c *clause, name string) error {
 		beyond = "<"
 	}
 	at := c.arg(v)
-	c.and(fmt.Sprintf("(%s IS NULL OR %[1]s %s %s OR (%[1]s = %[3]s AND id > %s))", name, beyond, at, id))
+	c.and(fmt.Sprintf("(value IS NULL OR value %s %s OR (value = %[2]s AND place > %s))", beyond, at, id))
 	return nil
 }
 

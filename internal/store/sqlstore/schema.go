@@ -59,7 +59,7 @@ func Steps() []Step {
 			contact text NOT NULL,
 			more text NOT NULL,
 			last_used_at bigint
-		){o}`,
+		)`,
 		`CREATE INDEX tokens_client_id ON tokens (client_fold, id)`,
 		`CREATE INDEX tokens_role ON tokens (role, id)`,
 		`CREATE INDEX tokens_created_at ON tokens (created_at, id)`,
