@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"io/fs"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -98,15 +99,40 @@ func (k *core) shared() authority.Fleet {
 	return k.fleet.store
 }
 
+// alone refuses what must not be done while other nodes change the same store.
+func (k *core) alone(ctx context.Context) error {
+	if k.fleet == nil {
+		return nil
+	}
+	state, err := k.fleet.store.Nodes(ctx)
+	if err != nil {
+		return err
+	}
+	var names []string
+	for _, n := range state.Alive() {
+		names = append(names, n.Name)
+	}
+	if len(names) == 0 {
+		return nil
+	}
+	return fail(exitConflict, "server.running", "other nodes work on the same database: %s; what they change meanwhile would be lost", strings.Join(names, ", ")).
+		advise("stop every node first; one that was killed is taken for gone 10 seconds later")
+}
+
 // attend bounds how long verdicts are given from a state that others may have
-// changed, and says that this node lives, until ctx ends.
+// changed, and says that this node lives, until ctx ends; then, that it stops.
 func (k *core) attend(ctx context.Context) {
 	if k.fleet == nil {
 		return
 	}
 	level := time.NewTicker(levelEvery)
 	defer level.Stop()
-	go k.beat(ctx)
+	left := make(chan struct{})
+	go func() {
+		defer close(left)
+		k.beat(ctx)
+	}()
+	defer func() { <-left }()
 	k.bound()
 	var said *unready
 	for {
@@ -131,7 +157,8 @@ func (k *core) bound() {
 	k.live.GoodUntil(k.clock.Now().Add(left))
 }
 
-// beat says that this node lives and compares its clock with the store's.
+// beat says that this node lives and compares its clock with the store's; at the
+// end it says that it stops.
 func (k *core) beat(ctx context.Context) {
 	tick := time.NewTicker(beatEvery)
 	defer tick.Stop()
@@ -148,6 +175,9 @@ func (k *core) beat(ctx context.Context) {
 		}
 		select {
 		case <-ctx.Done():
+			if err := k.fleet.store.Leave(context.WithoutCancel(ctx), n.ID); err != nil {
+				k.log.Debug("the store was not told that this node stops", "err", err)
+			}
 			return
 		case <-tick.C:
 		}

@@ -75,6 +75,9 @@ func (c *cli) migrateOver(ctx context.Context, k *core, to string, dry bool) err
 	if err := c.mayStage(ctx, k); err != nil {
 		return err
 	}
+	if err := k.alone(ctx); err != nil {
+		return err
+	}
 	from := k.value()
 	_, staging, err := k.control.Stage(ctx, k.self(), config.Store, &to)
 	if err != nil {

@@ -164,6 +164,9 @@ func (c *cli) survey(ctx context.Context, dir home.Dir) (*restoring, *durable.He
 		held, err := lock(ctx, dir, c.files, patient)
 		return r, held, err
 	}
+	if err := k.alone(ctx); err != nil {
+		return nil, nil, errors.Join(err, k.Close())
+	}
 	held := k.held
 	k.held = nil // it stays locked until the restore is done
 	inFiles := k.local() != nil

@@ -126,7 +126,11 @@ func (s *server) run(ctx context.Context, settings config.Settings) (err error) 
 	background, end := context.WithCancel(context.WithoutCancel(ctx))
 	defer end()
 	go s.maintain(background)
-	go s.attend(background)
+	left := make(chan struct{})
+	go func() {
+		defer close(left)
+		s.attend(background)
+	}()
 	go s.hear(background)
 	counted := make(chan error, 1)
 	go func() { counted <- s.usage.Run(background) }()
@@ -140,6 +144,7 @@ func (s *server) run(ctx context.Context, settings config.Settings) (err error) 
 	if lost := <-counted; lost != nil {
 		s.log.Error("the last counts of use were not saved", "error", lost)
 	}
+	<-left
 	return err
 }
 

@@ -22,6 +22,8 @@ type Fleet interface {
 	// Beat says that a node is alive, forgets those that were not for a day, and
 	// answers the store's clock.
 	Beat(ctx context.Context, n Node) (now time.Time, err error)
+	// Leave says that a node has stopped.
+	Leave(ctx context.Context, id string) error
 	// Nodes lists the nodes of the last day, those seen last first.
 	Nodes(ctx context.Context) (FleetState, error)
 }
@@ -36,8 +38,8 @@ type FleetState struct {
 // silentAfter is after how long without a word a node is taken for gone.
 const silentAfter = 10 * time.Second
 
-// Alive are the nodes that were heard of lately: one that is not was stopped or
-// lost, and has another id when it comes back.
+// Alive are the nodes that were heard of lately: one that is not was lost, and has
+// another id when it comes back.
 func (f FleetState) Alive() []Node {
 	var alive []Node
 	for _, n := range f.Nodes {

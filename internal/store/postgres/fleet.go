@@ -44,6 +44,14 @@ func (s *Store) Beat(ctx context.Context, n authority.Node) (now time.Time, err 
 	return time.UnixMicro(micros).UTC(), s.unavailable(err)
 }
 
+// Leave implements authority.Fleet.
+func (s *Store) Leave(ctx context.Context, id string) error {
+	ctx, cancel := context.WithTimeout(ctx, beatTime)
+	defer cancel()
+	_, err := s.DB().ExecContext(ctx, `DELETE FROM nodes WHERE id = $1`, id)
+	return s.unavailable(err)
+}
+
 // clock is the database's, in microseconds.
 const clock = `(extract(epoch FROM clock_timestamp()) * 1000000)::bigint`
 

@@ -46,6 +46,22 @@ func TestNodesSayThatTheyLive(t *testing.T) {
 	}
 }
 
+func TestANodeThatHasStoppedIsNotListed(t *testing.T) {
+	s := open(t, newStore(t))
+	for _, id := range []string{"stays", "goes"} {
+		if _, err := s.Beat(t.Context(), authority.Node{ID: id}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := s.Leave(t.Context(), "goes"); err != nil {
+		t.Fatal(err)
+	}
+	state, err := s.Nodes(t.Context())
+	if err != nil || len(state.Nodes) != 1 || state.Nodes[0].ID != "stays" {
+		t.Errorf("%+v, %v", state, err)
+	}
+}
+
 func TestANodeThatIsNotHeardOfIsForgotten(t *testing.T) {
 	s := open(t, newStore(t))
 	ctx := context.Background()
