@@ -36,13 +36,16 @@ func readAssets(files fs.FS) (assets, error) {
 func lean(kind string, text []byte) []byte {
 	if kind == ".css" {
 		text = regexp.MustCompile(`(?s)/\*.*?\*/`).ReplaceAll(text, nil)
-		text = []byte(strings.NewReplacer(" { ", "{", "; }", "}", "; ", ";", ": ", ":", ", ", ",").Replace(string(text)))
+		text = []byte(strings.NewReplacer(" { ", "{", "; }", "}", "; ", ";", ": ", ":", ", ", ",", " > ", ">").Replace(string(text)))
 	}
 	var out []byte
 	for line := range bytes.Lines(text) {
 		line = bytes.TrimSpace(line)
 		if len(line) > 0 && !(kind == ".js" && bytes.HasPrefix(line, []byte("//"))) {
-			out = append(append(out, line...), '\n')
+			out = append(out, line...)
+			if kind != ".css" { // there every line ends with what ends a part of a rule
+				out = append(out, '\n')
+			}
 		}
 	}
 	return out

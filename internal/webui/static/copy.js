@@ -13,6 +13,8 @@ export function copying() {
       copyRow(form);
     });
   }
+  const fresh = document.querySelector("dialog[data-result] textarea");
+  if (fresh && !window.isSecureContext) selected(fresh); // copying may fail here
   each("[data-copy-text]", (button) => copyArea(button));
   each("[data-copy-curl]", (button) => copyCurl(button));
   each("[data-copy-command]", (button) => copyCommand(button));
@@ -73,11 +75,15 @@ function showText(client, text) {
   const dialog = document.getElementById("text-dialog");
   dialog.querySelector("h2").textContent = `Token of ${client}`;
   dialog.querySelector("textarea").value = text;
-  dialog.querySelector("[data-said]").textContent = "Press Copy, or Ctrl+C (⌘C): the token is selected.";
   openModal(dialog, () => {
     dialog.querySelector("textarea").value = "";
   });
-  dialog.querySelector("textarea").select();
+  selected(dialog.querySelector("textarea"));
+}
+
+function selected(area) {
+  area.closest("dialog").querySelector("[data-said]").textContent = "Press Copy, or Ctrl+C (⌘C): the token is selected.";
+  area.select();
 }
 
 async function copyArea(button) {

@@ -31,7 +31,7 @@ function describe(form) {
   const id = client.value.trim();
   const until = expires.value === "never" ? "without an end" : `until ${end ? day(end) : "…"}`;
   const from = addresses.value.trim() ? "the addresses named" : "any address";
-  document.getElementById("sentence").textContent = id ? `${id} – ${name(role.value)}, ${until}, from ${from}.` : "";
+  document.getElementById("sentence").textContent = `${id || "This token"} – ${name(role.value)}, ${until}, from ${from}.`;
   document.getElementById("create-command").textContent = command(form, id, end);
 }
 
