@@ -72,7 +72,7 @@ type option struct{ Value, Label string }
 // States are the choices of the state filter, with what each would show.
 func (b tokensBody) States() []option {
 	c := b.Counts
-	label := func(word string, n int) string { return word + " (" + strconv.Itoa(n) + ")" }
+	label := func(word string, n int) string { return word + " (" + number(count(n)) + ")" }
 	return []option{
 		{"active", label("active", c.Active)},
 		{"expired", label("expired", c.Expired)},

@@ -64,7 +64,7 @@ func (w *console) storageStrip(counts authority.TokenCounts) strip {
 	case counts.Active == 1:
 		s.Text = "Tokens are kept in memory only. Restarting the server deletes the 1 there is."
 	default:
-		s.Text = fmt.Sprintf("Tokens are kept in memory only. Restarting the server deletes all %d.", counts.Active)
+		s.Text = fmt.Sprintf("Tokens are kept in memory only. Restarting the server deletes all %s.", number(count(counts.Active)))
 	}
 	s.Href, s.Word = "/settings/storage", "Set up storage"
 	return s

@@ -72,6 +72,8 @@ func count(n any) uint64 {
 	switch n := n.(type) {
 	case uint64:
 		return n
+	case int:
+		return uint64(max(n, 0))
 	case *uint64:
 		if n != nil {
 			return *n
