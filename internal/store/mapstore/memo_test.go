@@ -52,8 +52,10 @@ func TestWhatWasAskedBeforeIsAnsweredAnewOnceItChanges(t *testing.T) {
 			var err error
 			a.Counts, err = tx.Tokens().Counts(now, generation)
 			for _, q := range []authority.TokenQuery{
-				{States: []authority.TokenState{authority.StateActive}}, {States: []authority.TokenState{authority.StateActive}, Expiring: 14 * day},
-				{States: []authority.TokenState{authority.StateExpired, authority.StateReplaced}, Descending: true}, {States: []authority.TokenState{authority.StateActive}, Text: "c2"},
+				{States: []authority.TokenState{authority.StateActive}},
+				{States: []authority.TokenState{authority.StateActive}, Expiring: 14 * day},
+				{States: []authority.TokenState{authority.StateExpired, authority.StateReplaced}, Descending: true},
+				{States: []authority.TokenState{authority.StateActive}, Text: "c2"},
 				{States: []authority.TokenState{authority.StateActive}, Sort: authority.SortLastUsed, LastUsed: func(authority.TokenID) time.Time { return now }},
 			} {
 				q.Now, q.Generation, q.Limit = now, generation, 2

@@ -97,8 +97,12 @@ func Run(t *testing.T, open func(t *testing.T) Harness) {
 func Lists(t *testing.T, open func(t *testing.T) Harness) {
 	t.Helper()
 	for _, c := range []check{
-		{"tables keep records", tables}, {"queries sort and page", queries}, {"queries go on behind a token that is gone", goneCursor},
-		{"queries filter", filters}, {"counts", counts}, {"the audit log filters", auditFilters},
+		{"tables keep records", tables},
+		{"queries sort and page", queries},
+		{"queries go on behind a token that is gone", goneCursor},
+		{"queries filter", filters},
+		{"counts", counts},
+		{"the audit log filters", auditFilters},
 	} {
 		t.Run(c.name, func(t *testing.T) { c.run(t, open(t)) })
 	}
