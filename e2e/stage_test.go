@@ -123,7 +123,7 @@ func newStage(t *testing.T, persistent bool) *stage {
 func (s *stage) open(t *testing.T, running *control.Running) {
 	t.Helper()
 	dir := t.TempDir()
-	must(t, os.Chmod(dir, 0o700)) //nolint:gosec // a folder that its owner alone can enter
+	must(t, os.Chmod(dir, 0o700))
 	book, err := config.Create(durable.Files{}, filepath.Join(dir, "config.json"), nil, config.Author{Kind: "local", Name: "root@tokens-01"}, s.now())
 	must(t, err)
 	operates, err := control.New(control.Config{
@@ -171,7 +171,7 @@ func (s *stage) use(t *testing.T, client, from string, n uint64) {
 		t.Fatalf("%s is refused: %s", client, v.Reason)
 	}
 	if n > 1 {
-		at := uint32(s.now().Unix()) //nolint:gosec // the year is 2026
+		at := uint32(s.now().Unix())
 		s.count.Count(authority.Counted{Token: of.ID, Key: of.KeyID, From: netip.MustParseAddr(from), First: at, Last: at, Count: n - 1})
 	}
 }
