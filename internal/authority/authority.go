@@ -155,10 +155,11 @@ func (a *Authority) Facts() StoreFacts { return a.Store.Facts() }
 // second is the present at the resolution of NumericDate (RFC 7519 section 2).
 func (a *Authority) second() time.Time { return a.Now().UTC().Truncate(time.Second) }
 
+// system reads the one record that a store has from the beginning.
 func system(tx Tx) (System, error) {
 	s, err := tx.System().Get(SystemKey)
-	if err != nil {
+	if errors.Is(err, NotFound) {
 		return System{}, &Error{Kind: Internal, Err: err}
 	}
-	return s, nil
+	return s, err
 }
