@@ -15,19 +15,16 @@ type tokenTable struct {
 	table[authority.TokenID, authority.Token]
 }
 
-// few is how many records are read and sorted for a page. A filter that lets
-// more through is one that a walk along the order meets soon enough: of a
-// million records about as many have to be passed by.
-const few = 5000
-
-// counted is how many of the records that a filter lets through are looked at to
-// say how many match at least.
-const counted = 1000
+// Bounds of what is looked at for one page.
+const (
+	few     = 5000   // records that are read and sorted without a thought
+	many    = 50_000 // and at most, when a walk would pass by more
+	counted = 1000   // records that are looked at to say how many match at least
+)
 
 // Find answers a page in one of two ways. Of the conditions that an index
-// answers it takes the one that fewest records meet; when those are few it reads
-// them all and sorts them. Else it walks along the index of the order and leaves
-// out what does not match.
+// answers it takes the one that fewest records meet, reads those and sorts them;
+// or it walks along the index of the order and leaves out what does not match.
 func (t *tokenTable) Find(q authority.TokenQuery) (authority.TokenPage, error) {
 	if b := t.tx.batch; b != nil && len(b.sum.tokens)+len(t.tx.own.tokens) > 0 {
 		return t.sift(q)
@@ -35,17 +32,51 @@ func (t *tokenTable) Find(q authority.TokenQuery) (authority.TokenPage, error) {
 	q.Limit = max(q.Limit, 1)
 	f := &finder{q: q, db: t.tx.db, store: t.tx.store}
 	lead, n, err := f.choose()
+	var sample authority.TokenPage
+	all := lead != nil && n <= few // are to be read
+	if err == nil && lead != nil && !all && !f.byState() {
+		n, all, err = f.weigh(lead, &sample)
+	}
 	if err != nil {
 		return authority.TokenPage{}, err
 	}
-	var page authority.TokenPage
-	if lead != nil && n <= few {
-		return f.sorted(lead)
+	if all {
+		return f.sorted(lead, n)
 	}
-	if page, err = f.walk(); err == nil {
-		err = f.total(&page, lead)
+	page, err := f.walk()
+	switch {
+	case err != nil:
+	case lead == nil || f.byState():
+		var c authority.TokenCounts
+		c, err = f.store.counts(f.db, q.Now, q.Generation)
+		for _, state := range q.States {
+			page.Total += c.Of(state)
+		}
+	default:
+		page.TotalIsFloor, page.Total = true, max(sample.Total, len(page.Tokens))
 	}
 	return page, err
+}
+
+// byState reports whether the state alone decides what matches.
+func (f *finder) byState() bool {
+	return f.q.Text == "" && f.q.Tag == "" && f.q.ClientID == "" && f.q.Role == "" && f.q.Expiring == 0
+}
+
+// weigh answers how many records meet a lead that more than a few meet, and
+// whether to read all of them is less than what a walk would pass by. What matches
+// among the first of them tells how far a walk would go.
+func (f *finder) weigh(l lead, sample *authority.TokenPage) (n int, all bool, err error) {
+	if n, err = f.meet(l, many+1); err == nil {
+		err = f.count(sample, l, counted)
+	}
+	if err != nil || n > many {
+		return n, false, err
+	}
+	c, err := f.store.counts(f.db, f.q.Now, f.q.Generation)
+	tokens := c.Active + c.Expired + c.Deleted + c.Revoked + c.Replaced
+	matching := n * sample.Total / counted
+	return n, n*matching < (f.q.Limit+1)*tokens, err
 }
 
 // sift finds among what a transaction has changed and what it has not: every
@@ -120,7 +151,7 @@ func (f *finder) leads() []lead {
 	if q.Expiring > 0 {
 		from("tokens", func(c *clause) string { return "expires_at <= " + c.arg(q.Now.Add(q.Expiring).UnixMicro()) })
 	}
-	if !slices.Contains(q.States, authority.StateActive) && len(q.States) > 0 {
+	if !slices.Contains(q.States, authority.StateActive) && len(q.States) > 0 || len(q.States) == 1 {
 		out = append(out, func(c *clause) []string {
 			parts := f.states(c, false)
 			for i := range parts {
@@ -136,17 +167,22 @@ func (f *finder) leads() []lead {
 // few+1 stands for more.
 func (f *finder) choose() (best lead, n int, err error) {
 	for _, l := range f.leads() {
-		var args []any
-		var met int
-		_, err := f.db.row([]any{&met}, "SELECT count(*) FROM ("+some(l(&clause{args: &args}), few+1)+") u", args...)
+		met, err := f.meet(l, few+1)
 		if err != nil {
 			return nil, 0, err
 		}
 		if best == nil || met < n {
-			best, n = l, min(met, few+1)
+			best, n = l, met
 		}
 	}
 	return best, n, nil
+}
+
+// meet counts the records that meet a lead, up to limit.
+func (f *finder) meet(l lead, limit int) (n int, err error) {
+	var args []any
+	_, err = f.db.row([]any{&n}, "SELECT count(*) FROM ("+some(l(&clause{args: &args}), limit)+") u", args...)
+	return min(n, limit), err
 }
 
 // some takes no more than limit ids from each selection. (Without a limit SQLite
@@ -175,7 +211,11 @@ func (f *finder) states(c *clause, hidden bool) []string {
 	for _, state := range f.q.States {
 		switch state {
 		case authority.StateActive:
-			out = append(out, fmt.Sprintf("(%s IS NULL AND %s = %s AND (%s IS NULL OR %s > %s))", deleted, generation, of(), stops, stops, now()))
+			// Spelled as the index of stops has it.
+			out = append(out, fmt.Sprintf("(%s IS NULL AND %s = %s AND %s = '')", deleted, generation, of(), as))
+			for _, kind := range []string{stopsExpired, stopsReplaced} {
+				out = append(out, fmt.Sprintf("(%s IS NULL AND %s = %s AND %s = '%s' AND %s > %s)", deleted, generation, of(), as, kind, stops, now()))
+			}
 		case authority.StateExpired:
 			out = append(out, ended(stopsExpired))
 		case authority.StateReplaced:
@@ -267,11 +307,11 @@ func (f *finder) read(text string, args []any, rest ...any) ([]found, error) {
 
 // sorted looks at all that meet the lead, counts and sorts what matches, and
 // reads the records of the page.
-func (f *finder) sorted(l lead) (authority.TokenPage, error) {
+func (f *finder) sorted(l lead, n int) (authority.TokenPage, error) {
 	var args []any
 	name, _ := f.column()
 	c := &clause{args: &args}
-	c.and("id IN (" + some(l(c), few+1) + ")")
+	c.and("id IN (" + some(l(c), n+1) + ")")
 	f.conditions(c)
 	way := ""
 	if f.q.Descending {
@@ -289,7 +329,7 @@ func (f *finder) sorted(l lead) (authority.TokenPage, error) {
 	page := f.page(list)
 	page.Total = total
 	if err == nil && len(list) == 0 && f.q.After != nil { // nothing is behind the cursor
-		err = f.count(&page, l, few+1)
+		err = f.count(&page, l, n+1)
 	}
 	return page, err
 }

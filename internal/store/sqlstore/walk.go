@@ -164,22 +164,6 @@ func (w *walker) down(from any) {
 	}
 }
 
-// total counts what matches when that is many: exactly when only the state
-// decides, else as far as counting is cheap.
-func (f *finder) total(page *authority.TokenPage, l lead) error {
-	if l == nil {
-		c, err := f.store.counts(f.db, f.q.Now, f.q.Generation)
-		for _, state := range f.q.States {
-			page.Total += c.Of(state)
-		}
-		return err
-	}
-	page.TotalIsFloor = true
-	err := f.count(page, l, counted)
-	page.Total = max(page.Total, len(page.Tokens))
-	return err
-}
-
 // count counts what matches among the first that meet the lead.
 func (f *finder) count(page *authority.TokenPage, l lead, first int) error {
 	var args []any
