@@ -146,10 +146,17 @@ func (k *core) attend(ctx context.Context) {
 	}
 }
 
-// bound tells the live set until when it may be answered from. It goes by the
-// time that has really passed, so a clock that is set back grants nothing.
+// age is how old the newest word of a shared store is: the time that has passed,
+// so that a clock that is set back makes nothing younger; and by the clock as well,
+// because the other stands still in a machine that sleeps.
+func (k *core) age() time.Duration {
+	level := k.store.Synced()
+	return max(time.Since(level), time.Now().Round(0).Sub(level.Round(0)))
+}
+
+// bound tells the live set until when it may be answered from.
 func (k *core) bound() {
-	left := k.running.Settings().Fleet.MaxStaleness - time.Since(k.store.Synced())
+	left := k.running.Settings().Fleet.MaxStaleness - k.age()
 	if left <= 0 {
 		k.live.GoodUntil(time.Time{})
 		return

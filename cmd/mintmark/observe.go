@@ -44,7 +44,7 @@ func (k *core) rules() authority.Store {
 func (k *core) state(book *config.Book) metrics.State {
 	s := metrics.State{Ready: k.live.Ready(), Tokens: k.live.Len(), Store: k.store.Facts(), Nodes: k.nodes(), Alarms: k.alarms.Load()}
 	if k.fleet != nil {
-		s.SyncAge, s.ClockSkew = time.Since(k.store.Synced()), time.Duration(k.fleet.skew.Load())
+		s.SyncAge, s.ClockSkew = k.age(), time.Duration(k.fleet.skew.Load())
 	}
 	if book != nil {
 		s.Waiting = len(book.Pending())

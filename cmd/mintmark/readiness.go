@@ -25,7 +25,7 @@ func (k *core) unready() *unready {
 	if k.fleet == nil {
 		return nil
 	}
-	if age := time.Since(k.store.Synced()); age > levelWithin {
+	if age := k.age(); age > levelWithin {
 		return &unready{"the store is out of reach; the state is old by ", age.Round(time.Millisecond).String()}
 	}
 	if skew := time.Duration(k.fleet.skew.Load()); skew.Abs() > maxSkew {

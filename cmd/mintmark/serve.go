@@ -139,7 +139,9 @@ func (s *server) run(ctx context.Context, settings config.Settings) (err error) 
 	case err = <-failed:
 	}
 	err = errors.Join(err, s.drain(all, settings.Drain))
-	s.tidy(context.WithoutCancel(ctx))
+	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastTidy)
+	s.tidy(last)
+	cancel()
 	end()
 	if lost := <-counted; lost != nil {
 		s.log.Error("the last counts of use were not saved", "error", lost)
@@ -158,6 +160,9 @@ func (s *server) hear(ctx context.Context) {
 		s.log.Error("the changes of other nodes are not followed any more", "error", err)
 	}
 }
+
+// lastTidy is how long a server that stops waits for a store that hangs.
+const lastTidy = 5 * time.Second
 
 // tidy removes and puts down what has ended.
 func (s *server) tidy(ctx context.Context) {
