@@ -201,7 +201,7 @@ func (s *Server) Up() error {
 	}
 	cmd := s.command("postgres", args...)
 	cmd.Stdout, cmd.Stderr = os.Stderr, os.Stderr
-	cmd.SysProcAttr.Pdeathsig = syscall.SIGQUIT
+	endWithUs(cmd.SysProcAttr)
 	begun, ended := make(chan error, 1), make(chan struct{})
 	go func() {
 		runtime.LockOSThread() // the child ends with the thread that started it
