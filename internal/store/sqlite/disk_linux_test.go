@@ -1,0 +1,99 @@
+package sqlite_test
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"mintmark/internal/authority"
+	"mintmark/internal/store/sqlite"
+	"mintmark/internal/store/sqlstore"
+	"mintmark/internal/store/storetest"
+)
+
+const smallVar = "SQLITE_TEST_SMALL" // the folder for a small disk
+
+// TestRealDiskFull runs again where a mount is nobody else's and ends with the
+// process.
+func TestRealDiskFull(t *testing.T) {
+	if dir := os.Getenv(smallVar); dir != "" {
+		onASmallDisk(t, dir)
+		return
+	}
+	if os.Geteuid() != 0 {
+		t.Skip("SKIPPED: only root can mount a small disk")
+	}
+	cmd := exec.Command(os.Args[0], "-test.run=^TestRealDiskFull$", "-test.v")
+	cmd.Env = append(os.Environ(), smallVar+"="+t.TempDir())
+	cmd.SysProcAttr = &syscall.SysProcAttr{Unshareflags: syscall.CLONE_NEWNS}
+	out, err := cmd.CombinedOutput()
+	switch {
+	case errors.Is(err, syscall.EPERM), strings.Contains(string(out), "--- SKIP"):
+		if os.Getenv("CI") != "" {
+			t.Fatalf("mounting is refused: %v\n%s", err, out)
+		}
+		t.Skipf("SKIPPED: root may not mount here: %v\n%s", err, out)
+	case err != nil, !strings.Contains(string(out), "--- PASS"):
+		t.Fatalf("%v\n%s", err, out)
+	}
+}
+
+func onASmallDisk(t *testing.T, dir string) {
+	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size=1m,mode=0700"); err != nil {
+		t.Skip(err)
+	}
+	cfg := sqlite.Config{Path: filepath.Join(dir, "mint.db"), Now: time.Now, Rand: rand.Reader}
+	must(t, sqlite.Create(context.Background(), cfg))
+	s, err := sqlite.Open(context.Background(), cfg)
+	must(t, err)
+	create := func(n int) error {
+		return s.Update(context.Background(), func(tx authority.Tx) error { return tx.Tokens().Insert(storetest.Token(n)) })
+	}
+	n := 0
+	for ; n < 5000; n++ {
+		if err = create(n); err != nil {
+			break
+		}
+	}
+	if authority.KindOf(err) != authority.Full || s.Facts().Problem == "" {
+		t.Fatalf("on a full disk, at %d: %v, %v; facts %+v", n, err, errors.Unwrap(err), s.Facts())
+	}
+	count(t, s, n) // memory is not ahead of the disk
+	if err := create(n); authority.KindOf(err) != authority.Full {
+		t.Errorf("again: %v", err)
+	}
+	must(t, syscall.Mount("", dir, "", 0x20, "size=4m")) // MS_REMOUNT
+	must(t, create(n))
+	if p := s.Facts().Problem; p != "" {
+		t.Errorf("the problem stays: %s", p)
+	}
+	must(t, s.Close())
+	s, err = sqlite.Open(context.Background(), cfg)
+	must(t, err)
+	count(t, s, n+1)
+	must(t, s.Close())
+}
+
+func count(t *testing.T, s *sqlstore.Store, want int) {
+	t.Helper()
+	n := 0
+	must(t, s.View(context.Background(), func(tx authority.Tx) error {
+		for _, err := range tx.Tokens().All() {
+			if err != nil {
+				return err
+			}
+			n++
+		}
+		return nil
+	}))
+	if n != want {
+		t.Errorf("%d tokens, want %d", n, want)
+	}
+}
