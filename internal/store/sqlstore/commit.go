@@ -59,7 +59,8 @@ func (s *Store) send(ctx context.Context, statements []Statement) (sent bool, er
 	}
 	for _, st := range statements {
 		if err := s.session.exec(ctx, st.Text, st.Args...); err != nil {
-			return st.Text == commitText, err
+			// Without space the log did not take the commit: nothing can be left of it.
+			return st.Text == commitText && s.driver.Fault(err).Kind != authority.Full, err
 		}
 	}
 	return false, nil
