@@ -354,8 +354,5 @@ func (b *batch) giveUp() {
 
 // timeout bounds the writing of a batch by its size.
 func (b *batch) timeout() time.Duration {
-	if b.sum.touched()+len(b.events) > 10*maxBatch {
-		return bulkTime
-	}
-	return statementTime
+	return timeFor(b.sum.touched() + len(b.events))
 }

@@ -16,6 +16,11 @@ const (
 	bulkTime      = 10 * time.Minute
 )
 
+// timeFor bounds the writing of many rows: more of them take longer.
+func timeFor(rows int) time.Duration {
+	return min(bulkTime, statementTime+time.Duration(rows)*10*time.Millisecond)
+}
+
 // session is one connection, used by one caller at a time.
 type session struct {
 	driver *Driver

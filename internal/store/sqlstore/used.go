@@ -59,7 +59,7 @@ func (s *Store) used(rows [][]any) error {
 		b.giveUp()
 		return err
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), statementTime)
+	ctx, cancel := context.WithTimeout(context.Background(), timeFor(len(rows)))
 	defer cancel()
 	sent, err := s.send(ctx, append(statements, Statement{Text: commitText}))
 	if err == nil {
