@@ -35,7 +35,7 @@ func (t *tokenTable) Find(q authority.TokenQuery) (authority.TokenPage, error) {
 	var sample authority.TokenPage
 	all := lead != nil && n <= few // are to be read
 	if err == nil && lead != nil && !all && !f.byState() {
-		n, all, err = f.weigh(lead, &sample)
+		all, err = f.weigh(lead, n, &sample)
 	}
 	if err != nil {
 		return authority.TokenPage{}, err
@@ -63,20 +63,18 @@ func (f *finder) byState() bool {
 	return f.q.Text == "" && f.q.Tag == "" && f.q.ClientID == "" && f.q.Role == "" && f.q.Expiring == 0
 }
 
-// weigh answers how many records meet a lead that more than a few meet, and
-// whether to read all of them is less than what a walk would pass by. What matches
-// among the first of them tells how far a walk would go.
-func (f *finder) weigh(l lead, sample *authority.TokenPage) (n int, all bool, err error) {
-	if n, err = f.meet(l, many+1); err == nil {
-		err = f.count(sample, l, counted)
-	}
+// weigh reports whether to read all of the n records that meet a lead is less
+// than what a walk would pass by. What matches among the first of them tells how
+// far that would go.
+func (f *finder) weigh(l lead, n int, sample *authority.TokenPage) (bool, error) {
+	err := f.count(sample, l, counted)
 	if err != nil || n > many {
-		return n, false, err
+		return false, err
 	}
 	c, err := f.store.counts(f.db, f.q.Now, f.q.Generation)
 	tokens := c.Active + c.Expired + c.Deleted + c.Revoked + c.Replaced
 	matching := n * sample.Total / counted
-	return n, n*matching < (f.q.Limit+1)*tokens, err
+	return n*matching < (f.q.Limit+1)*tokens, err
 }
 
 // sift finds among what a transaction has changed and what it has not: every
@@ -163,16 +161,22 @@ func (f *finder) leads() []lead {
 	return out
 }
 
-// choose answers the condition that fewest records meet, and how many do;
-// few+1 stands for more.
+// choose answers the condition that fewest records meet, and how many do; of
+// more than a few it counts up to many+1.
 func (f *finder) choose() (best lead, n int, err error) {
-	for _, l := range f.leads() {
-		met, err := f.meet(l, few+1)
-		if err != nil {
-			return nil, 0, err
+	for _, limit := range []int{few + 1, many + 1} {
+		best, n = nil, 0
+		for _, l := range f.leads() {
+			met, err := f.meet(l, limit)
+			if err != nil {
+				return nil, 0, err
+			}
+			if best == nil || met < n {
+				best, n = l, met
+			}
 		}
-		if best == nil || met < n {
-			best, n = l, met
+		if n <= few || f.byState() {
+			break
 		}
 	}
 	return best, n, nil

@@ -68,6 +68,10 @@ func (w *walker) bound(c *clause) {
 		if w.byClient {
 			c.and(c.prefixed(w.name, fold(w.q.Text)))
 		}
+	case "role":
+		if w.q.Role != "" {
+			c.and("role = " + c.arg(string(w.q.Role)))
+		}
 	case "expires_at":
 		if w.q.Expiring > 0 {
 			c.and("expires_at <= " + c.arg(w.q.Now.Add(w.q.Expiring).UnixMicro()))
