@@ -286,7 +286,7 @@ func (g *bareGroup) commit(calls []*bareCall) error {
 		v, e := &c.token, event(&c.token)
 		tag := ""
 		for _, x := range v.Tags {
-			tags = append(tags, []any{strings.ToLower(x), x, string(v.ID)})
+			tags = append(tags, []any{strings.ToLower(x), x, string(v.Role), string(v.ID)})
 			tag += `"` + x + `"`
 		}
 		tokens = append(tokens, []any{
@@ -316,7 +316,7 @@ func (g *bareGroup) commit(calls []*bareCall) error {
 	}
 	err := errors.Join(
 		g.rows("tokens", "id, client_id, client_fold, role, tags, tags_fold, issuer, audience, kid, generation, created_at, created_by, expires_at, stops_at, stops_as, description, contact, more", tokens),
-		g.rows("token_tags", "fold, tag, id", tags),
+		g.rows("token_tags", "fold, tag, role, id", tags),
 		g.rows("audit", "seq, at, actor, action, target, label, outcome, event", events))
 	if err != nil {
 		return err

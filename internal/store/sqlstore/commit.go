@@ -125,7 +125,7 @@ type spelling struct {
 
 func (s *spelling) tokens(w *writer, sum, read layer[authority.TokenID, authority.Token]) {
 	all := rowset{table: "tokens", keys: 1, columns: tokenColumns()}
-	tags := rowset{table: "token_tags", keys: 3, columns: texts("fold", "tag", "id")}
+	tags := rowset{table: "token_tags", keys: 4, columns: texts("fold", "tag", "role", "id")}
 	inserted, updated, removed, tagged, untagged := all, all, all, tags, tags
 	for _, id := range slices.Sorted(maps.Keys(sum)) {
 		e := sum[id]

@@ -17,9 +17,12 @@ type tokenTable struct {
 
 // Bounds of what is looked at for one page.
 const (
-	few     = 5000   // records that are read and sorted without a thought
-	many    = 50_000 // and at most, when a walk would pass by more
-	counted = 1000   // records that are looked at to say how many match at least
+	few  = 5000   // records that are read and sorted without a thought
+	many = 50_000 // and at most, when a walk would pass by more
+	// What a state is depends on the times that are sorted by, so tokens of one may
+	// all lie at the far end.
+	fewOfState = 15_000
+	counted    = 1000 // records that are looked at to say how many match at least
 )
 
 // Find answers a page in one of two ways. Of the conditions that an index
@@ -33,7 +36,7 @@ func (t *tokenTable) Find(q authority.TokenQuery) (authority.TokenPage, error) {
 	f := &finder{q: q, db: t.tx.db, store: t.tx.store}
 	lead, n, err := f.choose()
 	var sample authority.TokenPage
-	all := lead != nil && n <= few // are to be read
+	all := lead != nil && (n <= few || n <= fewOfState && f.byState()) // are to be read
 	if err == nil && lead != nil && !all && !f.byState() {
 		all, err = f.weigh(lead, n, &sample)
 	}
@@ -138,7 +141,13 @@ func (f *finder) leads() []lead {
 		})
 	}
 	if q.Tag != "" {
-		from("token_tags", func(c *clause) string { return "fold = " + c.arg(fold(q.Tag)) + " AND tag = " + c.arg(q.Tag) })
+		from("token_tags", func(c *clause) string {
+			condition := "fold = " + c.arg(fold(q.Tag)) + " AND tag = " + c.arg(q.Tag)
+			if q.Role != "" {
+				condition += " AND role = " + c.arg(string(q.Role))
+			}
+			return condition
+		})
 	}
 	if q.ClientID != "" {
 		from("tokens", func(c *clause) string { return "client_fold = " + c.arg(fold(q.ClientID)) })
@@ -175,7 +184,7 @@ func (f *finder) choose() (best lead, n int, err error) {
 				best, n = l, met
 			}
 		}
-		if n <= few || f.byState() {
+		if n <= few {
 			break
 		}
 	}

@@ -70,8 +70,9 @@ func Steps() []Step {
 		`CREATE TABLE token_tags (
 			fold text{c} NOT NULL,
 			tag text{c} NOT NULL,
+			role text{c} NOT NULL,
 			id text{c} NOT NULL,
-			PRIMARY KEY (fold, tag, id)
+			PRIMARY KEY (fold, tag, role, id)
 		){o}`,
 		`CREATE TABLE records (
 			kind text{c} NOT NULL,

@@ -205,12 +205,13 @@ func addMore(t *authority.Token, text string) error {
 	return nil
 }
 
-// tagRows are the rows by which a token is found by its tags, each tag once.
+// tagRows are the rows by which a token is found by its tags, each tag once. The
+// role is among them because most roles have no tags.
 func tagRows(t *authority.Token) [][]any {
 	var rows [][]any
 	for i, tag := range t.Tags {
 		if !slices.Contains(t.Tags[:i], tag) {
-			rows = append(rows, []any{fold(tag), tag, string(t.ID)})
+			rows = append(rows, []any{fold(tag), tag, string(t.Role), string(t.ID)})
 		}
 	}
 	return rows
