@@ -17,12 +17,10 @@ type tokenTable struct {
 
 // Bounds of what is looked at for one page.
 const (
-	few  = 5000   // records that are read and sorted without a thought
-	many = 50_000 // and at most, when a walk would pass by more
-	// What a state is depends on the times that are sorted by, so tokens of one may
-	// all lie at the far end.
-	fewOfState = 15_000
-	counted    = 1000 // records that are looked at to say how many match at least
+	few     = 5000   // records that are read and sorted without a thought
+	many    = 50_000 // and at most, when a walk would pass by more
+	fewLate = 15_000 // of those that a walk comes to late
+	counted = 1000   // records that are looked at to say how many match at least
 )
 
 // Find answers a page in one of two ways. Of the conditions that an index
@@ -36,7 +34,7 @@ func (t *tokenTable) Find(q authority.TokenQuery) (authority.TokenPage, error) {
 	f := &finder{q: q, db: t.tx.db, store: t.tx.store}
 	lead, n, err := f.choose()
 	var sample authority.TokenPage
-	all := lead != nil && (n <= few || n <= fewOfState && f.byState()) // are to be read
+	all := lead != nil && (n <= few || n <= fewLate && f.late()) // are to be read
 	if err == nil && lead != nil && !all && !f.byState() {
 		all, err = f.weigh(lead, n, &sample)
 	}
@@ -59,6 +57,12 @@ func (t *tokenTable) Find(q authority.TokenQuery) (authority.TokenPage, error) {
 		page.TotalIsFloor, page.Total = true, max(sample.Total, len(page.Tokens))
 	}
 	return page, err
+}
+
+// late reports whether a walk comes late to all that match: what was replaced
+// expires behind what has expired.
+func (f *finder) late() bool {
+	return f.q.Sort == authority.SortExpiresAt && slices.Equal(f.q.States, []authority.TokenState{authority.StateReplaced}) && f.byState()
 }
 
 // byState reports whether the state alone decides what matches.
@@ -156,7 +160,13 @@ func (f *finder) leads() []lead {
 		from("tokens", func(c *clause) string { return "role = " + c.arg(string(q.Role)) })
 	}
 	if q.Expiring > 0 {
-		from("tokens", func(c *clause) string { return "expires_at <= " + c.arg(q.Now.Add(q.Expiring).UnixMicro()) })
+		from("tokens", func(c *clause) string {
+			condition := "expires_at <= " + c.arg(q.Now.Add(q.Expiring).UnixMicro())
+			if slices.Equal(q.States, []authority.TokenState{authority.StateActive}) {
+				condition += " AND expires_at > " + c.arg(q.Now.UnixMicro())
+			}
+			return condition
+		})
 	}
 	if !slices.Contains(q.States, authority.StateActive) && len(q.States) > 0 || len(q.States) == 1 {
 		out = append(out, func(c *clause) []string {
@@ -184,7 +194,7 @@ func (f *finder) choose() (best lead, n int, err error) {
 				best, n = l, met
 			}
 		}
-		if n <= few {
+		if n <= few || f.byState() && !f.late() {
 			break
 		}
 	}
@@ -324,8 +334,12 @@ func (f *finder) sorted(l lead, n int) (authority.TokenPage, error) {
 	var args []any
 	name, _ := f.column()
 	c := &clause{args: &args}
-	c.and("id IN (" + some(l(c), n+1) + ")")
-	f.conditions(c)
+	if f.late() { // the index of stops has all that is asked for
+		c.or(f.states(c, false))
+	} else {
+		c.and("id IN (" + some(l(c), n+1) + ")")
+		f.conditions(c)
+	}
 	way := ""
 	if f.q.Descending {
 		way = " DESC"

@@ -66,7 +66,7 @@ func Steps() []Step {
 		`CREATE INDEX tokens_expires_at ON tokens (expires_at, id)`,
 		`CREATE INDEX tokens_last_used_at ON tokens (last_used_at, id)`,
 		`CREATE INDEX tokens_deleted ON tokens (deleted_at, id) WHERE deleted_at IS NOT NULL`,
-		`CREATE INDEX tokens_stops ON tokens (generation, stops_as, stops_at, id) WHERE deleted_at IS NULL`,
+		`CREATE INDEX tokens_stops ON tokens (generation, stops_as, stops_at, id, expires_at) WHERE deleted_at IS NULL`,
 		`CREATE TABLE token_tags (
 			fold text{c} NOT NULL,
 			tag text{c} NOT NULL,
