@@ -20,7 +20,7 @@ const (
 	few     = 5000   // records that are read and sorted without a thought
 	many    = 50_000 // and at most, when a walk would pass by more
 	fewLate = 15_000 // of those that a walk comes to late
-	counted = 1000   // records that are looked at to say how many match at least
+	counted = 500    // records that are looked at to say how many match at least
 )
 
 // Find answers a page in one of two ways. Of the conditions that an index
