@@ -43,7 +43,7 @@ type browser struct {
 
 // newBrowser starts a browser for one test. flags are added to the command line,
 // for example chromedp.Flag("host-resolver-rules", "MAP tokens.example 127.0.0.1").
-func newBrowser(t *testing.T, flags ...chromedp.ExecAllocatorOption) *browser {
+func newBrowser(t testing.TB, flags ...chromedp.ExecAllocatorOption) *browser {
 	t.Helper()
 	options := append(chromedp.DefaultExecAllocatorOptions[:],
 		chromedp.ExecPath(chromium(t)),
@@ -72,7 +72,7 @@ func newBrowser(t *testing.T, flags ...chromedp.ExecAllocatorOption) *browser {
 
 // chromium answers the path of the browser. A machine without one fails: a page
 // that no browser opened is not tested.
-func chromium(t *testing.T) string {
+func chromium(t testing.TB) string {
 	t.Helper()
 	for _, name := range []string{"chromium", "chromium-browser", "google-chrome"} {
 		if path, err := exec.LookPath(name); err == nil {
@@ -128,7 +128,7 @@ func consoleText(args []*runtime.RemoteObject) string {
 }
 
 // do runs steps one after the other.
-func (b *browser) do(t *testing.T, steps ...chromedp.Action[chromedp.Void]) {
+func (b *browser) do(t testing.TB, steps ...chromedp.Action[chromedp.Void]) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(b.ctx, stepTimeout)
 	defer cancel()
@@ -138,7 +138,7 @@ func (b *browser) do(t *testing.T, steps ...chromedp.Action[chromedp.Void]) {
 }
 
 // ask runs one step and answers its value.
-func ask[T any](t *testing.T, b *browser, step chromedp.Action[T]) T {
+func ask[T any](t testing.TB, b *browser, step chromedp.Action[T]) T {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(b.ctx, stepTimeout)
 	defer cancel()
@@ -151,7 +151,7 @@ func ask[T any](t *testing.T, b *browser, step chromedp.Action[T]) T {
 
 // findings answers what was noticed so far, once the page has drawn a frame and
 // run what was waiting: the messages before that answer have arrived by then.
-func (b *browser) findings(t *testing.T) findings {
+func (b *browser) findings(t testing.TB) findings {
 	t.Helper()
 	ask(t, b, chromedp.Evaluate[bool](
 		`new Promise(done => requestAnimationFrame(() => setTimeout(() => done(true))))`, chromedp.EvalAwaitPromise))

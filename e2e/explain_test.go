@@ -65,7 +65,7 @@ func TestExplanationsCanBeUsedByEverybody(t *testing.T) {
 	token := h.token(t, "etl", "user", "--tag", "team:data")
 	id := h.refusedAs(t, token, "role=admin&tag=team:data")
 	judge, a := axe(t), newAlbum(t, h)
-	asked := func(subject string, more ...string) func(*testing.T, *browser) {
+	asked := func(subject string, more ...string) func(testing.TB, *browser) {
 		return playing(append(append([]string{fmt.Sprintf(`document.querySelector("#f-subject").value=%q`, subject)}, more...), `document.querySelector("form[action='/explain'] button").click()`, "wait main table, main .errors")...)
 	}
 	for _, s := range []scene{

@@ -32,7 +32,7 @@ type pose struct {
 	media []string // names and values
 	print bool
 	whole bool // the page down to its end
-	steps func(*testing.T, *browser)
+	steps func(testing.TB, *browser)
 }
 
 // sitter is a signed-in browser before a stage.
@@ -42,7 +42,7 @@ type sitter struct {
 	out   string
 }
 
-func newSitter(t *testing.T, s *stage, out string) *sitter {
+func newSitter(t testing.TB, s *stage, out string) *sitter {
 	t.Helper()
 	a := &sitter{&album{newBrowser(t, chromedp.Flag("host-resolver-rules", "MAP tokens.example 127.0.0.1"), chromedp.Flag("hide-scrollbars", true), chromedp.Flag("force-color-profile", "srgb")), home{url: s.url}}, s, out}
 	ctx, cancel := context.WithTimeout(a.ctx, stepTimeout)
@@ -141,7 +141,7 @@ func (s *stage) poses(t *testing.T, dark, light []string) []pose {
 	t.Helper()
 	ids := s.cast(t)
 	used, unused := string(ids["dfsadmin"]), string(ids["old-probe"])
-	fill := func(lines ...string) func(*testing.T, *browser) { return playing(lines...) }
+	fill := func(lines ...string) func(testing.TB, *browser) { return playing(lines...) }
 	wrong := fill(`document.querySelector("#f-client_id").value="data team"`, `document.querySelector("#f-tags").value="team"`, `document.querySelector("#new-form .primary").click()`, "wait #new-dialog .errors")
 	stage := func(name, value string) string {
 		return fmt.Sprintf(`fetch("/settings/stage", {method: "POST", body: new URLSearchParams({property: %q, value: %q})}).then(() => { document.title = "staged" })`, name, value)
@@ -149,7 +149,7 @@ func (s *stage) poses(t *testing.T, dark, light []string) []pose {
 	address, err := url.Parse(s.url)
 	must(t, err)
 	elsewhere := "http://tokens.example:" + address.Port()
-	made := func(t *testing.T, b *browser) {
+	made := func(t testing.TB, b *browser) {
 		t.Helper()
 		if ask(t, b, chromedp.Evaluate[bool](`!!document.querySelector("#f-password")`)) {
 			b.do(t, chromedp.SendKeys("#f-username", "admin"), chromedp.SendKeys("#f-password", adminPassword+"\r"), chromedp.WaitVisible("#f-client_id"))
@@ -170,7 +170,7 @@ func (s *stage) poses(t *testing.T, dark, light []string) []pose {
 		{name: "l-token", path: "/tokens/" + used, whole: true},
 		{name: "l-token-dark", path: "/tokens/" + used, media: dark, whole: true},
 		{name: "n-rotate", path: "/secret/rotate"},
-		{name: "q-menu", path: "/tokens", steps: func(t *testing.T, b *browser) {
+		{name: "q-menu", path: "/tokens", steps: func(t testing.TB, b *browser) {
 			t.Helper()
 			b.do(t, chromedp.Focus("#manage"))
 			pressing("\r", "\ue015")(t, b) // Enter, ArrowDown
@@ -183,7 +183,7 @@ func (s *stage) poses(t *testing.T, dark, light []string) []pose {
 		{name: "t-pseudo-390", path: "/tokens", width: 390, steps: playing(pseudo)},
 		{name: "t-right-to-left", path: "/tokens", steps: playing(`document.documentElement.dir = "rtl"`)},
 		{name: "t-right-to-left-390", path: "/tokens", width: 390, steps: playing(`document.documentElement.dir = "rtl"`)},
-		{name: "o-settings", path: "/settings", steps: func(t *testing.T, b *browser) {
+		{name: "o-settings", path: "/settings", steps: func(t testing.TB, b *browser) {
 			t.Helper()
 			for _, line := range []string{stage("tokens.lifetime.default", "30d"), stage("server.drain_timeout", "20s")} {
 				ask(t, b, chromedp.Evaluate[bool](line+".then(() => true)", chromedp.EvalAwaitPromise))

@@ -70,7 +70,7 @@ func (a *album) rotationScenes(t *testing.T) []scene {
 		{name: "stop", path: "/secret/stop"},
 		{name: "reset", path: "/secret/reset"},
 		{name: "contacted", path: "/secret/contact/" + id},
-		{name: "trial-running", path: "/secret/trial", steps: func(t *testing.T, b *browser) {
+		{name: "trial-running", path: "/secret/trial", steps: func(t testing.TB, b *browser) {
 			t.Helper()
 			if ask(t, b, chromedp.Evaluate[bool](`!!document.querySelector("#trial-refused")`)) {
 				b.do(t, chromedp.Navigate(a.home.url+"/secret"))

@@ -20,7 +20,7 @@ import (
 type scene struct {
 	name  string
 	path  string
-	steps func(*testing.T, *browser)
+	steps func(testing.TB, *browser)
 	sizes []int64 // widths in CSS pixels; nil: all of them
 
 	pictureOnly bool // adds nothing for a check that has seen the others
@@ -154,14 +154,14 @@ func newAlbum(t *testing.T, h home) *album {
 	return a
 }
 
-func (a *album) signIn(t *testing.T, url string) {
+func (a *album) signIn(t testing.TB, url string) {
 	t.Helper()
 	a.do(t, chromedp.Navigate(url+"/sign-in"), chromedp.WaitVisible("#f-password"),
 		chromedp.SendKeys("#f-username", "admin"), chromedp.SendKeys("#f-password", adminPassword+"\r"), chromedp.WaitVisible("#main h1"), chromedp.WaitReady("#manage"))
 }
 
 // look sets how the browser sees pages.
-func (a *album) look(t *testing.T, width int64, features ...string) {
+func (a *album) look(t testing.TB, width int64, features ...string) {
 	t.Helper()
 	height := int64(900)
 	if width < 500 {
@@ -204,7 +204,7 @@ func (a *album) take(t *testing.T, scenes ...scene) {
 	}
 }
 
-func (a *album) show(t *testing.T, s scene) {
+func (a *album) show(t testing.TB, s scene) {
 	t.Helper()
 	path := s.path
 	if strings.HasPrefix(path, "/") {
@@ -228,8 +228,8 @@ func (a *album) picture(t *testing.T, name string) {
 	}
 }
 
-func pressing(keys ...string) func(*testing.T, *browser) {
-	return func(t *testing.T, b *browser) {
+func pressing(keys ...string) func(testing.TB, *browser) {
+	return func(t testing.TB, b *browser) {
 		t.Helper()
 		for _, k := range keys {
 			b.do(t, chromedp.KeyEvent(k))
@@ -238,8 +238,8 @@ func pressing(keys ...string) func(*testing.T, *browser) {
 }
 
 // playing runs a line in the page; submitting a form waits for the next one.
-func playing(lines ...string) func(*testing.T, *browser) {
-	return func(t *testing.T, b *browser) {
+func playing(lines ...string) func(testing.TB, *browser) {
+	return func(t testing.TB, b *browser) {
 		t.Helper()
 		for _, line := range lines {
 			if wait, found := strings.CutPrefix(line, "wait "); found {
@@ -280,7 +280,7 @@ func (a *album) tokenScenes(t *testing.T) []scene {
 		{name: "new", path: "/tokens/new"},
 		{name: "new-filled", pictureOnly: true, path: "/tokens/new", steps: playing(`document.querySelector("#f-client_id").value="dfsadmin"`, `document.querySelector("[value=admin][name=role]").click()`, `document.querySelector("#f-lifetime").value="date"`, `document.querySelector("#f-expires_at").value="2027-02-21"`, `document.querySelector("#new-form").dispatchEvent(new Event("change", {bubbles: true}))`, `document.querySelector("#f-client_id").dispatchEvent(new Event("change", {bubbles: true}))`), sizes: wide},
 		{name: "new-errors", path: "/tokens/new", steps: playing(`document.querySelector("#f-client_id").value="data team"`, `document.querySelector("#f-tags").value="team"`, `document.querySelector("#new-form .primary").click()`, "wait #new-dialog .errors"), sizes: wide},
-		{name: "result", pictureOnly: true, path: "http://tokens.example" + a.home.url[strings.LastIndex(a.home.url, ":"):] + "/tokens/new", steps: func(t *testing.T, b *browser) {
+		{name: "result", pictureOnly: true, path: "http://tokens.example" + a.home.url[strings.LastIndex(a.home.url, ":"):] + "/tokens/new", steps: func(t testing.TB, b *browser) {
 			t.Helper()
 			if ask(t, b, chromedp.Evaluate[bool](`!!document.querySelector("#f-password")`)) {
 				b.do(t, chromedp.SendKeys("#f-username", "admin"), chromedp.SendKeys("#f-password", adminPassword+"\r"), chromedp.WaitVisible("#f-client_id"))
@@ -311,7 +311,7 @@ func (a *album) serverScenes() []scene {
 		{name: "explain", path: "/explain"},
 		{name: "audit", path: "/audit"},
 		{name: "settings", path: "/settings"},
-		{name: "settings-staged", path: "/settings", sizes: wide, steps: func(t *testing.T, b *browser) {
+		{name: "settings-staged", path: "/settings", sizes: wide, steps: func(t testing.TB, b *browser) {
 			t.Helper()
 			staged(t, b)
 			b.do(t, chromedp.Navigate(a.home.url+"/settings"))

@@ -80,7 +80,7 @@ func must(t testing.TB, err error) {
 	}
 }
 
-func newStage(t *testing.T, persistent bool) *stage {
+func newStage(t testing.TB, persistent bool) *stage {
 	t.Helper()
 	s := &stage{made: make(map[string]authority.Issued)}
 	s.at(time.Date(2026, 10, 2, 9, 0, 0, 0, time.UTC))
@@ -120,7 +120,7 @@ func newStage(t *testing.T, persistent bool) *stage {
 }
 
 // open serves the console.
-func (s *stage) open(t *testing.T, running *control.Running) {
+func (s *stage) open(t testing.TB, running *control.Running) {
 	t.Helper()
 	dir := t.TempDir()
 	must(t, os.Chmod(dir, 0o700))
@@ -150,7 +150,7 @@ func (s *stage) open(t *testing.T, running *control.Running) {
 	s.url = server.URL
 }
 
-func (s *stage) issue(t *testing.T, r authority.TokenRequest) authority.TokenID {
+func (s *stage) issue(t testing.TB, r authority.TokenRequest) authority.TokenID {
 	t.Helper()
 	issued, err := s.rules.IssueToken(t.Context(), manager(), r, "")
 	must(t, err)
@@ -159,7 +159,7 @@ func (s *stage) issue(t *testing.T, r authority.TokenRequest) authority.TokenID 
 }
 
 // use lets a client call n times, the last time at this moment.
-func (s *stage) use(t *testing.T, client, from string, n uint64) {
+func (s *stage) use(t testing.TB, client, from string, n uint64) {
 	t.Helper()
 	of := s.made[client]
 	role := authority.Role("")
@@ -206,7 +206,7 @@ func (s *stage) cast(t *testing.T) map[string]authority.TokenID {
 }
 
 // extras is n tokens more, which nobody issued: that would take a signature each.
-func (s *stage) extras(t *testing.T, n int) {
+func (s *stage) extras(t testing.TB, n int) {
 	t.Helper()
 	keys, err := s.rules.Keys(t.Context(), manager())
 	must(t, err)
