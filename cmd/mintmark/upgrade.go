@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -39,9 +40,10 @@ func (c *cli) upgradeCommand() *cobra.Command {
 // upgraded is an upgrade of a schema as the command prints it. Of a store that
 // has none to upgrade the versions are empty.
 type upgraded struct {
-	Store string `json:"store"`
-	From  string `json:"from"`
-	To    string `json:"to"`
+	Store string   `json:"store"`
+	From  string   `json:"from"`
+	To    string   `json:"to"`
+	Made  []string `json:"made"` // what was missing beside the store
 }
 
 // upgrade takes no lock of the home: its server runs on.
@@ -52,7 +54,7 @@ func (c *cli) upgrade(ctx context.Context, dir home.Dir, as string) error {
 	}
 	if kind, _ := config.StorePlace(address); kind != config.StorePostgres {
 		c.say("Nothing to do: the store is %s, which nobody shares.", place(address))
-		return c.one("Upgraded", upgraded{Store: place(address)}, nil)
+		return c.one("Upgraded", upgraded{Store: place(address), Made: []string{}}, nil)
 	}
 	done := c.patience("Waiting for the database")
 	u, err := postgres.Upgrade(ctx, postgresConfig(address))
@@ -63,12 +65,16 @@ func (c *cli) upgrade(ctx context.Context, dir home.Dir, as string) error {
 	case err != nil:
 		return fail(exitInvalid, unusableStore, "%s", err)
 	}
-	if u.From == u.To {
-		c.say("Nothing to do: %s has schema %s.", u.Location, u.To)
-	} else {
+	switch {
+	case u.From != u.To:
 		c.say("The schema of %s is %s now; it was %s.", u.Location, u.To, u.From)
+	case len(u.Made) == 0:
+		c.say("Nothing to do: %s has schema %s.", u.Location, u.To)
 	}
-	return c.one("Upgraded", upgraded{Store: u.Location, From: u.From.String(), To: u.To.String()}, nil)
+	if len(u.Made) > 0 {
+		c.say("Made what was missing in %s: %s.", u.Location, strings.Join(u.Made, ", "))
+	}
+	return c.one("Upgraded", upgraded{Store: u.Location, From: u.From.String(), To: u.To.String(), Made: append([]string{}, u.Made...)}, nil)
 }
 
 // ownersAddress is the value of the store whose schema is meant: that of the home,

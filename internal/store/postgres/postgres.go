@@ -37,9 +37,10 @@ type Config struct {
 	Alarm func(string) // told of what somebody should look at; may be nil
 	// Steps lead to the schema that is needed; nil: those of this program.
 	Steps []sqlstore.Step
-	// Tables makes what lasts in the database beside the store, where it is missing.
-	// It is executed, by the owner, whenever the schema is made or changed.
-	Tables []string
+	// Tables is what lasts in the database beside the store: names of tables and
+	// indexes, each with the statement that makes it. What is missing is made, by the
+	// owner, whenever the schema is made, changed or upgraded.
+	Tables [][2]string
 }
 
 // Store implements authority.Store. Run must be running for it to hear of what
@@ -106,18 +107,18 @@ func Create(ctx context.Context, cfg Config) error {
 	if _, err := io.ReadFull(cfg.Rand, raw); err != nil {
 		return fmt.Errorf("a random id: %w", err)
 	}
-	_, err = prepare(ctx, c, cfg, hex.EncodeToString(raw))
+	_, err = prepare(ctx, c, cfg, task{first: hex.EncodeToString(raw)})
 	return refusal(c, err)
 }
 
-// Upgrade brings the schema of a store to what this program needs, while others
-// work with it. The role it connects as owns the tables.
+// Upgrade brings the schema of a store, and what is beside it, to what this program
+// needs, while others work with it. The role it connects as owns the tables.
 func Upgrade(ctx context.Context, cfg Config) (Upgraded, error) {
 	c, err := parse(cfg.URL)
 	if err != nil {
 		return Upgraded{}, err
 	}
-	done, err := prepare(ctx, c, cfg, "")
+	done, err := prepare(ctx, c, cfg, task{whole: true})
 	done.Location = location(c)
 	return done, refusal(c, err)
 }
@@ -129,7 +130,7 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	if _, err := prepare(ctx, c, cfg, ""); err != nil {
+	if _, err := prepare(ctx, c, cfg, task{}); err != nil {
 		return nil, refusal(c, err)
 	}
 	db := stdlib.OpenDB(*c)

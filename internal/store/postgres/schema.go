@@ -28,11 +28,16 @@ const (
 // ErrStore says that a database holds a store already.
 var ErrStore = errors.New("it holds a store already")
 
-// Upgraded is what an upgrade did: the versions are equal when there was nothing
-// to do, and To is of a newer program when that is what the schema is.
+// ErrForeign says that a database has a table by the name of one of ours that
+// another program made.
+var ErrForeign = errors.New("tables of another program are in it, and it was left as it is: name another database, or a schema of its own with search_path=")
+
+// Upgraded is what an upgrade did: the versions are equal when the schema was what
+// it should be, and To is of a newer program when that is what the schema is.
 type Upgraded struct {
 	Location string // the address without credentials
 	From, To sqlstore.Version
+	Made     []string // what was missing beside the store, by its names
 }
 
 // Same reports whether two addresses are of one database, whoever comes there.
@@ -67,10 +72,14 @@ func (cfg Config) schema() sqlstore.Dialect {
 	return d
 }
 
-// prepare checks the server and brings the schema to what the program needs: of
-// a database that holds no store when first, the random name of its first
-// revision, is given, and else of one that does.
-func prepare(ctx context.Context, c *pgx.ConnConfig, cfg Config, first string) (done Upgraded, err error) {
+// task is what a schema is looked at for.
+type task struct {
+	first string // the random name of the first revision, where there is no store yet; else ""
+	whole bool   // what is beside a store whose schema is current is looked for, too
+}
+
+// prepare checks the server and brings the schema to what the program needs.
+func prepare(ctx context.Context, c *pgx.ConnConfig, cfg Config, do task) (done Upgraded, err error) {
 	db := stdlib.OpenDB(*c)
 	defer db.Close()
 	conn, err := db.Conn(ctx)
@@ -81,17 +90,17 @@ func prepare(ctx context.Context, c *pgx.ConnConfig, cfg Config, first string) (
 	if err := sound(ctx, conn); err != nil {
 		return done, err
 	}
-	if first == "" {
+	if do.first == "" {
 		// Nodes seldom find anything to do, and look without a lock.
 		at, behind, err := current(ctx, conn, cfg.schema())
-		if err != nil || !behind {
+		if err != nil || !behind && !do.whole {
 			return Upgraded{From: at, To: at}, err
 		}
 	}
 	if _, err := conn.ExecContext(ctx, "BEGIN ISOLATION LEVEL READ COMMITTED"); err != nil {
 		return done, err
 	}
-	done, err = change(ctx, conn, cfg, first)
+	done, err = change(ctx, conn, cfg, do.first)
 	if err != nil {
 		_, undone := conn.ExecContext(context.WithoutCancel(ctx), "ROLLBACK")
 		return done, errors.Join(err, undone)
@@ -127,10 +136,19 @@ func change(ctx context.Context, conn *sql.Conn, cfg Config, first string) (done
 	if done.From, done.To, err = cfg.schema().Migrate(ctx, conn, first != "", first); err != nil {
 		return done, owned(err)
 	}
-	for _, text := range cfg.Tables {
-		if _, err := conn.ExecContext(ctx, text); err != nil {
+	// What is there is not made again: the role may not be the owner.
+	for _, t := range cfg.Tables {
+		var there bool
+		if err := conn.QueryRowContext(ctx, `SELECT to_regclass($1) IS NOT NULL`, t[0]).Scan(&there); err != nil {
+			return done, err
+		}
+		if there {
+			continue
+		}
+		if _, err := conn.ExecContext(ctx, t[1]); err != nil {
 			return done, owned(err)
 		}
+		done.Made = append(done.Made, t[0])
 	}
 	return done, nil
 }
@@ -142,6 +160,8 @@ func owned(err error) error {
 	switch {
 	case ok && e.Code == "42501": // insufficient_privilege
 		return fmt.Errorf("the schema is to be changed, and this role may not: run mintmark store upgrade as the owner of the tables: %w", err)
+	case ok && e.Code == "42P07": // duplicate_table, where no store is
+		return fmt.Errorf("%w: %w", ErrForeign, err)
 	case ok && e.Code == "55P03": // lock_not_available
 		return fmt.Errorf("the schema is to be changed, and a table was in use for too long; nothing was changed, try again: %w", err)
 	}
@@ -161,9 +181,16 @@ func current(ctx context.Context, conn *sql.Conn, d sqlstore.Dialect) (at sqlsto
 	return d.Current(ctx, conn)
 }
 
+// isEmpty reports that no store is in a database. A table that is called as ours
+// is and is another one is ErrForeign.
 func isEmpty(ctx context.Context, conn *sql.Conn) (bool, error) {
 	var there bool
-	err := conn.QueryRowContext(ctx, `SELECT to_regclass('head') IS NOT NULL`).Scan(&there)
+	var ours int
+	err := conn.QueryRowContext(ctx, `SELECT to_regclass('head') IS NOT NULL, (SELECT count(*) FROM pg_attribute WHERE attrelid = to_regclass('head')
+		AND attname IN ('one', 'revision', 'batch', 'audit_seq', 'audit_hash', 'major', 'minor'))`).Scan(&there, &ours)
+	if err == nil && there && ours < 7 {
+		err = ErrForeign
+	}
 	return !there, err
 }
 

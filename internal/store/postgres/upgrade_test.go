@@ -1,11 +1,13 @@
 package postgres_test
 
 import (
+	"crypto/rand"
 	"errors"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"mintmark/internal/authority"
 	"mintmark/internal/store/postgres"
@@ -165,6 +167,65 @@ func TestARoleThatMayNotChangeTheSchemaIsToldWhoMay(t *testing.T) {
 	}
 	if err := s.Close(); err != nil {
 		t.Error(err)
+	}
+}
+
+// Someone restored the store's tables and not those beside it, or a later program
+// has one more.
+func TestAnUpgradeMakesWhatIsMissingBesideAStoreOfTheRightVersion(t *testing.T) {
+	server := postgrestest.Shared(t)
+	database := server.Database(t, "")
+	cfg := create(t, server.URL(database))
+	cfg.Tables = [][2]string{{"beside", `CREATE TABLE beside (n bigint)`}, {"beside_n", `CREATE INDEX beside_n ON beside (n)`}}
+	server.Exec(t, "postgres", `CREATE ROLE `+database+`_node LOGIN`)
+	t.Cleanup(func() { server.Exec(t, "postgres", `DROP OWNED BY `+database+`_node`) })
+	server.Exec(t, database, `GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO `+database+`_node`)
+	node := cfg
+	node.URL = strings.Replace(cfg.URL, "postgres@", database+"_node@", 1)
+
+	if _, err := postgres.Upgrade(t.Context(), node); err == nil || !strings.Contains(err.Error(), "run mintmark store upgrade as the owner") {
+		t.Errorf("a node that may not: %v", err)
+	}
+	for _, want := range [][]string{{"beside", "beside_n"}, nil} {
+		done, err := postgres.Upgrade(t.Context(), cfg)
+		if err != nil || done.From != now() || done.To != now() || !slices.Equal(done.Made, want) {
+			t.Errorf("got %+v, %v; want %v made", done, err, want)
+		}
+	}
+	if _, err := postgres.Upgrade(t.Context(), node); err != nil {
+		t.Errorf("a node, with nothing missing: %v", err)
+	}
+}
+
+func TestADatabaseOfAnotherProgramIsLeftAsItWas(t *testing.T) {
+	for name, made := range map[string]string{
+		"a head":         `CREATE TABLE head (id bigint, one text)`,
+		"a view":         `CREATE VIEW head AS SELECT 1 AS one`,
+		"tokens, a head": `CREATE TABLE tokens (id bigint); CREATE TABLE head (major text, minor text)`,
+		"tokens alone":   `CREATE TABLE tokens (id bigint)`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			server := postgrestest.Shared(t)
+			database := server.Database(t, "")
+			server.Exec(t, database, made)
+			relations := func() (n int) {
+				if err := plain(t, server.URL(database)).QueryRow(`SELECT count(*) FROM pg_class WHERE relnamespace = 'public'::regnamespace`).Scan(&n); err != nil {
+					t.Fatal(err)
+				}
+				return n
+			}
+			before, cfg := relations(), postgres.Config{URL: server.URL(database), Now: time.Now, Rand: rand.Reader}
+			if err := postgres.Create(t.Context(), cfg); !errors.Is(err, postgres.ErrForeign) || authority.KindOf(err) == authority.Unavailable {
+				t.Errorf("made: %v", err)
+			}
+			if n := relations(); n != before {
+				t.Errorf("%d relations, there were %d", n, before)
+			}
+			_, err := postgres.Open(t.Context(), cfg)
+			if !errors.Is(err, postgres.ErrForeign) && !errors.Is(err, sqlstore.ErrEmpty) {
+				t.Errorf("opened: %v", err)
+			}
+		})
 	}
 }
 

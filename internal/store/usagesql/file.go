@@ -67,8 +67,8 @@ func open(ctx context.Context, path string, now time.Time) (s *Store, err error)
 	if err := recognise(ctx, db, about.Size()); err != nil {
 		return nil, err
 	}
-	for _, statement := range schema("", "") {
-		if _, err := db.ExecContext(ctx, statement); err != nil {
+	for _, table := range schema("", "") {
+		if _, err := db.ExecContext(ctx, table[1]); err != nil {
 			return nil, err
 		}
 	}

@@ -36,30 +36,31 @@ func (s *Store) begin(ctx context.Context, now time.Time) (*Store, error) {
 	return s, unavailable(err)
 }
 
-// Tables makes what Attach needs, where it is missing. The role that executes it
-// owns the tables.
-func Tables() []string {
-	return append(schema(` COLLATE "C"`, `, seen bigint NOT NULL`), `CREATE INDEX IF NOT EXISTS usage_keys_seen ON usage_keys (seen)`)
+// Tables is what Attach needs: names of tables and indexes, each with the statement
+// that makes it. The role that executes it owns the tables.
+func Tables() [][2]string {
+	return append(schema(` COLLATE "C"`, `, seen bigint NOT NULL`), [2]string{"usage_keys_seen", `CREATE INDEX IF NOT EXISTS usage_keys_seen ON usage_keys (seen)`})
 }
 
 // schema is the tables. Times are Unix seconds; hours and days are those of UTC;
 // bytewise stands behind the type of a text; seen is the column for the number of
 // the batch that changed a row last.
-func schema(bytewise, seen string) []string {
+func schema(bytewise, seen string) [][2]string {
 	text := `text` + bytewise + ` NOT NULL`
 	const counts = `allowed bigint NOT NULL, refused bigint NOT NULL`
 	const span = `first_at bigint NOT NULL, last_at bigint NOT NULL`
-	return []string{
-		`CREATE TABLE IF NOT EXISTS usage_facts (name ` + text + ` PRIMARY KEY, value bigint NOT NULL)`,
-		`CREATE TABLE IF NOT EXISTS usage_batches (writer ` + text + ` PRIMARY KEY, number bigint NOT NULL, at bigint NOT NULL)`,
-		`CREATE TABLE IF NOT EXISTS usage_keys (token ` + text + `, kid ` + text + `, ` + span + `, address ` + text + seen + `, PRIMARY KEY (token, kid))`,
-		`CREATE TABLE IF NOT EXISTS usage_hours (token ` + text + `, at bigint NOT NULL, kid ` + text + `, ` + counts + `, PRIMARY KEY (token, at, kid))`,
-		`CREATE INDEX IF NOT EXISTS usage_hours_at ON usage_hours (at)`,
-		`CREATE TABLE IF NOT EXISTS usage_days (token ` + text + `, at bigint NOT NULL, kid ` + text + `, ` + counts + `, PRIMARY KEY (token, at, kid))`,
-		`CREATE TABLE IF NOT EXISTS usage_sources (token ` + text + `, address ` + text + `, via ` + text + `, kid ` + text + `, ` + span + `, ` + counts + `,
-			PRIMARY KEY (token, address, via))`,
-		`CREATE TABLE IF NOT EXISTS usage_refusals (token ` + text + `, reason ` + text + `, address ` + text + `, ` + span + `, refused bigint NOT NULL,
-			PRIMARY KEY (token, reason))`,
+	table := func(name, columns string) [2]string {
+		return [2]string{name, `CREATE TABLE IF NOT EXISTS ` + name + ` (` + columns + `)`}
+	}
+	return [][2]string{
+		table("usage_facts", `name `+text+` PRIMARY KEY, value bigint NOT NULL`),
+		table("usage_batches", `writer `+text+` PRIMARY KEY, number bigint NOT NULL, at bigint NOT NULL`),
+		table("usage_keys", `token `+text+`, kid `+text+`, `+span+`, address `+text+seen+`, PRIMARY KEY (token, kid)`),
+		table("usage_hours", `token `+text+`, at bigint NOT NULL, kid `+text+`, `+counts+`, PRIMARY KEY (token, at, kid)`),
+		{"usage_hours_at", `CREATE INDEX IF NOT EXISTS usage_hours_at ON usage_hours (at)`},
+		table("usage_days", `token `+text+`, at bigint NOT NULL, kid `+text+`, `+counts+`, PRIMARY KEY (token, at, kid)`),
+		table("usage_sources", `token `+text+`, address `+text+`, via `+text+`, kid `+text+`, `+span+`, `+counts+`, PRIMARY KEY (token, address, via)`),
+		table("usage_refusals", `token `+text+`, reason `+text+`, address `+text+`, `+span+`, refused bigint NOT NULL, PRIMARY KEY (token, reason)`),
 	}
 }
 

@@ -62,8 +62,8 @@ func tables(t testing.TB) (address string) {
 	must(t, err)
 	defer db.Close()
 	for range 2 {
-		for _, text := range usagesql.Tables() {
-			_, err := db.Exec(text)
+		for _, table := range usagesql.Tables() {
+			_, err := db.Exec(table[1])
 			must(t, err)
 		}
 	}
