@@ -196,7 +196,8 @@ type Check struct {
 	Fix     string `json:"fix"`
 }
 
-// Status is how the server stands.
+// Status is how the server stands. Unknown names what the store did not answer in
+// time: "tokens", "keys", "nodes" or "logins", which are empty here then.
 type Status struct {
 	Version    string            `json:"version"`
 	PID        int               `json:"pid"`
@@ -215,6 +216,7 @@ type Status struct {
 	Refusals   map[string]uint64 `json:"refusals"`
 	Usage      UsageState        `json:"usage"`
 	Nodes      []Node            `json:"nodes"` // that share the store; none when it is this server's own
+	Unknown    []string          `json:"unknown"`
 }
 
 // Verdicts are those that a node gave lately, at all of its doors. Half of them

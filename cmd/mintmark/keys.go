@@ -86,7 +86,11 @@ func (c *cli) resetOver(ctx context.Context, l *link, confirm func() error, in a
 	if err != nil {
 		return err
 	}
-	c.say("This ends every token (%d) and every sign-in (%d) now. There is no overlap.", s.Tokens.Active, s.Logins)
+	if len(s.Unknown) > 0 {
+		c.say("This ends every token and every sign-in now. There is no overlap.")
+	} else {
+		c.say("This ends every token (%d) and every sign-in (%d) now. There is no overlap.", s.Tokens.Active, s.Logins)
+	}
 	c.say("Gentler: %s key rotate --overlap 14d", c.program)
 	if dry {
 		c.dryRun("%s signs still.", s.CurrentKey.Name)

@@ -111,8 +111,17 @@ func (c *cli) processState(dir home.Dir) error {
 	return fail(exitNotAllowed, "status.unknown", "unknown: a process holds the installation directory, and it is not known which")
 }
 
+// notKnown is what is said of what the store did not answer.
+const notKnown = "not known: the store does not answer"
+
 func (c *cli) statusLines(s api.Status) [][]string {
-	secret := s.CurrentKey.Name
+	tokens, secret := fmt.Sprintf("%d active, %d expired, %d deleted", s.Tokens.Active, s.Tokens.Expired, s.Tokens.Deleted), s.CurrentKey.Name
+	if slices.Contains(s.Unknown, "tokens") {
+		tokens = notKnown
+	}
+	if slices.Contains(s.Unknown, "keys") {
+		secret = notKnown
+	}
 	if s.CurrentKey.CurrentSince != nil {
 		secret += fmt.Sprintf(", day %d", int(time.Since(*s.CurrentKey.CurrentSince).Hours()/24)+1)
 		if s.KeyDue != nil {
@@ -137,7 +146,7 @@ func (c *cli) statusLines(s api.Status) [][]string {
 	lines := [][]string{
 		{"running", fmt.Sprintf("pid %d, %s, on %s", s.PID, up, s.URL)},
 		{"store", c.storeLine(s)},
-		{"tokens", fmt.Sprintf("%d active, %d expired, %d deleted", s.Tokens.Active, s.Tokens.Expired, s.Tokens.Deleted)},
+		{"tokens", tokens},
 		{"secret", secret},
 		{"config", config},
 		{"counts", c.countsLine(s.Usage)},
@@ -146,6 +155,9 @@ func (c *cli) statusLines(s api.Status) [][]string {
 	}
 	for _, n := range s.Nodes {
 		lines = append(lines, []string{"node", c.nodeLine(n)})
+	}
+	if slices.Contains(s.Unknown, "nodes") {
+		lines = append(lines, []string{"nodes", notKnown})
 	}
 	return lines
 }

@@ -11,6 +11,7 @@ package control
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"mintmark/internal/authority"
@@ -104,7 +105,19 @@ type Status struct {
 	Verdicts   Verdicts
 	Usage      authority.LedgerState
 	Fleet      authority.FleetState // without nodes when the store is this process's own
+	Unknown    []string             // what the store did not answer in time; what it is about is empty here
 }
+
+// What a store may not have answered.
+const (
+	Tokens = "tokens"
+	Keys   = "keys"
+	Nodes  = "nodes"
+	Logins = "logins"
+)
+
+// Knows reports whether the store answered what something is about.
+func (s Status) Knows(about string) bool { return !slices.Contains(s.Unknown, about) }
 
 // Verdicts are those of this node at all of its doors, since a minute or two ago.
 // The zero Verdicts is that of a program that answers none.

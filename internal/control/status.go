@@ -8,29 +8,56 @@ import (
 	"net/url"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"mintmark/internal/authority"
 	"mintmark/internal/config"
 )
 
-// Status tells how the server stands, problems first.
+// storeTime bounds what a status asks of the store, all together: who looks at how
+// the server stands often does so because the store does not answer.
+const storeTime = 2 * time.Second
+
+// kept is what the store says of its own; unknown names what it did not answer.
+type kept struct {
+	counts  authority.TokenCounts
+	keys    []authority.Key
+	fleet   authority.FleetState
+	logins  int
+	unknown []string
+}
+
+// askStore asks the store. One that is out of reach is a thing to tell, not a
+// reason to say nothing.
+func (c *Control) askStore(ctx context.Context, by authority.Caller) (k kept, err error) {
+	ctx, cancel := context.WithTimeout(ctx, storeTime)
+	defer cancel()
+	for _, question := range []struct {
+		about string
+		ask   func() error
+	}{
+		{Tokens, func() (err error) { k.counts, err = c.Authority.TokenCounts(ctx, by); return err }},
+		{Keys, func() (err error) { k.keys, err = c.Authority.Keys(ctx, by); return err }},
+		{Nodes, func() (err error) { k.fleet, err = c.Authority.Nodes(ctx, by); return err }},
+		{Logins, func() (err error) { k.logins, err = c.Authority.Logins(ctx, by); return err }},
+	} {
+		switch err := question.ask(); {
+		case err == nil:
+		case authority.KindOf(err) == authority.Unavailable:
+			k.unknown = append(k.unknown, question.about)
+		default:
+			return k, err
+		}
+	}
+	return k, nil
+}
+
+// Status tells how the server stands, problems first. It waits no longer for the
+// store than 2 s, and about a second more where a connection has to be given up.
 func (c *Control) Status(ctx context.Context, by authority.Caller) (Status, error) {
-	// A store that is out of reach is a thing to tell, not a reason to say nothing.
-	counts, err := c.Authority.TokenCounts(ctx, by)
-	if err != nil && authority.KindOf(err) != authority.Unavailable {
-		return Status{}, err
-	}
-	keys, err := c.Authority.Keys(ctx, by)
-	if err != nil && authority.KindOf(err) != authority.Unavailable {
-		return Status{}, err
-	}
-	fleet, err := c.Authority.Nodes(ctx, by)
-	if err != nil && authority.KindOf(err) != authority.Unavailable {
-		return Status{}, err
-	}
-	logins, err := c.Authority.Logins(ctx, by)
-	if err != nil && authority.KindOf(err) != authority.Unavailable {
+	asked, err := c.askStore(ctx, by)
+	if err != nil {
 		return Status{}, err
 	}
 	properties, staging, err := c.Properties(ctx, by)
@@ -40,25 +67,30 @@ func (c *Control) Status(ctx context.Context, by authority.Caller) (Status, erro
 	settings := c.Running.Settings()
 	s := Status{
 		Version: c.Program.Version, PID: c.Program.PID, Home: c.Program.Home, StartedAt: c.Program.StartedAt,
-		Listen: settings.Listen, URL: c.Program.URL(), Store: c.Authority.Facts(), Tokens: counts, Staging: staging, Refusals: c.Refusals(), Usage: c.Authority.UsageState(),
-		Fleet: fleet, Logins: logins,
+		Listen: settings.Listen, URL: c.Program.URL(), Store: c.Authority.Facts(), Tokens: asked.counts, Staging: staging, Refusals: c.Refusals(), Usage: c.Authority.UsageState(),
+		Fleet: asked.fleet, Logins: asked.logins, Unknown: asked.unknown,
 	}
 	if c.Config.Verdicts != nil {
 		s.Verdicts = c.Config.Verdicts()
 	}
-	for _, k := range keys {
+	for _, k := range asked.keys {
 		if k.State == authority.KeyCurrent {
 			s.CurrentKey, s.KeyDue = k, k.CurrentSince.Add(settings.Reminder)
 		}
 	}
-	for _, k := range keys {
+	for _, k := range asked.keys {
 		if k.State == authority.KeyPrevious && k.Accepted(c.Now()) {
 			s.Checks = append(s.Checks, overlapCheck(k, c.Now()))
 		}
 	}
-	s.Checks = append(s.Checks, fleetCheck(fleet)...)
-	s.Checks = append(s.Checks, c.storeCheck(s), keyCheck(s, c.Now()), c.configCheck(staging, properties),
-		tlsCheck(settings.Certificate != "", settings.Listen), issuerCheck(settings), tokenCheck(counts))
+	s.Checks = append(s.Checks, fleetCheck(asked.fleet)...)
+	s.Checks = append(s.Checks, c.storeCheck(s), c.configCheck(staging, properties), tlsCheck(settings.Certificate != "", settings.Listen), issuerCheck(settings))
+	if s.Knows(Keys) {
+		s.Checks = append(s.Checks, keyCheck(s, c.Now()))
+	}
+	if s.Knows(Tokens) {
+		s.Checks = append(s.Checks, tokenCheck(s.Tokens))
+	}
 	if s.Usage.Durable {
 		s.Checks = append(s.Checks, usageCheck(s.Usage))
 	}
@@ -84,10 +116,17 @@ func (c Check) rank() int {
 
 func (c *Control) storeCheck(s Status) Check {
 	check := Check{Name: "token store", OK: true, Fact: "persistent, " + s.Store.Location}
+	silent := "the store does not answer; not known: " + strings.Join(s.Unknown, ", ")
 	switch {
 	case s.Store.Problem != "":
 		check.OK, check.Fact = false, "changes cannot be written: "+s.Store.Problem
+		if len(s.Unknown) > 0 {
+			check.Fact += "; " + silent
+		}
 		check.Fix = "Make the place writable again; the next change tries by itself."
+	case len(s.Unknown) > 0:
+		check.OK, check.Fact = false, silent
+		check.Fix = "Look whether it can be reached and is not overloaded; requests are answered as before until its state is too old (fleet.max_staleness)."
 	case s.Store.Alarm != "":
 		check.Warning, check.Fact = true, s.Store.Alarm
 		check.Fix = "Compare the newest tokens and revocations with what clients were told; a restart takes this away."

@@ -150,7 +150,7 @@ func statusDocument(s control.Status) api.Status {
 			Active: s.Tokens.Active, Expired: s.Tokens.Expired, Deleted: s.Tokens.Deleted, Revoked: s.Tokens.Revoked, Replaced: s.Tokens.Replaced, Expiring: s.Tokens.Expiring,
 		},
 		CurrentKey: keyOf(s.CurrentKey), KeyDue: moment(s.KeyDue), Staging: stagingOf(s.Staging), Checks: []api.Check{}, Refusals: maps.Clone(s.Refusals),
-		Usage: usageState(s.Usage), Nodes: []api.Node{}, Logins: s.Logins,
+		Usage: usageState(s.Usage), Nodes: []api.Node{}, Logins: s.Logins, Unknown: append([]string{}, s.Unknown...),
 		Verdicts: api.Verdicts{
 			Since: moment(s.Verdicts.Since), AsOf: moment(s.Verdicts.AsOf), Count: s.Verdicts.Count,
 			P50: s.Verdicts.P50.Nanoseconds(), P99: s.Verdicts.P99.Nanoseconds(),

@@ -354,6 +354,35 @@ func TestAServerThatIsNotThereIsNotWaitedFor(t *testing.T) {
 }
 
 // TestWhatWaitingDoesNotMendIsNoOutage opens stores whose address is wrong.
+// Several questions in one bound are answered, or not, within it: also when a
+// connection was in use as the database fell silent, and when all are new.
+func TestADatabaseThatHangsIsWaitedForAsLongAsTheCallerWaits(t *testing.T) {
+	p, address := newProxy(t, newStore(t).URL)
+	s := open(t, postgres.Config{URL: address, Now: time.Now, Rand: rand.Reader})
+	if err := issue(s, 1); err != nil {
+		t.Fatal(err)
+	}
+	p.set(func(p *proxy) { p.mute = true })
+	defer p.set(func(p *proxy) { p.mute = false })
+	for round := range 3 {
+		began := time.Now()
+		ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
+		for range 3 {
+			err := s.View(ctx, func(tx authority.Tx) error { _, err := tx.Tokens().Counts(time.Now(), 1); return err })
+			if authority.KindOf(err) != authority.Unavailable {
+				t.Errorf("a view: %v", err)
+			}
+		}
+		if _, err := s.Nodes(ctx); authority.KindOf(err) != authority.Unavailable {
+			t.Errorf("the nodes: %v", err)
+		}
+		cancel()
+		if took := time.Since(began); took > 2*time.Second {
+			t.Errorf("round %d took %s", round, took)
+		}
+	}
+}
+
 func TestWhatWaitingDoesNotMendIsNoOutage(t *testing.T) {
 	s := postgrestest.Shared(t)
 	for name, address := range map[string]string{

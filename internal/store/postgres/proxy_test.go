@@ -19,6 +19,7 @@ type proxy struct {
 	cut   bool // the answer to the next COMMIT is kept, and everybody is cut off
 	down  bool // nobody gets through
 	after bool // down once the cut is done
+	mute  bool // no answer gets through, and nobody is cut off
 	cuts  int
 	came  int // connections
 }
@@ -78,6 +79,9 @@ func (p *proxy) answer(client, server net.Conn) {
 		if kept {
 			p.cut, p.down = false, p.after
 			p.cuts++
+		}
+		if p.mute {
+			n = 0
 		}
 		p.mu.Unlock()
 		if kept {
