@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 )
@@ -95,6 +96,56 @@ func TestARestoreThatIsKilledIsAllOrNothing(t *testing.T) {
 	t.Logf("a restore takes %s; %d cycles: %v", took, cycles, outcomes)
 	if outcomes["nothing"] == 0 || outcomes["all"] == 0 {
 		t.Errorf("the kills missed the restore: %v", outcomes)
+	}
+}
+
+// A state is not put where a server works, whatever this installation knows of
+// it: neither into a file, nor into a database of nodes that live, nor over that of
+// another installation.
+func TestABackupIsNotRestoredIntoWhatOthersWorkOn(t *testing.T) {
+	const (
+		identity  = "AGE-SECRET-KEY-1AWPFSW6V7G4MLREX0D4J7XHS53P2Y7YX8K68NSQDV3PAGQTN2RSQJCTAD4\n" // for this test alone
+		recipient = "age1ls6ha3x09j8gj8ldmpehac85sresah8zy2r67fs8ayq53xuax5gqswejme"
+	)
+	d := startDatabase(t)
+	d.must(t, "-c", "CREATE DATABASE mint", "-c", "CREATE DATABASE empty")
+	in := func(name string) string {
+		return "postgres://postgres@/" + name + "?host=" + d.dir + "&port=" + d.port + "&sslmode=disable"
+	}
+	host, err := os.Hostname()
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := install(t)
+	file := "sqlite:" + filepath.Join(h.dir, "other.db")
+	one, other := install(t, "--store", in("mint")), install(t, "--store", file)
+	put(t, filepath.Join(h.dir, "identity"), []byte(identity))
+	h.token(t, "kept", "user")
+	h.manager(t, "backup", "create", "--out", filepath.Join(h.dir, "b.age"), "--recipient", recipient)
+	restore := func(store string) said {
+		return h.run(t, "backup", "restore", filepath.Join(h.dir, "b.age"), "--identity-file", filepath.Join(h.dir, "identity"), "--store", store, "--confirm", host)
+	}
+	refused := func(store string, code int, words string) {
+		t.Helper()
+		if got := restore(store); got.code != code || !strings.Contains(got.err, words) {
+			t.Errorf("into %s: %d %s%s", store, got.code, got.out, got.err)
+		}
+		if _, err := os.Lstat(filepath.Join(h.dir, "restore.pending")); !errors.Is(err, os.ErrNotExist) {
+			t.Errorf("a restore into %s was begun: %v", store, err)
+		}
+	}
+	node, second := one.serve(t), other.serve(t)
+	eventually(t, "the node is listed", func() bool { return strings.Contains(one.run(t, "status").out, "seen") })
+	refused(in("mint"), 6, "other nodes work on the same database")
+	refused(file, 6, "is in use by another server")
+	node.signal(os.Interrupt)
+	node.ends()
+	second.signal(os.Interrupt)
+	second.ends()
+	refused(in("mint"), 6, "the state of another installation")
+	refused("postgres://postgres@127.0.0.1:1/mint?sslmode=disable", 9, "cannot be used now")
+	if got := restore(in("empty")); got.code != 0 {
+		t.Errorf("into an empty one: %d %s", got.code, got.err)
 	}
 }
 

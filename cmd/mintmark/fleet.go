@@ -5,7 +5,6 @@ import (
 	"crypto/rand"
 	"errors"
 	"io/fs"
-	"strings"
 	"sync/atomic"
 	"time"
 
@@ -108,15 +107,7 @@ func (k *core) alone(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	var names []string
-	for _, n := range state.Alive() {
-		names = append(names, n.Name)
-	}
-	if len(names) == 0 {
-		return nil
-	}
-	return fail(exitConflict, "server.running", "other nodes work on the same database: %s; what they change meanwhile would be lost", strings.Join(names, ", ")).
-		advise("stop every node first; one that was killed is taken for gone 10 seconds later")
+	return notWhileTheyRun(state)
 }
 
 // attend bounds how long verdicts are given from a state that others may have

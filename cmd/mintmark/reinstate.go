@@ -54,6 +54,9 @@ type finish struct {
 }
 
 func (f finish) run(ctx context.Context) error {
+	if err := f.mayPut(ctx, f.plan.Properties[config.Store]); err != nil {
+		return err // also now: it may have been cut short, and others started since
+	}
 	kept := f.dir.Kept(f.id)
 	if err := os.MkdirAll(kept, 0o700); err != nil {
 		return err

@@ -85,6 +85,12 @@ func (c *cli) restore(ctx context.Context, dir home.Dir, in restoration) (err er
 	if err := r.prepare(); err != nil {
 		return err
 	}
+	if err := c.mayPut(ctx, r.settings.Store); err != nil {
+		return err
+	}
+	if err := c.mayReplace(ctx, r.settings.Store, r.applied[config.Store]); err != nil {
+		return err
+	}
 	if err := c.chooseTokens(ctx, r); err != nil {
 		return err
 	}
