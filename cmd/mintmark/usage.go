@@ -10,9 +10,6 @@ import (
 	"mintmark/internal/usage"
 )
 
-// usageSessions is how many connections to a shared database are for counts of use.
-const usageSessions = 3
-
 // openUsage opens the ledger of what tokens are used for. Counts last in the
 // database that nodes share, else in a file of the home; if that cannot be used,
 // it stops nothing: nothing but counts is in it.
@@ -35,7 +32,7 @@ func (k *core) openUsage(ctx context.Context, h how) (err error) {
 // other nodes count there, too.
 func (k *core) openCounts(ctx context.Context) (counts authority.UsageStore, shared bool) {
 	if store, ok := k.store.Present().(*postgres.Store); ok {
-		db := store.Beside(usageSessions)
+		db := store.Beside(usagesql.Connections)
 		s, err := usagesql.Attach(ctx, db, time.Now())
 		if err != nil {
 			_ = db.Close()

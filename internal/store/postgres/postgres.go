@@ -57,7 +57,11 @@ const (
 	channel     = "mintmark"
 	connectTime = 5 * time.Second
 	sessions    = 8
+	pooled      = sessions + 2 // the writer's, and one that is being replaced
 )
+
+// Connections is how many a store has at most, the one that listens included.
+const Connections = pooled + 1
 
 // settings are those of every session. Sessions that were left alone in a
 // transaction let go of the head, and a peer that is gone is noticed. The planner
@@ -134,7 +138,7 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 		return nil, refusal(c, err)
 	}
 	db := stdlib.OpenDB(*c)
-	db.SetMaxOpenConns(sessions + 2) // the writer's, and one that is being replaced
+	db.SetMaxOpenConns(pooled)
 	s, err := sqlstore.New(ctx, sqlstore.Config{Driver: sqlstore.Driver{
 		DB: db, Kind: "postgres", Location: location(c), Read: "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY", Write: "BEGIN",
 		Lock: sqlstore.SelectHead + " FOR UPDATE", Notify: "SELECT pg_notify('" + channel + "', $1)",

@@ -16,6 +16,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -23,6 +24,7 @@ import (
 	"mintmark/internal/store/postgres"
 	"mintmark/internal/store/postgrestest"
 	"mintmark/internal/store/storetest"
+	"mintmark/internal/store/usagesql"
 )
 
 // TestAnOrderIsBytewiseWhateverTheDatabaseSortsBy uses a database whose own order
@@ -71,6 +73,56 @@ func TestANodeNeedsNoMoreThanRows(t *testing.T) {
 		if _, err := plain(t, node.URL).Exec(text); err == nil {
 			t.Errorf("a node may %s", text)
 		}
+	}
+}
+
+// TestANodeHasAsManyConnectionsAsTheDocumentsSay has more callers than those wait in
+// transactions of views while others change something.
+func TestANodeHasAsManyConnectionsAsTheDocumentsSay(t *testing.T) {
+	for _, document := range []string{"stores.md", "fleet.md"} {
+		text, err := os.ReadFile("../../../docs/" + document)
+		if words := fmt.Sprintf("at most %d connections", postgres.Connections+usagesql.Connections); err != nil || !strings.Contains(string(text), words) {
+			t.Errorf("%s does not say %q: %v", document, words, err)
+		}
+	}
+	cfg := newStore(t)
+	s := open(t, cfg)
+	if err := issue(s, 1); err != nil {
+		t.Fatal(err)
+	}
+	var callers sync.WaitGroup
+	enough := make(chan struct{})
+	for i := range 3 * postgres.Connections {
+		callers.Go(func() {
+			if err := s.View(t.Context(), func(tx authority.Tx) error {
+				_, err := tx.Tokens().Get(storetest.Token(1).ID)
+				<-enough
+				return err
+			}); err != nil {
+				t.Error(err)
+			}
+		})
+		callers.Go(func() {
+			_, err := s.Nodes(t.Context())
+			if err = errors.Join(err, issue(s, i+2)); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	look, most, connections := plain(t, cfg.URL), 0, 0
+	eventually(t, "views wait in as many sessions as there are", 10*time.Second, func() bool {
+		var waiting int
+		if err := look.QueryRow(`SELECT count(*), count(*) FILTER (WHERE state = 'idle in transaction') FROM pg_stat_activity
+			WHERE datname = current_database() AND application_name = 'mintmark' AND pid <> pg_backend_pid()`).Scan(&connections, &waiting); err != nil {
+			t.Fatal(err)
+		}
+		most = max(most, connections)
+		return waiting >= postgres.Connections-3
+	})
+	close(enough)
+	callers.Wait()
+	if most > postgres.Connections {
+		t.Errorf("%d connections", most)
 	}
 }
 

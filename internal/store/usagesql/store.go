@@ -18,6 +18,9 @@ type Store struct {
 
 var _ authority.UsageStore = (*Store)(nil)
 
+// Connections is how many a Store that shares a database is to be given.
+const Connections = 3
+
 // Attach works with a database of PostgreSQL that has its tables ([Tables]) and
 // that others write to as well; its role needs to read and write rows and no
 // more. now is when the counting begins if it has not begun before. The Store
