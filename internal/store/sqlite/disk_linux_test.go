@@ -6,6 +6,7 @@ import (
 	"errors"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -79,6 +80,45 @@ func onASmallDisk(t *testing.T, dir string) {
 	must(t, err)
 	count(t, s, n+1)
 	must(t, s.Close())
+}
+
+const limitedVar = "SQLITE_TEST_LIMITED"
+
+// TestADiskThatFailsIsNamed has the kernel refuse what is written, in a process of
+// its own.
+func TestADiskThatFailsIsNamed(t *testing.T) {
+	if os.Getenv(limitedVar) != "" {
+		onABadDisk(t)
+		return
+	}
+	cmd := exec.Command(os.Args[0], "-test.run=^TestADiskThatFailsIsNamed$", "-test.v")
+	cmd.Env = append(os.Environ(), limitedVar+"=1")
+	if out, err := cmd.CombinedOutput(); err != nil || !strings.Contains(string(out), "--- PASS") {
+		t.Fatalf("%v\n%s", err, out)
+	}
+}
+
+func onABadDisk(t *testing.T) {
+	cfg := newFile(t)
+	s := open(t, cfg)
+	create := func(n int) error {
+		return s.Update(context.Background(), func(tx authority.Tx) error { return tx.Tokens().Insert(storetest.Token(n)) })
+	}
+	must(t, create(1))
+	signal.Ignore(syscall.SIGXFSZ)
+	var free syscall.Rlimit
+	must(t, syscall.Getrlimit(syscall.RLIMIT_FSIZE, &free))
+	must(t, syscall.Setrlimit(syscall.RLIMIT_FSIZE, &syscall.Rlimit{Cur: 4096, Max: free.Max}))
+	err := create(2)
+	must(t, syscall.Setrlimit(syscall.RLIMIT_FSIZE, &free))
+	if e, ok := errors.AsType[*authority.Error](err); !ok || e.Code != "store.unknown" { // it was the commit
+		t.Fatalf("%v, %#v", err, err)
+	}
+	if p := s.Facts().Problem; !strings.Contains(p, "disk I/O error") {
+		t.Errorf("the status tells %q", p)
+	}
+	count(t, s, 1)
+	must(t, create(2))
 }
 
 func count(t *testing.T, s *sqlstore.Store, want int) {

@@ -85,6 +85,35 @@ func damage(t *testing.T, path string) {
 	must(t, os.WriteFile(path, text, 0o600))
 }
 
+// What goes wrong with a file under an open store is said as what it is: a file is
+// not out of reach.
+func TestAFileThatGoesBadUnderAnOpenStoreIsNamed(t *testing.T) {
+	for name, c := range map[string]struct {
+		spoil func(t *testing.T, path string)
+		want  string
+	}{
+		"damaged": {damage, "The file of the database is damaged; nothing was changed."},
+		"gone":    {func(t *testing.T, path string) { must(t, os.Rename(path, path+".away")) }, "The file of the database cannot be opened; nothing was changed."},
+	} {
+		t.Run(name, func(t *testing.T) {
+			cfg := newFile(t)
+			s := open(t, cfg)
+			must(t, s.Update(context.Background(), func(tx authority.Tx) error { return tx.Tokens().Insert(storetest.Token(1)) }))
+			must(t, s.Close())
+			s = open(t, cfg)
+			c.spoil(t, cfg.Path)
+			count := func(tx authority.Tx) error { _, err := tx.Tokens().Counts(cfg.Now(), 1); return err }
+			err := s.View(context.Background(), func(tx authority.Tx) error {
+				// While one connection is in use another is opened.
+				return errors.Join(count(tx), s.View(context.Background(), count))
+			})
+			if e, ok := errors.AsType[*authority.Error](err); !ok || e.Kind != authority.Unavailable || e.Msg != c.want {
+				t.Errorf("%v, %#v", err, err)
+			}
+		})
+	}
+}
+
 // TestAnOlderProgramWorksOnANewerMinorSchema adds what this one does not know.
 func TestAnOlderProgramWorksOnANewerMinorSchema(t *testing.T) {
 	cfg := newFile(t)

@@ -214,13 +214,16 @@ func connect(path string, settings url.Values) (*sql.DB, error) {
 	return sql.OpenDB(c), nil
 }
 
+// slow is said of a file: whatever it is, it is not out of reach.
+const slow = "The database did not answer in time"
+
 // fault classes an error of SQLite.
 func fault(err error) sqlstore.Fault {
 	e, ok := errors.AsType[*driver.Error](err)
 	if !ok {
 		lost := errors.Is(err, sql.ErrConnDone)
 		if lost || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) {
-			return sqlstore.Fault{Kind: authority.Unavailable, Lost: lost}
+			return sqlstore.Fault{Kind: authority.Unavailable, Lost: lost, What: slow}
 		}
 		return sqlstore.Fault{Kind: authority.Internal}
 	}
@@ -233,10 +236,14 @@ func fault(err error) sqlstore.Fault {
 		return sqlstore.Fault{Kind: authority.Full}
 	case sqlite3.SQLITE_READONLY:
 		return sqlstore.Fault{Kind: authority.Unavailable, ReadOnly: true}
-	case sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB:
-		return sqlstore.Fault{Kind: authority.Unavailable, Lost: true}
+	case sqlite3.SQLITE_IOERR:
+		return sqlstore.Fault{Kind: authority.Unavailable, Lost: true, What: "The disk that the database is on answers with errors"}
+	case sqlite3.SQLITE_CANTOPEN:
+		return sqlstore.Fault{Kind: authority.Unavailable, Lost: true, What: "The file of the database cannot be opened"}
+	case sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB:
+		return sqlstore.Fault{Kind: authority.Unavailable, Lost: true, What: "The file of the database is damaged"}
 	case sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_INTERRUPT:
-		return sqlstore.Fault{Kind: authority.Unavailable}
+		return sqlstore.Fault{Kind: authority.Unavailable, What: slow}
 	}
 	return sqlstore.Fault{Kind: authority.Internal}
 }

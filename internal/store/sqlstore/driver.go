@@ -49,4 +49,5 @@ type Fault struct {
 	ReadOnly  bool           // the database cannot be written
 	Duplicate bool           // a key was inserted that exists
 	Lost      bool           // the connection is of no use any more
+	What      string         // what is the matter, for people, when it is not that the database cannot be reached
 }

@@ -1,6 +1,7 @@
 package sqlstore
 
 import (
+	"cmp"
 	"errors"
 
 	"mintmark/internal/authority"
@@ -19,7 +20,7 @@ func failure(d *Driver, err error) error {
 	case f.ReadOnly:
 		e.Code, e.Msg = "store.read_only", "The place where changes are stored is read-only; nothing was changed."
 	case f.Kind == authority.Unavailable:
-		e.Code, e.Msg = "store.unavailable", "The database cannot be reached; nothing was changed."
+		e.Code, e.Msg = "store.unavailable", cmp.Or(f.What, "The database cannot be reached")+"; nothing was changed."
 	default:
 		e.Code = "store.database"
 	}
