@@ -36,7 +36,9 @@ func (t *tokenTable) Find(q authority.TokenQuery) (authority.TokenPage, error) {
 	var sample authority.TokenPage
 	all := lead != nil && (n <= few || n <= fewLate && f.late()) // are to be read
 	if err == nil && lead != nil && !all && !f.byState() {
-		all, err = f.weigh(lead, n, &sample)
+		if err = f.count(&sample, lead, counted); err == nil && !f.indexed() && n <= many {
+			all, err = f.weigh(n, sample.Total)
+		}
 	}
 	if err != nil {
 		return authority.TokenPage{}, err
@@ -70,18 +72,17 @@ func (f *finder) byState() bool {
 	return f.q.Text == "" && f.q.Tag == "" && f.q.ClientID == "" && f.q.Role == "" && f.q.Expiring == 0
 }
 
+// indexed reports whether the index of every order has all that is asked for: a
+// walk reads no record that does not match.
+func (f *finder) indexed() bool { return f.q.Text == "" && f.q.Tag == "" && f.q.ClientID == "" }
+
 // weigh reports whether to read all of the n records that meet a lead is less
-// than what a walk would pass by. What matches among the first of them tells how
+// than what a walk would pass by. How many of the first of them match tells how
 // far that would go.
-func (f *finder) weigh(l lead, n int, sample *authority.TokenPage) (bool, error) {
-	err := f.count(sample, l, counted)
-	if err != nil || n > many {
-		return false, err
-	}
+func (f *finder) weigh(n, matching int) (bool, error) {
 	c, err := f.store.counts(f.db, f.q.Now, f.q.Generation)
 	tokens := c.Active + c.Expired + c.Deleted + c.Revoked + c.Replaced
-	matching := n * sample.Total / counted
-	return n*matching < (f.q.Limit+1)*tokens, err
+	return n*(n*matching/counted) < (f.q.Limit+1)*tokens, err
 }
 
 // sift finds among what a transaction has changed and what it has not: every
@@ -194,7 +195,7 @@ func (f *finder) choose() (best lead, n int, err error) {
 				best, n = l, met
 			}
 		}
-		if n <= few || f.byState() && !f.late() {
+		if n <= few || f.indexed() && !f.late() {
 			break
 		}
 	}

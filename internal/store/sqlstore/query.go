@@ -33,8 +33,11 @@ func (c *clause) String() string {
 	return strings.Join(c.text, " AND ")
 }
 
+// lastRune sorts behind everything that a text may go on with.
+const lastRune = string(utf8.MaxRune)
+
 // prefixed is the condition that a text begins with another one. A range is what
 // an index can be asked for.
 func (c *clause) prefixed(column, prefix string) string {
-	return column + " >= " + c.arg(prefix) + " AND " + column + " < " + c.arg(prefix+string(utf8.MaxRune))
+	return column + " >= " + c.arg(prefix) + " AND " + column + " < " + c.arg(prefix+lastRune)
 }

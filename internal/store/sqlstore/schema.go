@@ -60,11 +60,11 @@ func Steps() []Step {
 			more text NOT NULL,
 			last_used_at bigint
 		)`,
-		`CREATE INDEX tokens_client_id ON tokens (client_fold, id)`,
-		`CREATE INDEX tokens_role ON tokens (role, id)`,
-		`CREATE INDEX tokens_created_at ON tokens (created_at, id)`,
-		`CREATE INDEX tokens_expires_at ON tokens (expires_at, id)`,
-		`CREATE INDEX tokens_last_used_at ON tokens (last_used_at, id)`,
+		`CREATE INDEX tokens_client_id ON tokens (client_fold, id, deleted_at, generation, stops_as, stops_at, role, expires_at)`,
+		`CREATE INDEX tokens_role ON tokens (role, id, deleted_at, generation, stops_as, stops_at, expires_at)`,
+		`CREATE INDEX tokens_created_at ON tokens (created_at, id, deleted_at, generation, stops_as, stops_at, role, expires_at)`,
+		`CREATE INDEX tokens_expires_at ON tokens (expires_at, id, deleted_at, generation, stops_as, stops_at, role)`,
+		`CREATE INDEX tokens_last_used_at ON tokens (last_used_at, id, deleted_at, generation, stops_as, stops_at, role, expires_at)`,
 		`CREATE INDEX tokens_deleted ON tokens (deleted_at, id) WHERE deleted_at IS NOT NULL`,
 		`CREATE INDEX tokens_stops ON tokens (generation, stops_as, stops_at, id, expires_at) WHERE deleted_at IS NULL`,
 		`CREATE TABLE token_tags (

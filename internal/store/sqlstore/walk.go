@@ -48,41 +48,83 @@ type walker struct {
 
 func (w *walker) full() bool { return w.err != nil || len(w.list) >= w.want }
 
-// stretch reads one stretch of the index.
+// stretch reads one stretch of the index, which has all that states, roles and
+// expiry ask: what does not match is passed by without its record.
 func (w *walker) stretch(limit int, order string, of func(*clause)) []found {
 	var args []any
 	c := &clause{args: &args}
 	of(c)
 	w.conditions(c)
 	var list []found
-	list, w.err = w.read(fmt.Sprintf("WHERE %s ORDER BY %s LIMIT %d", c, order, limit), args)
+	list, w.err = w.read(fmt.Sprintf(`JOIN (
+		SELECT id AS place, %s AS value FROM tokens WHERE %s ORDER BY %s LIMIT %d) m ON tokens.id = m.place`, w.name, c, order, limit), args)
+	slices.SortFunc(list, func(a, b found) int { return w.q.Compare(a.place, b.place) })
 	return list
 }
 
-// bound adds what the other conditions say of the column that is sorted by, so
-// that the walk does not pass by what lies outside.
-func (w *walker) bound(c *clause) {
+// edge is an end of what a walk reads: one comparison of the column that is sorted
+// by.
+type edge struct {
+	than  string
+	value any
+}
+
+// edges are what the other conditions say of that column, so that the walk does
+// not pass by what lies outside; nil: there is no end.
+func (w *walker) edges() (low, high *edge) {
 	only := func(state authority.TokenState) bool { return slices.Equal(w.q.States, []authority.TokenState{state}) }
 	switch w.name {
 	case "client_fold":
-		if w.byClient {
-			c.and(c.prefixed(w.name, fold(w.q.Text)))
+		if text := fold(w.q.Text); w.byClient {
+			return &edge{">=", text}, &edge{"<", text + lastRune}
 		}
 	case "role":
-		if w.q.Role != "" {
-			c.and("role = " + c.arg(string(w.q.Role)))
+		if role := string(w.q.Role); role != "" {
+			return &edge{">=", role}, &edge{"<=", role}
 		}
 	case "expires_at":
-		if w.q.Expiring > 0 {
-			c.and("expires_at <= " + c.arg(w.q.Now.Add(w.q.Expiring).UnixMicro()))
+		now := w.q.Now.UnixMicro()
+		if only(authority.StateActive) {
+			low = &edge{">", now}
 		}
-		switch now := w.q.Now.UnixMicro(); {
-		case only(authority.StateActive):
-			c.and("expires_at > " + c.arg(now))
+		switch {
+		case w.q.Expiring > 0:
+			high = &edge{"<=", w.q.Now.Add(w.q.Expiring).UnixMicro()}
 		case only(authority.StateExpired):
-			c.and("expires_at <= " + c.arg(now))
+			high = &edge{"<=", now}
 		}
 	}
+	return low, high
+}
+
+// between adds that a value lies behind from, as the walk goes, and within the
+// edges. Of two conditions on one side SQLite would begin at the first: only the
+// nearer one is told.
+func (w *walker) between(c *clause, from any, up bool) {
+	low, high := w.edges()
+	switch {
+	case from == nil:
+	case up && (low == nil || !before(from, low.value)):
+		low = &edge{">", from}
+	case !up && (high == nil || !before(high.value, from)):
+		high = &edge{"<", from}
+	}
+	if low == nil && high == nil {
+		c.and(w.name + " IS NOT NULL")
+	}
+	for _, e := range []*edge{low, high} {
+		if e != nil {
+			c.and(w.name + " " + e.than + " " + c.arg(e.value))
+		}
+	}
+}
+
+// before compares two values of one column.
+func before(a, b any) bool {
+	if n, number := a.(int64); number {
+		return n < b.(int64)
+	}
+	return a.(string) < b.(string)
 }
 
 // ends reports whether nothing without a value of the column that is sorted by
@@ -126,12 +168,7 @@ func (w *walker) up(from any) {
 		return
 	}
 	w.list = append(w.list, w.stretch(w.want-len(w.list), w.name+", id", func(c *clause) {
-		w.bound(c)
-		if from == nil {
-			c.and(w.name + " IS NOT NULL")
-		} else {
-			c.and(w.name + " > " + c.arg(from))
-		}
+		w.between(c, from, true)
 	})...)
 }
 
@@ -139,22 +176,15 @@ func (w *walker) up(from any) {
 // the wrong order then: whole ties are turned round, and those of the last value,
 // which may not be whole, are read again.
 func (w *walker) down(from any) {
-	for first := true; !w.full(); first = false {
+	for !w.full() {
 		limit := w.want - len(w.list)
 		list := w.stretch(limit, w.name+" DESC, id DESC", func(c *clause) {
-			w.bound(c)
-			switch {
-			case from != nil:
-				c.and(w.name + " < " + c.arg(from))
-			case first:
-				c.and(w.name + " IS NOT NULL")
-			}
+			w.between(c, from, false)
 		})
 		if w.err != nil || len(list) == 0 {
 			return
 		}
 		last := list[len(list)-1].place.Value
-		slices.SortFunc(list, func(a, b found) int { return w.q.Compare(a.place, b.place) })
 		if len(list) < limit {
 			w.list = append(w.list, list...)
 			return
@@ -168,11 +198,21 @@ func (w *walker) down(from any) {
 	}
 }
 
-// count counts what matches among the first that meet the lead.
+// count counts what matches among the first that meet the lead; where the lead's
+// index has all that is asked for, the first that match.
 func (f *finder) count(page *authority.TokenPage, l lead, first int) error {
 	var args []any
 	c := &clause{args: &args}
-	c.and("id IN (" + some(l(c), first) + ")")
+	parts := l(c)
+	if f.indexed() {
+		f.conditions(c)
+		for i := range parts {
+			parts[i] += " AND " + c.String()
+		}
+		_, err := f.db.row([]any{&page.Total}, "SELECT count(*) FROM ("+some(parts, first)+") u", args...)
+		return err
+	}
+	c.and("id IN (" + some(parts, first) + ")")
 	f.conditions(c)
 	_, err := f.db.row([]any{&page.Total}, "SELECT count(*) FROM tokens WHERE "+c.String(), args...)
 	return err
