@@ -269,6 +269,7 @@ func snapshot(d *dbtx) (authority.Change, error) {
 	c.Tokens = make([]authority.Changed[authority.TokenID, authority.Token], 0, n)
 	values := make([]authority.Token, 0, n)
 	r := newTokenReader()
+	r.share = true
 	err := d.rows(func(rows *sql.Rows) error {
 		t, err := r.read(rows)
 		values = append(values, t)

@@ -125,6 +125,7 @@ type tokenReader struct {
 	into  []any
 	lists map[string][]string
 	texts map[string]string // what many records have in common, once
+	share bool              // records may share a list, because nobody changes it
 }
 
 const maxLists = 10_000
@@ -142,15 +143,17 @@ func (r *tokenReader) list(text string) ([]string, error) {
 	if text == "" {
 		return nil, nil
 	}
-	if l, ok := r.lists[text]; ok {
-		return slices.Clone(l), nil
+	l, ok := r.lists[text]
+	if !ok {
+		if err := json.Unmarshal([]byte(text), &l); err != nil {
+			return nil, err
+		}
+		if len(r.lists) < maxLists {
+			r.lists[text] = l
+		}
 	}
-	var l []string
-	if err := json.Unmarshal([]byte(text), &l); err != nil {
-		return nil, err
-	}
-	if len(r.lists) < maxLists {
-		r.lists[text] = l
+	if r.share {
+		return slices.Clip(l), nil
 	}
 	return slices.Clone(l), nil
 }
