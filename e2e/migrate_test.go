@@ -128,19 +128,31 @@ func TestAStateMovesToADatabaseAndBack(t *testing.T) {
 		result(t, manager, "audit", "verify")
 		result(t, manager, "stop")
 	}
+	counted := func() (n uint64) {
+		t.Helper()
+		result(t, manager, "start")
+		defer result(t, manager, "stop")
+		_, n, _ = h.used(t, "kept")
+		return n
+	}
+	judge("in files")
+	before := counted()
 	end("first")
 	result(t, manager, "store", "migrate", "--to", address)
+	if n := counted(); n != before || before == 0 {
+		t.Errorf("%d uses are told after the move, %d before", n, before)
+	}
 	judge("in the database")
 	result(t, manager, "backup", "create", "--out", filepath.Join(h.dir, "b.age"), "--recipient", recipient)
 	end("second")
 	put(t, filepath.Join(h.dir, "identity"), []byte(identity))
 	result(t, manager, "backup", "restore", filepath.Join(h.dir, "b.age"), "--identity-file", filepath.Join(h.dir, "identity"), "--confirm", host)
 	judge("restored")
-	before, err := filepath.Glob(filepath.Join(h.dir, "kept", "*", "before.age"))
-	if err != nil || len(before) != 1 {
-		t.Fatalf("kept: %v, %v", before, err)
+	kept, err := filepath.Glob(filepath.Join(h.dir, "kept", "*", "before.age"))
+	if err != nil || len(kept) != 1 {
+		t.Fatalf("kept: %v, %v", kept, err)
 	}
-	result(t, manager, "backup", "inspect", before[0], "--identity-file", filepath.Join(h.dir, "identity"))
+	result(t, manager, "backup", "inspect", kept[0], "--identity-file", filepath.Join(h.dir, "identity"))
 	end("third")
 	result(t, manager, "store", "migrate", "--to", filepath.Join(h.dir, "tokens.json"))
 	judge("in files again")

@@ -2,6 +2,10 @@ package main
 
 import (
 	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
 	"time"
 
 	"mintmark/internal/authority"
@@ -39,6 +43,9 @@ func (k *core) openCounts(ctx context.Context) (counts authority.UsageStore, sha
 			k.log.Error("counts of use are not saved: the database does not take them", "error", err)
 			return nil, false
 		}
+		if err := k.carryCounts(ctx, s); err != nil {
+			k.log.Warn("what was counted before this server shared a database is not there yet; it is tried again at the next start", "error", err)
+		}
 		return s, true
 	}
 	s, aside, err := usagesql.Open(ctx, k.dir.Usage(), time.Now())
@@ -50,6 +57,61 @@ func (k *core) openCounts(ctx context.Context) (counts authority.UsageStore, sha
 		return nil, false
 	}
 	return s, false
+}
+
+// leaving is behind the name of a file of counts that is carried over; the rest is
+// what it is called as a writer in the database.
+const leaving = ".leaving-"
+
+// carryCounts adds what this home counted for itself to the counts that nodes
+// share. The file gets another name first: nothing is counted into it any more, so
+// that an attempt that was cut short can be made again.
+func (k *core) carryCounts(ctx context.Context, shared *usagesql.Store) error {
+	path := k.dir.Usage()
+	if _, err := os.Lstat(path); err == nil {
+		if err := setDatabaseAside(path, path+leaving+newID()); err != nil {
+			return err
+		}
+	}
+	all, err := os.ReadDir(string(k.dir))
+	if err != nil {
+		return err
+	}
+	for _, entry := range all {
+		writer, is := strings.CutPrefix(entry.Name(), filepath.Base(path)+leaving)
+		if !is || len(writer) != len(newID()) { // it belongs to another file, which SQLite keeps beside it
+			continue
+		}
+		left := path + leaving + writer
+		if err := carryFile(ctx, left, writer, shared); err != nil {
+			return err
+		}
+		if err := os.Rename(left, path+".before"); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func carryFile(ctx context.Context, path, writer string, shared *usagesql.Store) (err error) {
+	file, _, err := usagesql.Open(ctx, path, time.Now()) // one that is damaged is moved aside
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, file.Close()) }()
+	for b, err := range file.Batches(ctx, writer) {
+		if err == nil {
+			err = shared.AddUsage(ctx, b)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	since, err := file.UsageSince(ctx)
+	if err != nil {
+		return err
+	}
+	return shared.BeganAt(ctx, since)
 }
 
 // recall tells the live set how tokens were used before this process began.

@@ -36,51 +36,66 @@ func (s *Store) Usage(ctx context.Context, id authority.TokenID) (authority.Usag
 	ctx, done := s.within(ctx, patience)
 	defer done()
 	r := authority.UsageRecord{Token: id}
-	of := func(statement string, row func(scan func(...any) error) error) error {
-		rows, err := s.db.QueryContext(ctx, statement+` WHERE token = $1`, string(id))
-		return each(rows, err, row)
-	}
-	count := func(into *[]authority.UsageCount) func(scan func(...any) error) error {
-		return func(scan func(...any) error) error {
-			var n authority.UsageCount
-			var at int64
-			err := scan(&at, &n.Key, &n.Allowed, &n.Refused)
-			n.Start = moment(at)
-			*into = append(*into, n)
-			return err
-		}
-	}
-	err := errors.Join(
-		of(`SELECT token, kid, first_at, last_at, address FROM usage_keys`, func(scan func(...any) error) error {
-			_, k, err := readUse(scan)
-			r.Keys = append(r.Keys, k)
-			return err
-		}),
-		of(`SELECT at, kid, allowed, refused FROM usage_hours`, count(&r.Hours)),
-		of(`SELECT at, kid, allowed, refused FROM usage_days`, count(&r.Days)),
-		of(`SELECT address, via, kid, first_at, last_at, allowed, refused FROM usage_sources`, func(scan func(...any) error) error {
-			n, err := readSource(scan)
-			r.Sources = append(r.Sources, n)
-			return err
-		}),
-		of(`SELECT reason, address, first_at, last_at, refused FROM usage_refusals`, func(scan func(...any) error) error {
-			var f authority.UsageRefusal
-			var first, last int64
-			err := scan(&f.Reason, &f.From, &first, &last, &f.Count)
-			f.First, f.Last = moment(first), moment(last)
-			r.Refusals = append(r.Refusals, f)
-			return err
-		}),
-	)
+	err := s.fill(ctx, id, id, func(authority.TokenID) *authority.UsageRecord { return &r })
 	return r, unavailable(err)
 }
 
-// readUse reads a row of usage_keys.
-func readUse(scan func(...any) error) (id authority.TokenID, k authority.KeyUse, err error) {
+// fill reads the rows of the tokens from one to another into their records.
+func (s *Store) fill(ctx context.Context, from, to authority.TokenID, record func(authority.TokenID) *authority.UsageRecord) error {
+	of := func(statement string, row func(scan func(...any) error) (put func(*authority.UsageRecord), err error)) error {
+		rows, err := s.db.QueryContext(ctx, statement+` WHERE token >= $1 AND token <= $2`, string(from), string(to))
+		return each(rows, err, func(scan func(...any) error) error {
+			var id authority.TokenID
+			put, err := row(func(columns ...any) error { return scan(append([]any{&id}, columns...)...) })
+			if err == nil {
+				put(record(id))
+			}
+			return err
+		})
+	}
+	return errors.Join(
+		of(`SELECT token, kid, first_at, last_at, address FROM usage_keys`, func(scan func(...any) error) (func(*authority.UsageRecord), error) {
+			k, err := readUse(scan)
+			return func(r *authority.UsageRecord) { r.Keys = append(r.Keys, k) }, err
+		}),
+		of(`SELECT token, at, kid, allowed, refused FROM usage_hours`, func(scan func(...any) error) (func(*authority.UsageRecord), error) {
+			n, err := readCount(scan)
+			return func(r *authority.UsageRecord) { r.Hours = append(r.Hours, n) }, err
+		}),
+		of(`SELECT token, at, kid, allowed, refused FROM usage_days`, func(scan func(...any) error) (func(*authority.UsageRecord), error) {
+			n, err := readCount(scan)
+			return func(r *authority.UsageRecord) { r.Days = append(r.Days, n) }, err
+		}),
+		of(`SELECT token, address, via, kid, first_at, last_at, allowed, refused FROM usage_sources`, func(scan func(...any) error) (func(*authority.UsageRecord), error) {
+			n, err := readSource(scan)
+			return func(r *authority.UsageRecord) { r.Sources = append(r.Sources, n) }, err
+		}),
+		of(`SELECT token, reason, address, first_at, last_at, refused FROM usage_refusals`, func(scan func(...any) error) (func(*authority.UsageRecord), error) {
+			f, err := readRefusal(scan)
+			return func(r *authority.UsageRecord) { r.Refusals = append(r.Refusals, f) }, err
+		}),
+	)
+}
+
+func readCount(scan func(...any) error) (n authority.UsageCount, err error) {
+	var at int64
+	err = scan(&at, &n.Key, &n.Allowed, &n.Refused)
+	n.Start = moment(at)
+	return n, err
+}
+
+func readRefusal(scan func(...any) error) (f authority.UsageRefusal, err error) {
 	var first, last int64
-	err = scan(&id, &k.Key, &first, &last, &k.From)
+	err = scan(&f.Reason, &f.From, &first, &last, &f.Count)
+	f.First, f.Last = moment(first), moment(last)
+	return f, err
+}
+
+func readUse(scan func(...any) error) (k authority.KeyUse, err error) {
+	var first, last int64
+	err = scan(&k.Key, &first, &last, &k.From)
 	k.First, k.Last = moment(first), moment(last)
-	return id, k, err
+	return k, err
 }
 
 // LastUses implements authority.UsageStore. A file has no marks: nobody else
@@ -101,7 +116,8 @@ func (s *Store) LastUses(ctx context.Context, keys []authority.KeyID, after uint
 		args[0] = string(kid)
 		rows, err := s.db.QueryContext(ctx, `SELECT token, kid, first_at, last_at, address FROM usage_keys WHERE kid = $1`+since, args...)
 		err = each(rows, err, func(scan func(...any) error) error {
-			id, k, err := readUse(scan)
+			var id authority.TokenID
+			k, err := readUse(func(columns ...any) error { return scan(append([]any{&id}, columns...)...) })
 			if err == nil {
 				use(id, k)
 			}

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"mintmark/internal/authority"
@@ -138,9 +139,14 @@ func isNew(ctx context.Context, tx *sql.Tx, b authority.UsageBatch) (bool, error
 // latest is the end of what a batch counts.
 func latest(b authority.UsageBatch) (at time.Time) {
 	for _, r := range b.Records {
-		for _, n := range r.Hours {
+		for _, n := range slices.Concat(r.Hours, r.Days) {
 			if n.Start.After(at) {
 				at = n.Start
+			}
+		}
+		for _, k := range r.Keys {
+			if k.Last.After(at) {
+				at = k.Last
 			}
 		}
 	}
