@@ -140,6 +140,15 @@ func start(t *testing.T, role string, d home.Dir) child {
 	return child{cmd, in}
 }
 
+// whileNobodyForks has a program written that is run soon. A process that another
+// test starts meanwhile would have the file open for writing until it is another
+// program itself, and the kernel runs no file that is ("text file busy").
+func whileNobodyForks(write func()) {
+	syscall.ForkLock.RLock()
+	defer syscall.ForkLock.RUnlock()
+	write()
+}
+
 // newHome creates a home whose manager is this test binary.
 func newHome(t *testing.T) home.Dir {
 	t.Helper()
@@ -150,7 +159,8 @@ func createAt(t *testing.T, path string) home.Dir {
 	t.Helper()
 	program, err := os.Executable()
 	must(t, err)
-	d, _, err := home.Create(path, program)
+	var d home.Dir
+	whileNobodyForks(func() { d, _, err = home.Create(path, program) })
 	must(t, err)
 	t.Cleanup(func() { // whatever a test started does not outlive it
 		if state, pid, err := d.Process(durable.Files{}); err == nil && state == home.Running {

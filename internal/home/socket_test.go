@@ -153,7 +153,7 @@ func TestAnotherUserIsNotServed(t *testing.T) {
 	in, err := os.ReadFile(program)
 	must(t, err)
 	copied := filepath.Join(filepath.Dir(string(d)), "caller")
-	must(t, os.WriteFile(copied, in, 0o755))
+	whileNobodyForks(func() { must(t, os.WriteFile(copied, in, 0o755)) })
 	cmd := exec.Command(copied)
 	cmd.Env = append(os.Environ(), roleVar+"=connect", dirVar+"="+string(d))
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
