@@ -47,6 +47,7 @@ func houseDrawing() map[string]room {
 		"internal/home":       {ours: []string{"internal/durable"}, modules: []string{"golang.org/x/sys"}},
 		"internal/durable":    {modules: []string{"golang.org/x/sys"}},
 		"internal/bitting":    {pure: true},
+		"internal/message":    {modules: []string{"golang.org/x/text"}, pure: true},
 		"internal/jsonschema": {ours: []string{"api"}, pure: true},
 		"internal/pathrule":   {ours: []string{"internal/authority"}, pure: true},
 
@@ -62,7 +63,7 @@ func houseDrawing() map[string]room {
 			"internal/strictjson",
 		}},
 		"internal/webui": {ours: []string{
-			"internal/authority", "internal/bitting", "internal/config", "internal/control", "internal/edge", "internal/liveset", "internal/refusals",
+			"internal/authority", "internal/bitting", "internal/config", "internal/control", "internal/edge", "internal/liveset", "internal/message", "internal/refusals",
 		}},
 		"internal/gateway": {ours: []string{"internal/authority", "internal/edge", "internal/liveset", "internal/pathrule", "internal/strictjson"}},
 		"internal/gateway/extauthz": {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"mintmark/internal/authority"
+	"mintmark/internal/message"
 )
 
 // tokenForm is the dialog New API Token as it was filled in.
@@ -31,19 +32,23 @@ func expiryChoices(p authority.Policy) []option {
 	listed := standard < 1
 	for _, days := range []int{7, 30, 90, 180, 365} {
 		if !listed && standard < days {
-			out = append(out, option{strconv.Itoa(standard), plural(standard, "day")})
+			out = append(out, inDays(standard))
 			listed = true
 		}
 		if p.MaxLifetime > 0 && time.Duration(days)*24*time.Hour > p.MaxLifetime {
 			continue
 		}
 		listed = listed || days == standard
-		out = append(out, option{strconv.Itoa(days), plural(days, "day")})
+		out = append(out, inDays(days))
 	}
 	if !listed {
-		out = append(out, option{strconv.Itoa(standard), plural(standard, "day")})
+		out = append(out, inDays(standard))
 	}
 	return out
+}
+
+func inDays(n int) option {
+	return option{strconv.Itoa(n), say("in {n, plural, one {# day} other {# days}}", "n", n)}
 }
 
 func (w *console) createToken(rw http.ResponseWriter, r *http.Request, a admin) {
@@ -56,17 +61,17 @@ func (w *console) createToken(rw http.ResponseWriter, r *http.Request, a admin) 
 	switch kind := authority.KindOf(err); {
 	case err == nil:
 		w.showTokens(v, http.StatusCreated, tokensBody{tokenDialog: tokenDialog{Dialog: "result", Token: issued.TokenView, Text: issued.Text.Unsafe()}}, page{
-			Title: "Token created", Dialog: []string{w.createCommand(form)},
+			Title: say("Token created"), Dialog: []string{w.createCommand(form)},
 		})
 	case kind == authority.Internal:
 		w.failure(rw, r, &a, err)
 	default:
-		p := page{Title: "New API Token"}
+		p := page{Title: say("New API Token")}
 		p.Errors, p.Problem = faults(err)
 		if kind == authority.Conflict {
 			// This form has made its token: sent again as it is now, it makes another.
 			form.Key = w.NewKey()
-			p.Problem = "This form has already made a token. Press Create again to make another one."
+			p.Problem = say("This form has already made a token. Press Create again to make another one.")
 		}
 		w.showTokens(v, statusOf(kind), tokensBody{tokenDialog: tokenDialog{Dialog: "new"}, Form: form}, p)
 	}
@@ -131,7 +136,7 @@ func fault(field, text string) error {
 }
 
 // faults splits what a form is told into its fields and the rest.
-func faults(err error) ([]authority.FieldError, string) {
+func faults(err error) ([]authority.FieldError, message.Text) {
 	var e *authority.Error
 	if !errors.As(err, &e) || len(e.Fields) == 0 {
 		return nil, publicText(err)
@@ -142,7 +147,7 @@ func faults(err error) ([]authority.FieldError, string) {
 			fields[i].Msg = "Choose a date after today."
 		}
 	}
-	return fields, ""
+	return fields, nil
 }
 
 // createCommand makes the same token from the shell.

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"mintmark/internal/authority"
+	"mintmark/internal/message"
 )
 
 // maxEvidence is how many tokens the page names; the export has all.
@@ -55,9 +56,9 @@ func (e evidence) Forgotten() bool { return e.Counted.After(e.Current.CurrentSin
 
 // Filters are the movements to choose from, with how many tokens each has.
 func (e evidence) Filters() []option {
-	out := []option{{"", fmt.Sprintf("All but moved %d", e.All-e.Moved())}}
+	out := []option{{"", say("All but moved {n}", "n", e.All-e.Moved())}}
 	for _, m := range authority.Movements() {
-		out = append(out, option{string(m), fmt.Sprintf("%s %d", movementWord(m), e.Count(m))})
+		out = append(out, option{string(m), say("{state} {n}", "state", movementWord(m), "n", e.Count(m))})
 	}
 	return out
 }
@@ -74,18 +75,18 @@ func (e evidence) Link(state, sort string) string {
 	return withQuery("/secret", q.Encode())
 }
 
-func movementWord(m authority.Movement) string {
+func movementWord(m authority.Movement) message.Text {
 	switch m {
 	case authority.NotMoved:
-		return "Not moved"
+		return say("Not moved")
 	case authority.Mixed:
-		return "Mixed"
+		return say("Mixed")
 	case authority.Silent:
-		return "Silent"
+		return say("Silent")
 	case authority.Moved:
-		return "Moved"
+		return say("Moved")
 	}
-	return string(m)
+	return message.Verbatim(string(m))
 }
 
 // movementIcon stands beside the word, never alone.
@@ -141,22 +142,19 @@ func (w *console) evidence(v visit, key string) (evidence, error) {
 func none() authority.EvidenceQuery { return authority.EvidenceQuery{Limit: 1} }
 
 // trialText says in one sentence what the running trial has refused.
-func trialText(t authority.TrialRefused) string {
+func trialText(t authority.TrialRefused) message.Text {
 	if t.Tokens == 0 {
-		return "Nothing has been refused so far."
+		return say("Nothing has been refused so far.")
 	}
 	var names []string
 	for _, of := range t.First {
 		names = append(names, fmt.Sprintf("%s %d", of.ClientID, of.TrialRefusals))
 	}
-	if t.Tokens > len(names) {
-		names = append(names, fmt.Sprintf("and %d more", t.Tokens-len(names)))
+	clients := message.Verbatim(strings.Join(names, ", "))
+	if more := t.Tokens - len(names); more > 0 {
+		clients = say("{clients}, and {n} more", "clients", clients, "n", more)
 	}
-	verb := "were"
-	if t.Requests == 1 {
-		verb = "was"
-	}
-	return fmt.Sprintf("%s of %s %s refused: %s.", plural(int(t.Requests), "request"), plural(t.Tokens, "token"), verb, strings.Join(names, ", "))
+	return say("{n, plural, one {# request} other {# requests}} of {tokens, plural, one {# token} other {# tokens}} {n, plural, one {was} other {were}} refused: {clients}.", "n", t.Requests, "tokens", t.Tokens, "clients", clients)
 }
 
 // trialRefused is the sentence alone, for the script that keeps it current.
@@ -175,7 +173,7 @@ func (w *console) trialRefused(rw http.ResponseWriter, r *http.Request, a admin)
 		w.failure(rw, r, &a, err)
 		return
 	}
-	_, _ = rw.Write([]byte(trialText(found.Trial)))
+	_, _ = rw.Write([]byte(w.language(r).String(trialText(found.Trial))))
 }
 
 // exportEvidence is all of the evidence, as a file.
@@ -232,7 +230,7 @@ func (w *console) contactedPage(rw http.ResponseWriter, r *http.Request, a admin
 }
 
 func (w *console) askContacted(v visit, status int, t authority.TokenView, p page) {
-	p.Title, p.Dialog = "Mark "+t.ClientID+" as contacted", []string{}
+	p.Title, p.Dialog = say("Mark {client} as contacted", "client", t.ClientID), []string{}
 	w.showSecret(v, status, secretBody{tokenDialog: tokenDialog{Dialog: "contacted", Token: t}, Form: readKeyForm(v.r)}, p)
 }
 

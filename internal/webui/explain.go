@@ -7,6 +7,7 @@ import (
 	"mintmark/internal/authority"
 	"mintmark/internal/edge"
 	"mintmark/internal/liveset"
+	"mintmark/internal/message"
 	"mintmark/internal/refusals"
 )
 
@@ -18,8 +19,8 @@ type explainForm struct {
 
 type explainBody struct {
 	explainForm
-	DoorName string // that refused, in words
-	Reason   string // in words
+	DoorName message.Text // that refused
+	Reason   message.Text
 	Doors    []option
 	Asked    bool // there are findings
 	Verdict  bool // it is let in
@@ -91,7 +92,7 @@ func (w *console) showExplanation(v visit, form explainForm, token string) {
 	}
 	b.Checks = b.Checks[:len(b.Checks)-1] // the last is the verdict, which the page itself says
 	if b.Refusal != nil {
-		b.DoorName, b.Reason = doorName(b.Refusal.Door), strings.ReplaceAll(b.Refusal.Reason.String(), "_", " ")
+		b.DoorName, b.Reason = doorName(b.Refusal.Door), reason(b.Refusal.Reason.String())
 	}
 	if id, err := authority.ParseTokenID(answer.Said.Claims.ID); err == nil {
 		b.Token = id
@@ -103,28 +104,28 @@ func (w *console) renderExplain(v visit, status int, b explainBody, p page) {
 	for _, door := range refusals.Doors() {
 		b.Doors = append(b.Doors, option{door, doorName(door)})
 	}
-	p.Name, p.Title, p.Nav, p.Body = "explain", "Explain a refusal", "explain", b
+	p.Name, p.Title, p.Nav, p.Body = "explain", say("Explain a refusal"), "explain", b
 	p.Shell = []string{w.command("token", "inspect") + " < token.txt", w.command("token", "inspect", "--request", "ID")}
 	w.render(v.rw, v.r, &v.admin, status, p)
 }
 
 // doorName is what people call a door.
-func doorName(door string) string {
+func doorName(door string) message.Text {
 	switch door {
 	case "forward_auth":
-		return "Forward-auth"
+		return say("Forward-auth")
 	case "guard":
-		return "Guard"
+		return say("Guard")
 	case "ext_authz":
-		return "Envoy (ext_authz)"
+		return message.Verbatim("Envoy (ext_authz)")
 	case "introspection":
-		return "Introspection"
+		return say("Introspection")
 	case "revocation":
-		return "Revocation"
+		return say("Revocation")
 	case "kubernetes":
-		return "Kubernetes (TokenReview)"
+		return message.Verbatim("Kubernetes (TokenReview)")
 	case "api":
-		return "API of Mintmark"
+		return say("API of Mintmark")
 	}
-	return door
+	return message.Verbatim(door)
 }

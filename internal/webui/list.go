@@ -10,6 +10,7 @@ import (
 
 	"mintmark/internal/authority"
 	"mintmark/internal/edge"
+	"mintmark/internal/message"
 )
 
 // soon is how near an end must be for the list to mark it.
@@ -54,7 +55,7 @@ type tokensBody struct {
 	MyAddr         string
 	Kept           kept
 	Previous       authority.KeyID // "" unless a rotation is under way
-	Grace          string          // how long a delete can be undone, "" when it cannot
+	Grace          message.Text    // how long a delete can be undone, nil when it cannot
 	recent         map[authority.TokenID]*authority.RecentRequests
 	today          time.Time
 }
@@ -67,19 +68,21 @@ func (b tokensBody) Recent(id authority.TokenID) *recent {
 	return nil
 }
 
-type option struct{ Value, Label string }
+type option struct {
+	Value string
+	Label message.Text
+}
 
 // States are the choices of the state filter, with what each would show.
 func (b tokensBody) States() []option {
 	c := b.Counts
-	label := func(word string, n int) string { return word + " (" + number(count(n)) + ")" }
 	return []option{
-		{"active", label("active", c.Active)},
-		{"expired", label("expired", c.Expired)},
-		{"deleted", label("deleted", c.Deleted)},
-		{"replaced", label("replaced", c.Replaced)},
-		{"revoked", label("ended by a reset", c.Revoked)},
-		{"all", "all but deleted"},
+		{"active", say("active ({n})", "n", c.Active)},
+		{"expired", say("expired ({n})", "n", c.Expired)},
+		{"deleted", say("deleted ({n})", "n", c.Deleted)},
+		{"replaced", say("replaced ({n})", "n", c.Replaced)},
+		{"revoked", say("ended by a reset ({n})", "n", c.Revoked)},
+		{"all", say("all but deleted")},
 	}
 }
 
@@ -123,7 +126,7 @@ func (w *console) newTokenPage(rw http.ResponseWriter, r *http.Request, a admin)
 // showTokens renders the list with a dialog over it.
 func (w *console) showTokens(v visit, status int, b tokensBody, p page) {
 	if err := w.loadTokens(v, &b); err != nil {
-		p.Problem, p.Retry = "The list could not be loaded: "+publicText(err), true
+		p.Problem, p.Retry = say("The list could not be loaded: {problem}", "problem", publicText(err)), true
 		status = statusOf(authority.KindOf(err))
 		if authority.KindOf(err) == authority.Internal {
 			w.Log.Error("list could not be loaded", "request_id", edge.Of(v.r).RequestID, "error", err)
@@ -141,8 +144,8 @@ func (w *console) showTokens(v visit, status int, b tokensBody, p page) {
 		b.Grace = spell(policy.RestoreGrace)
 	}
 	p.Name, p.Nav, p.Body = "tokens", "tokens", b
-	if p.Title == "" {
-		p.Title = "API Tokens"
+	if p.Title == nil {
+		p.Title = say("API Tokens")
 	}
 	p.Shell = []string{w.listCommand(b.Request)}
 	w.render(v.rw, v.r, &v.admin, status, p)
@@ -242,11 +245,11 @@ func (w *console) knownTags(v visit) []string {
 	return tags[:min(len(tags), 50)]
 }
 
-func publicText(err error) string {
+func publicText(err error) message.Text {
 	if authority.KindOf(err) == authority.Internal {
-		return "something went wrong on the server"
+		return say("something went wrong on the server")
 	}
-	return err.Error()
+	return message.Told(err.Error())
 }
 
 // listRequest reads the filter form; the list shows active tokens unless asked.

@@ -5,14 +5,17 @@ import (
 	"time"
 
 	"mintmark/internal/authority"
+	"mintmark/internal/message"
 )
 
 // notice is the outcome of the change before, in the strip under the title.
 type notice struct {
-	Text      string
+	Texts     []message.Text // a sentence each
 	RestoreID string
 	Until     time.Time
 }
+
+func noted(sentences ...message.Text) notice { return notice{Texts: sentences} }
 
 // notice is chosen by a code in the address; no text of the address is shown.
 func (w *console) notice(r *http.Request, a *admin) notice {
@@ -23,17 +26,17 @@ func (w *console) notice(r *http.Request, a *admin) notice {
 	case "deleted", "restored", "kept":
 		return w.tokenNotice(r, a, done)
 	case "reset":
-		return notice{Text: "The signing secret was reset. Every earlier token is refused from now on."}
+		return noted(say("The signing secret was reset. Every earlier token is refused from now on."))
 	case "staged":
-		return notice{Text: "Staged. Nothing runs differently until you apply it."}
+		return noted(say("Staged. Nothing runs differently until you apply it."))
 	case "applied":
-		return notice{Text: "Applied."}
+		return noted(say("Applied."))
 	case "restart":
-		return notice{Text: "Applied. Some of it takes effect at the next start."}
+		return noted(say("Applied. Some of it takes effect at the next start."))
 	case "nothing":
-		return notice{Text: "Nothing was staged, so nothing changed."}
+		return noted(say("Nothing was staged, so nothing changed."))
 	case "discarded":
-		return notice{Text: "What was staged was dropped."}
+		return noted(say("What was staged was dropped."))
 	}
 	return notice{}
 }
@@ -49,15 +52,15 @@ func (w *console) tokenNotice(r *http.Request, a *admin, done string) notice {
 	case err != nil:
 		return notice{}
 	case done == "restored" && t.State == authority.StateActive:
-		return notice{Text: "The token of " + t.ClientID + " works again."}
+		return noted(say("The token of {client} works again.", "client", t.ClientID))
 	case done == "kept" && t.ReplacedBy == "":
-		return notice{Text: "The token of " + t.ClientID + " goes on; its successor was deleted."}
+		return noted(say("The token of {client} goes on; its successor was deleted.", "client", t.ClientID))
 	case done == "deleted" && t.State == authority.StateDeleted:
-		n := notice{Text: "The token of " + t.ClientID + " was deleted."}
+		n := noted(say("The token of {client} was deleted.", "client", t.ClientID))
 		if w.Now().Before(t.RestorableUntil) {
 			n.RestoreID, n.Until = string(t.ID), t.RestorableUntil
 		} else {
-			n.Text += " It cannot be restored."
+			n.Texts = append(n.Texts, say("It cannot be restored."))
 		}
 		return n
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"html/template"
+	"maps"
 	"net/http"
 	"path"
 	"strconv"
@@ -13,22 +14,23 @@ import (
 	"mintmark/internal/authority"
 	"mintmark/internal/bitting"
 	"mintmark/internal/edge"
+	"mintmark/internal/message"
 )
 
 // page is what a template is given.
 type page struct {
 	Name     string // the template
-	Title    string
+	Title    message.Text
 	Nav      string   // the entry of the main navigation that is current
 	Shell    []string // the same page from the shell
 	Dialog   []string // the same dialog from the shell
 	Errors   []authority.FieldError
-	Problem  string // a failure that belongs to no field
-	Retry    bool   // asking again may help
+	Problem  message.Text // a failure that belongs to no field
+	Retry    bool         // asking again may help
 	Notice   notice
 	Body     any
 	Frame    frame
-	Language string
+	Language *message.Language
 }
 
 // frame is what every page of a signed-in administrator shows.
@@ -56,36 +58,35 @@ func (p page) Error(field string) string {
 	return ""
 }
 
-func (w *console) functions() template.FuncMap {
-	return template.FuncMap{
-		"glyph":    bitting.Path,
-		"short":    func(id authority.TokenID) string { return id.Short() },
-		"title":    roleName,
-		"rfc3339":  func(t time.Time) string { return t.UTC().Format(time.RFC3339) },
-		"utc":      func(t time.Time) string { return t.UTC().Format("2 Jan 2006, 15:04 UTC") },
-		"date":     func(t time.Time) string { return t.UTC().Format("2 Jan 2006") },
-		"ago":      func(t time.Time) string { return ago(w.Now(), t) },
-		"until":    func(t time.Time) string { return until(w.Now(), t) },
-		"spell":    spell,
-		"plural":   plural,
-		"join":     strings.Join,
-		"dict":     dict,
-		"list":     lines,
-		"add":      func(a, b int) int { return a + b },
-		"soon":     func(t time.Time) bool { return !t.IsZero() && t.After(w.Now()) && t.Sub(w.Now()) <= soon },
-		"action":   action,
-		"command":  w.command,
-		"exact":    exact,
-		"capital":  capital,
-		"plural64": func(n any, word string) string { return plural(int(count(n)), word) },
-		"moved":    movementWord,
-		"mark":     movementIcon,
-		"number":   func(n any) string { return number(count(n)) },
-		"unknown":  w.unknownBefore,
-		"share":    share,
-		"count":    count,
-		"reason":   reason,
-		"clock":    func(t time.Time) string { return t.UTC().Format("15:04:05 UTC") },
+func (w *console) functions(l *message.Language) template.FuncMap {
+	all := template.FuncMap{
+		"glyph":   bitting.Path,
+		"short":   func(id authority.TokenID) string { return id.Short() },
+		"rfc3339": func(t time.Time) string { return t.UTC().Format(time.RFC3339) },
+		"title":   func(r authority.Role) string { return l.String(roleName(r)) },
+		"utc":     func(t time.Time) string { return l.String(utc(t)) },
+		"date":    func(t time.Time) string { return l.String(date(t)) },
+		"clock":   func(t time.Time) string { return l.String(clock(t)) },
+		"exact":   func(t time.Time) string { return l.String(exact(t)) },
+		"ago":     func(t time.Time) string { return l.String(ago(w.Now(), t)) },
+		"until":   func(t time.Time) string { return l.String(until(w.Now(), t)) },
+		"spell":   spell,
+		"join":    strings.Join,
+		"dict":    dict,
+		"list":    lines,
+		"add":     func(a, b int) int { return a + b },
+		"soon":    func(t time.Time) bool { return !t.IsZero() && t.After(w.Now()) && t.Sub(w.Now()) <= soon },
+		"action":  action,
+		"command": w.command,
+		"moved":   movementWord,
+		"mark":    movementIcon,
+		"number":  func(n any) string { return l.Number(count(n)) },
+		"unknown": w.unknownBefore,
+		"share":   share,
+		"count":   count,
+		"days":    func(d time.Duration) int { return int(d / day) },
+		"reason":  reason,
+		"reasons": reasons,
 		"deref": func(s *string) string {
 			if s == nil {
 				return ""
@@ -93,6 +94,8 @@ func (w *console) functions() template.FuncMap {
 			return *s
 		},
 	}
+	maps.Copy(all, sayings(l))
+	return all
 }
 
 func dict(pairs ...any) (map[string]any, error) {
@@ -122,7 +125,7 @@ func lines(parts ...any) []string {
 }
 
 // parsePages parses each page together with the frame and the shared parts.
-func parsePages(functions template.FuncMap) (map[string]*template.Template, error) {
+func parsePages(l *message.Language, functions template.FuncMap) (map[string]*template.Template, error) {
 	frame, err := template.New("frame").Funcs(functions).ParseFS(templateFiles, "templates/frame.html", "templates/parts.html", "templates/icons.html", "templates/dialogs.html")
 	if err != nil {
 		return nil, err
@@ -144,6 +147,9 @@ func parsePages(functions template.FuncMap) (map[string]*template.Template, erro
 		if pages[name], err = t.ParseFS(templateFiles, path.Join("templates", f.Name())); err != nil {
 			return nil, err
 		}
+		if err := fold(l, t); err != nil {
+			return nil, err
+		}
 	}
 	return pages, nil
 }
@@ -151,12 +157,13 @@ func parsePages(functions template.FuncMap) (map[string]*template.Template, erro
 // render writes a whole page or, should the template fail, a whole error.
 func (w *console) render(rw http.ResponseWriter, r *http.Request, a *admin, status int, p page) {
 	p.Frame = w.frame(r, a, p.Nav)
-	p.Language = "en"
-	if p.Notice == (notice{}) {
+	p.Language = w.language(r)
+	p.Frame.Static = w.static(p.Language)
+	if p.Notice.Texts == nil {
 		p.Notice = w.notice(r, a)
 	}
 	var out bytes.Buffer
-	if err := w.pages[p.Name].ExecuteTemplate(&out, "frame", p); err != nil {
+	if err := w.write(&out, p); err != nil {
 		w.Log.Error("page did not render", "page", p.Name, "request_id", p.Frame.RequestID, "error", err)
 		http.Error(rw, "internal error", http.StatusInternalServerError)
 		return
@@ -169,7 +176,7 @@ func (w *console) render(rw http.ResponseWriter, r *http.Request, a *admin, stat
 func (w *console) frame(r *http.Request, a *admin, nav string) frame {
 	f := frame{
 		Host: w.Host, Theme: preference(r, "theme", "system"), Times: preference(r, "times", "relative"), Keys: preference(r, "keys", "on") == "on",
-		Static: "/static/" + w.version, Program: w.command(), RequestID: edge.Of(r).RequestID, Path: "/tokens",
+		Program: w.command(), RequestID: edge.Of(r).RequestID, Path: "/tokens",
 	}
 	if r.Method == http.MethodGet {
 		f.Path = localNext(r.URL.RequestURI())
@@ -204,7 +211,8 @@ func (w *console) refuse(rw http.ResponseWriter, r *http.Request, a *admin, err 
 	p.Errors, p.Problem = faults(err)
 	if e.RetryAfter > 0 {
 		if e.Kind == authority.Throttled {
-			p.Problem = strings.TrimSuffix(p.Problem, ".") + " (" + until(w.Now(), w.Now().Add(e.RetryAfter)) + ")."
+			at := w.Now().Add(e.RetryAfter)
+			p.Problem = say("Too many attempts. Try again at {time} ({when}).", "time", at.UTC().Format("15:04 UTC"), "when", until(w.Now(), at))
 		}
 		rw.Header().Set("Retry-After", strconv.Itoa(int(e.RetryAfter/time.Second)+1))
 	}
@@ -214,17 +222,17 @@ func (w *console) refuse(rw http.ResponseWriter, r *http.Request, a *admin, err 
 // failure renders the page for an error that no form can mend.
 func (w *console) failure(rw http.ResponseWriter, r *http.Request, a *admin, err error) {
 	kind := authority.KindOf(err)
-	text := "Something went wrong on the server."
+	text := say("Something went wrong on the server.")
 	if kind == authority.Internal {
 		w.Log.Error("request failed", "request_id", edge.Of(r).RequestID, "error", err)
 	} else {
-		text = err.Error()
+		text = message.Told(err.Error())
 	}
-	w.render(rw, r, a, statusOf(kind), page{Name: "problem", Title: "That did not work", Problem: text})
+	w.render(rw, r, a, statusOf(kind), page{Name: "problem", Title: say("That did not work"), Problem: text})
 }
 
 func (w *console) notFound(rw http.ResponseWriter, r *http.Request, a admin) {
-	w.render(rw, r, &a, http.StatusNotFound, page{Name: "problem", Title: "Page not found", Problem: "There is no page at this address."})
+	w.render(rw, r, &a, http.StatusNotFound, page{Name: "problem", Title: say("Page not found"), Problem: say("There is no page at this address.")})
 }
 
 // statusOf is the status of a page for a failure: a form that is at fault was

@@ -8,6 +8,7 @@ import (
 
 	"mintmark/internal/authority"
 	"mintmark/internal/control"
+	"mintmark/internal/message"
 )
 
 type auditBody struct {
@@ -28,14 +29,14 @@ func (w *console) auditPage(rw http.ResponseWriter, r *http.Request, a admin) {
 	b := auditBody{
 		Actor: asked("actor"), Action: asked("action"), Target: asked("target"), Outcome: asked("outcome"),
 		Groups: []option{
-			{"token.", "tokens"},
-			{"login.", "sign-ins"},
-			{"key.", "rotation"},
-			{"keys.", "resets"},
-			{"admin.", "administrators"},
-			{"config.", "settings"},
-			{"setup.", "first sign-in"},
-			{"store.", "storage"},
+			{"token.", say("tokens")},
+			{"login.", say("sign-ins")},
+			{"key.", say("rotation")},
+			{"keys.", say("resets")},
+			{"admin.", say("administrators")},
+			{"config.", say("settings ## events")},
+			{"setup.", say("first sign-in")},
+			{"store.", say("storage ## events")},
 		},
 	}
 	query := authority.AuditQuery{Actor: b.Actor, Action: b.Action, Target: b.Target, Outcome: b.Outcome}
@@ -62,7 +63,7 @@ func (w *console) auditPage(rw http.ResponseWriter, r *http.Request, a admin) {
 			args = append(args, flag[0], flag[1])
 		}
 	}
-	w.render(rw, r, &a, http.StatusOK, page{Name: "audit", Title: "Audit log", Nav: "audit", Body: b, Shell: []string{w.command(args...)}})
+	w.render(rw, r, &a, http.StatusOK, page{Name: "audit", Title: say("Audit log"), Nav: "audit", Body: b, Shell: []string{w.command(args...)}})
 }
 
 type storageBody struct {
@@ -84,14 +85,14 @@ func (w *console) storagePage(rw http.ResponseWriter, r *http.Request, a admin) 
 		w.command("stop"), w.command("config", "properties", "set", "api.access.tokens.store", b.Path), w.command("config", "apply"), w.command("start"),
 	}
 	w.render(rw, r, &a, http.StatusOK, page{
-		Name: "storage", Title: "Set up storage", Nav: "settings", Body: b, Shell: []string{w.command("config", "properties", "get", "api.access.tokens.store")},
+		Name: "storage", Title: say("Set up storage"), Nav: "settings", Body: b, Shell: []string{w.command("config", "properties", "get", "api.access.tokens.store")},
 	})
 }
 
 type statusBody struct {
 	control.Status
 	Problems int
-	Uptime   string
+	Uptime   message.Text
 	AsOf     time.Time
 }
 
@@ -107,9 +108,9 @@ func (w *console) statusPage(rw http.ResponseWriter, r *http.Request, a admin) {
 			b.Problems++
 		}
 	}
-	w.render(rw, r, &a, http.StatusOK, page{Name: "status", Title: "System status", Nav: "status", Body: b, Shell: []string{w.command("status"), w.command("doctor")}})
+	w.render(rw, r, &a, http.StatusOK, page{Name: "status", Title: say("System status"), Nav: "status", Body: b, Shell: []string{w.command("status"), w.command("doctor")}})
 }
 
 func (w *console) menuPage(rw http.ResponseWriter, r *http.Request, a admin) {
-	w.render(rw, r, &a, http.StatusOK, page{Name: "menu", Title: "Manage", Shell: []string{w.command("help")}})
+	w.render(rw, r, &a, http.StatusOK, page{Name: "menu", Title: say("Manage"), Shell: []string{w.command("help")}})
 }

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"mintmark/internal/authority"
+	"mintmark/internal/message"
 )
 
 // The bars of a row are 96 units wide, with their gaps, and 20 high.
@@ -62,10 +63,10 @@ func (r *recent) Total() uint64 {
 }
 
 // Words are the bars for whoever does not see them.
-func (r *recent) Words() string {
+func (r *recent) Words() message.Text {
 	day, most := r.most()
 	if most == 0 {
-		return fmt.Sprintf("No request in %d days", len(r.days))
+		return say("No request in {days} days", "days", len(r.days))
 	}
-	return fmt.Sprintf("%s in %d days, most on %s: %s", requests(r.Total()), len(r.days), r.first.AddDate(0, 0, day).Format("2 Jan"), number(most))
+	return say("{n, plural, one {# request} other {# requests}} in {days} days, most on {day}: {most}", "n", r.Total(), "days", len(r.days), "day", dayOfMonth(r.first.AddDate(0, 0, day)), "most", most)
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"mintmark/internal/authority"
+	"mintmark/internal/message"
 )
 
 const (
@@ -29,7 +30,7 @@ type secretBody struct {
 	Host                    string
 	Evidence                evidence
 	Overlap                 span
-	Trial                   string // what the running trial has refused
+	Trial                   message.Text // what the running trial has refused
 	Form                    keyForm
 	Choices                 []choice
 	MaxOverlap              time.Duration
@@ -40,8 +41,9 @@ type secretBody struct {
 
 // choice is one length of an overlap, and where it leads.
 type choice struct {
-	Value, Label, When string
-	Until              time.Time
+	Value       string
+	Label, When message.Text
+	Until       time.Time
 }
 
 // keyForm is a dialog about a key as it was filled in.
@@ -110,8 +112,8 @@ func (w *console) showSecret(v visit, status int, b secretBody, p page) {
 	}
 	w.copyFacts(v.admin, &b.tokenDialog)
 	p.Name, p.Nav, p.Body = "secret", "secret", b
-	if p.Title == "" {
-		p.Title = "Signing secret"
+	if p.Title == nil {
+		p.Title = say("Signing secret")
 	}
 	p.Shell = []string{w.command("key", "list")}
 	if b.Rotating() {
@@ -189,11 +191,11 @@ func keyPlace(k authority.Key) int {
 // extension from the end that is set.
 func (w *console) choices(b *secretBody) []choice {
 	policy, now := w.Policy(), w.Now().UTC().Truncate(time.Second)
-	lengths := []choice{{Label: "24 hours", When: "you deploy daily"}, {Label: "14 days", When: "several teams"}, {Label: "30 days", When: "clients you have to write to"}}
+	lengths := []choice{{Label: hours24(), When: say("you deploy daily")}, {Label: spell(14 * day), When: say("several teams")}, {Label: spell(30 * day), When: say("clients you have to write to")}}
 	each := []time.Duration{day, 14 * day, 30 * day}
 	from, standard := now, policy.DefaultOverlap()
 	if b.Dialog == "extend" {
-		lengths = []choice{{Label: "1 day"}, {Label: "7 days"}, {Label: "14 days"}, {Label: "30 days"}}
+		lengths = []choice{{Label: spell(day)}, {Label: spell(7 * day)}, {Label: spell(14 * day)}, {Label: spell(30 * day)}}
 		each = []time.Duration{day, 7 * day, 14 * day, 30 * day}
 		from, standard = b.Previous.Until, 7*day
 	}
@@ -204,7 +206,7 @@ func (w *console) choices(b *secretBody) []choice {
 	listed := b.Dialog == "extend"
 	for i, c := range lengths {
 		if !listed && standard < each[i] {
-			out = append(out, choice{standard.String(), spell(standard), "the usual", from.Add(standard)})
+			out = append(out, choice{standard.String(), spell(standard), say("the usual"), from.Add(standard)})
 			listed = true
 		}
 		c.Value, c.Until = each[i].String(), from.Add(each[i])
@@ -215,7 +217,7 @@ func (w *console) choices(b *secretBody) []choice {
 		out = append(out, c)
 	}
 	if !listed {
-		out = append(out, choice{standard.String(), spell(standard), "the usual", from.Add(standard)})
+		out = append(out, choice{standard.String(), spell(standard), say("the usual"), from.Add(standard)})
 	}
 	return out
 }
@@ -426,28 +428,28 @@ func (w *console) dialogCommands(b secretBody) []string {
 func (w *console) secretNotice(v visit, b secretBody) notice {
 	q := v.r.URL.Query()
 	done := q.Get("done")
-	until := b.Previous.Until.UTC().Format("2 Jan 2006, 15:04 UTC")
+	until := utc(b.Previous.Until)
 	switch {
 	case done == "stopped" && !b.Rotating():
-		return notice{Text: "The previous secret is not accepted any more, for good."}
+		return noted(say("The previous secret is not accepted any more, for good."))
 	case !b.Rotating():
 		return notice{}
 	case done == "rotated":
-		text := b.Current.Name + " signs from now on. " + b.Previous.Name + " is accepted until " + until + "."
+		text := []message.Text{say("{key} signs from now on. {previous} is accepted until {end}.", "key", b.Current.Name, "previous", b.Previous.Name, "end", until)}
 		if b.Current.CurrentSince.Sub(b.Current.CreatedAt) < authority.KeySetAge {
-			text += " The new secret was published only just before: verifiers that keep the key set may not know it for some minutes."
+			text = append(text, say("The new secret was published only just before: verifiers that keep the key set may not know it for some minutes."))
 		}
-		return notice{Text: text}
+		return noted(text...)
 	case done == "extended":
-		return notice{Text: b.Previous.Name + " is accepted until " + until + "."}
-	case done == "trial" && b.Trial != "":
-		return notice{Text: b.Previous.Name + " is refused for " + spell(trialLength) + " and then accepted again by itself."}
-	case done == "accepted" && b.Trial == "":
-		return notice{Text: b.Previous.Name + " is accepted again."}
+		return noted(say("{key} is accepted until {end}.", "key", b.Previous.Name, "end", until))
+	case done == "trial" && b.Trial != nil:
+		return noted(say("{key} is refused for {time} and then accepted again by itself.", "key", b.Previous.Name, "time", spell(trialLength)))
+	case done == "accepted" && b.Trial == nil:
+		return noted(say("{key} is accepted again.", "key", b.Previous.Name))
 	case done == "contacted":
 		id, _ := authority.ParseTokenID(q.Get("id"))
 		if t, err := w.Authority.Token(v.r.Context(), v.Caller, id); err == nil && !t.Contacted.At.Before(b.Current.CurrentSince) {
-			return notice{Text: "It is noted that " + t.ClientID + " was contacted."}
+			return noted(say("It is noted that {client} was contacted.", "client", t.ClientID))
 		}
 	}
 	return notice{}

@@ -10,6 +10,7 @@ import (
 	"mintmark/internal/authority"
 	"mintmark/internal/edge"
 	"mintmark/internal/liveset"
+	"mintmark/internal/message"
 )
 
 // admin is a signed-in administrator; only signedIn makes one.
@@ -100,44 +101,44 @@ func ended(r liveset.Reason) string {
 
 // endedText says why somebody has to sign in again. The code comes from the
 // address and picks a text; it is never shown.
-func (w *console) endedText(r *http.Request, code, next string) string {
-	goOn := "Sign in to go on."
-	if name := pageName(next); name != "" {
-		goOn = "Sign in to return to " + name + "."
+func (w *console) endedText(r *http.Request, code, next string) (why, goOn message.Text) {
+	goOn = say("Sign in to go on.")
+	if name := pageName(next); name != nil {
+		goOn = say("Sign in to return to {page}.", "page", name)
 	}
 	switch code {
 	case "idle":
-		return "You were signed out after " + spell(w.LoginIdle()) + " without activity. " + goOn
+		return say("You were signed out after {time} without activity.", "time", spell(w.LoginIdle())), goOn
 	case "expired":
-		return "Your sign-in has reached its end. " + goOn
+		return say("Your sign-in has reached its end."), goOn
 	case "reset":
 		return w.keyEnded(r)
 	case "bye":
-		return "You are signed out."
+		return say("You are signed out."), nil
 	case "out", "other":
-		return "You are signed out. " + goOn
+		return say("You are signed out."), goOn
 	}
-	return ""
+	return nil, nil
 }
 
 // keyEnded says what became of the key that had signed a login: a reset ended
 // it, or, when there was none while the login could last, its overlap is over.
-func (w *console) keyEnded(r *http.Request) string {
+func (w *console) keyEnded(r *http.Request) (why, goOn message.Text) {
 	at, err := w.Authority.ResetAt(r.Context())
 	switch {
 	case err != nil:
-		return "You are signed out. Sign in to go on." // why is a courtesy here
+		return say("You are signed out."), say("Sign in to go on.") // why is a courtesy here
 	case w.Now().Sub(at) > w.Policy().LoginAbsolute:
-		return "The signing secret was rotated, and the one before is not accepted any more. Sign in to go on."
+		return say("The signing secret was rotated, and the one before is not accepted any more."), say("Sign in to go on.")
 	}
-	return "The signing secret was reset, so all sign-ins ended. That was on " + at.UTC().Format("2 Jan 2006 at 15:04 UTC") + "."
+	return say("The signing secret was reset, so all sign-ins ended. That was on {date} at {time} UTC.", "date", date(at), "time", at.UTC().Format("15:04")), nil
 }
 
-// pageName is what a page is called, "" for one that has no name of its own.
-func pageName(path string) string {
+// pageName is what a page is called, nil for one that has no name of its own.
+func pageName(path string) message.Text {
 	path, _, _ = strings.Cut(path, "?")
-	return map[string]string{
-		"/tokens": "API Tokens", "/secret": "Signing secret", "/audit": "Audit log", "/explain": "Explain a refusal", "/settings": "Settings", "/status": "System status",
+	return map[string]message.Text{
+		"/tokens": say("API Tokens"), "/secret": say("Signing secret"), "/audit": say("Audit log"), "/explain": say("Explain a refusal"), "/settings": say("Settings"), "/status": say("System status"),
 	}[path]
 }
 
@@ -153,9 +154,9 @@ func localNext(s string) string {
 
 type signInForm struct {
 	Username, Next string
-	Ended          string
+	Ended, GoOn    message.Text // why, and what for
 	Insecure       bool
-	Fresh          string // how long a password counts as just entered
+	Fresh          message.Text // how long a password counts as just entered
 }
 
 func (w *console) signInPage(rw http.ResponseWriter, r *http.Request) {
@@ -170,10 +171,9 @@ func (w *console) signInPage(rw http.ResponseWriter, r *http.Request) {
 	}
 	q := r.URL.Query()
 	next := localNext(q.Get("next"))
-	w.render(rw, r, nil, http.StatusOK, page{
-		Name: "sign-in", Title: "Sign in", Shell: w.signInShell(),
-		Body: signInForm{Next: next, Ended: w.endedText(r, q.Get("ended"), next), Insecure: insecure(r)},
-	})
+	form := signInForm{Next: next, Insecure: insecure(r)}
+	form.Ended, form.GoOn = w.endedText(r, q.Get("ended"), next)
+	w.render(rw, r, nil, http.StatusOK, page{Name: "sign-in", Title: say("Sign in"), Shell: w.signInShell(), Body: form})
 }
 
 // signInShell is what to do without a password.
@@ -191,7 +191,7 @@ func (w *console) signIn(rw http.ResponseWriter, r *http.Request) {
 	form := signInForm{Username: r.PostFormValue("username"), Next: localNext(r.PostFormValue("next")), Insecure: insecure(r)}
 	in, err := w.Authority.SignIn(r.Context(), authority.Nobody(edge.Of(r).Origin()), form.Username, authority.NewSecret(r.PostFormValue("password")))
 	if err != nil {
-		w.refuse(rw, r, nil, err, page{Name: "sign-in", Title: "Sign in", Shell: w.signInShell(), Body: form})
+		w.refuse(rw, r, nil, err, page{Name: "sign-in", Title: say("Sign in"), Shell: w.signInShell(), Body: form})
 		return
 	}
 	w.setSession(rw, r, in)
@@ -209,7 +209,7 @@ func (w *console) signOut(rw http.ResponseWriter, r *http.Request, a admin) {
 
 func (w *console) reauthPage(rw http.ResponseWriter, r *http.Request, a admin) {
 	w.render(rw, r, &a, http.StatusOK, page{
-		Name: "reauth", Title: "Enter your password again", Body: signInForm{Username: a.name, Next: localNext(r.URL.Query().Get("next")), Fresh: spell(w.Policy().StepUp)},
+		Name: "reauth", Title: say("Enter your password again"), Body: signInForm{Username: a.name, Next: localNext(r.URL.Query().Get("next")), Fresh: spell(w.Policy().StepUp)},
 	})
 }
 
@@ -217,7 +217,7 @@ func (w *console) reauth(rw http.ResponseWriter, r *http.Request, a admin) {
 	form := signInForm{Username: a.name, Next: localNext(r.PostFormValue("next")), Fresh: spell(w.Policy().StepUp)}
 	in, err := w.Authority.Reauthenticate(r.Context(), a.Caller, authority.NewSecret(r.PostFormValue("password")))
 	if err != nil {
-		w.refuse(rw, r, &a, err, page{Name: "reauth", Title: "Enter your password again", Body: form})
+		w.refuse(rw, r, &a, err, page{Name: "reauth", Title: say("Enter your password again"), Body: form})
 		return
 	}
 	w.setSession(rw, r, in)
@@ -234,7 +234,7 @@ func (w *console) setupPage(rw http.ResponseWriter, r *http.Request) {
 		http.Redirect(rw, r, "/sign-in", http.StatusSeeOther)
 		return
 	}
-	w.render(rw, r, nil, http.StatusOK, page{Name: "setup", Title: "First sign-in", Shell: []string{w.command("admin", "create")}, Body: signInForm{Username: "admin", Insecure: insecure(r)}})
+	w.render(rw, r, nil, http.StatusOK, page{Name: "setup", Title: say("First sign-in"), Shell: []string{w.command("admin", "create")}, Body: signInForm{Username: "admin", Insecure: insecure(r)}})
 }
 
 func (w *console) setup(rw http.ResponseWriter, r *http.Request) {
@@ -242,7 +242,7 @@ func (w *console) setup(rw http.ResponseWriter, r *http.Request) {
 	in, err := w.Authority.CompleteSetup(r.Context(), authority.Nobody(edge.Of(r).Origin()),
 		authority.NewSecret(strings.TrimSpace(r.PostFormValue("code"))), form.Username, authority.NewSecret(r.PostFormValue("password")))
 	if err != nil {
-		w.refuse(rw, r, nil, err, page{Name: "setup", Title: "First sign-in", Shell: []string{w.command("admin", "create")}, Body: form})
+		w.refuse(rw, r, nil, err, page{Name: "setup", Title: say("First sign-in"), Shell: []string{w.command("admin", "create")}, Body: form})
 		return
 	}
 	w.setSession(rw, r, in)
@@ -261,7 +261,7 @@ func (w *console) stepUp(rw http.ResponseWriter, r *http.Request, err error, bac
 
 // preferences keeps how pages look and how times read. They are no secrets.
 func (w *console) preferences(rw http.ResponseWriter, r *http.Request) {
-	for name, allowed := range map[string][]string{"theme": {"system", "light", "dark"}, "times": {"relative", "utc", "local"}, "keys": {"on", "off"}} {
+	for name, allowed := range map[string][]string{"theme": {"system", "light", "dark"}, "times": {"relative", "utc", "local"}, "keys": {"on", "off"}, "language": w.tags()} {
 		value := r.PostFormValue(name)
 		for _, a := range allowed {
 			if value == a {

@@ -1,7 +1,6 @@
 package webui
 
 import (
-	"fmt"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -9,6 +8,7 @@ import (
 
 	"mintmark/internal/authority"
 	"mintmark/internal/control"
+	"mintmark/internal/message"
 )
 
 type settingsBody struct {
@@ -18,7 +18,7 @@ type settingsBody struct {
 	Review  bool
 	LockOut []string // staged properties with which a mistake shuts everybody out
 	Faults  []authority.FieldError
-	Problem string
+	Problem message.Text
 	Search  string
 	Input   string // what was typed for the property at fault
 	Fault   string // its name
@@ -57,7 +57,7 @@ func (w *console) showSettings(v visit, status int, b settingsBody, p page) {
 		g.Properties = append(g.Properties, property)
 	}
 	b.Staging, b.NoHome = staging, w.Home == ""
-	p.Name, p.Title, p.Nav, p.Body = "settings", "Settings", "settings", b
+	p.Name, p.Title, p.Nav, p.Body = "settings", say("Settings"), "settings", b
 	p.Shell = []string{w.command("config", "properties", "list"), w.command("config", "properties", "set") + " <property> <value>", w.command("config", "apply")}
 	p.Dialog = []string{w.command("config", "diff"), w.command("config", "apply")}
 	w.render(v.rw, v.r, &v.admin, status, p)
@@ -111,7 +111,7 @@ func (w *console) applySettings(rw http.ResponseWriter, r *http.Request, a admin
 		return
 	}
 	if applied.Carried != nil {
-		w.showSettings(visit{rw, r, a}, http.StatusOK, settingsBody{}, page{Notice: notice{Text: appliedText(applied)}})
+		w.showSettings(visit{rw, r, a}, http.StatusOK, settingsBody{}, page{Notice: noted(appliedText(applied)...)})
 		return
 	}
 	done := "applied"
@@ -124,36 +124,29 @@ func (w *console) applySettings(rw http.ResponseWriter, r *http.Request, a admin
 	http.Redirect(rw, r, "/settings?done="+done, http.StatusSeeOther)
 }
 
-// appliedText says what became of the tokens when the store was switched. It is
-// part of the answer, not of an address: there are numbers in it.
-func appliedText(applied control.Applied) string {
+// appliedText says what became of the tokens when the store was switched, one
+// sentence each. It is part of the answer, not of an address: there are numbers in it.
+func appliedText(applied control.Applied) []message.Text {
 	c := applied.Carried
-	text := "Applied. Tokens are kept in memory only from now on"
+	place := "memory"
 	if c.Store.Persistent {
-		text = "Applied. Tokens are kept in " + c.Store.Location + " from now on"
+		place = "store"
 	}
-	text += fmt.Sprintf(": %s brought along, %d were there.", wereOrWas(c.Carried, "token"), c.Existing)
+	text := []message.Text{say("Applied. {place, select, memory {Tokens are kept in memory only from now on} other {Tokens are kept in {store} from now on}}: {n, plural, one {# token was} other {# tokens were}} brought along, {existing} were there.",
+		"place", place, "store", c.Store.Location, "n", c.Carried, "existing", c.Existing)}
 	if n := c.CaughtUp.Changes; n > 0 {
-		text += fmt.Sprintf(" It is older than the audit log: %s made since was applied to it again.", plural(n, "change"))
+		text = append(text, say("It is older than the audit log: {n, plural, one {# change} other {# changes}} made since was applied to it again.", "n", n))
 	}
 	if n := len(c.CaughtUp.Missing); n > 0 {
-		text += fmt.Sprintf(" %s created since and not in it: lost.", capital(wereOrWas(n, "token")))
+		text = append(text, say("{n, plural, one {# token was} other {# tokens were}} created since and not in it: lost.", "n", n))
 	}
 	if c.CaughtUp.Unproven {
-		text += " The audit log does not reach back to it: what has ended since is not known."
+		text = append(text, say("The audit log does not reach back to it: what has ended since is not known."))
 	}
 	if len(applied.RestartNeeded) > 0 {
-		text += " Some of what was staged takes effect at the next start."
+		text = append(text, say("Some of what was staged takes effect at the next start."))
 	}
 	return text
-}
-
-// wereOrWas counts things of which something is told: "1 change was".
-func wereOrWas(n int, word string) string {
-	if n == 1 {
-		return "1 " + word + " was"
-	}
-	return plural(n, word) + " were"
 }
 
 func (w *console) discardSettings(rw http.ResponseWriter, r *http.Request, a admin) {

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"mintmark/internal/authority"
+	"mintmark/internal/message"
 )
 
 // tokenBody is the page of one token and whichever dialog is open over it, which
@@ -47,8 +48,8 @@ func (w *console) showToken(v visit, status int, b tokenBody, p page) {
 	}
 	w.copyFacts(v.admin, &b.tokenDialog)
 	p.Name, p.Nav, p.Body, p.Shell = "token", "tokens", b, []string{w.command("token", "show", b.Of.ID.Short())}
-	if p.Title == "" {
-		p.Title = b.Of.ClientID
+	if p.Title == nil {
+		p.Title = message.Verbatim(b.Of.ClientID)
 	}
 	w.render(v.rw, v.r, &v.admin, status, p)
 }
@@ -91,12 +92,12 @@ func (w *console) askReplace(v visit, status int, b tokenBody, p page) {
 	}
 	now := w.Now().UTC()
 	b.Dialog, b.Token, b.InUse = "replace", b.Of, w.inUse(b.Of)
-	b.Choices = []choice{{"0s", "Now – leak", "it is refused at once", now}}
-	for _, c := range []choice{{"", "1 hour", "you can restart the client now", now.Add(time.Hour)}, {"", "24 hours", "you deploy daily", now.Add(day)}, {"", "7 days", "somebody else has to do it", now.Add(7 * day)}} {
+	b.Choices = []choice{{"0s", say("Now – leak"), say("it is refused at once"), now}}
+	for _, c := range []choice{{"", spell(time.Hour), say("you can restart the client now"), now.Add(time.Hour)}, {"", hours24(), say("you deploy daily"), now.Add(day)}, {"", spell(7 * day), say("somebody else has to do it"), now.Add(7 * day)}} {
 		c.Value = c.Until.Sub(now).String()
 		b.Choices = append(b.Choices, c)
 	}
-	p.Title, p.Dialog = "Replace the token of "+b.Of.ClientID+"?", []string{w.command("token", "replace", b.Of.ID.Short(), "--overlap", "24h")}
+	p.Title, p.Dialog = say("Replace the token of {client}?", "client", b.Of.ClientID), []string{w.command("token", "replace", b.Of.ID.Short(), "--overlap", "24h")}
 	w.showToken(v, status, b, p)
 }
 
@@ -110,7 +111,7 @@ func (w *console) replaceToken(rw http.ResponseWriter, r *http.Request, a admin)
 	overlap, err := time.ParseDuration(b.Form.Overlap)
 	if err != nil {
 		b.Form.Overlap = day.String()
-		w.askReplace(v, http.StatusUnprocessableEntity, b, page{Problem: "Choose how long the old token works on."})
+		w.askReplace(v, http.StatusUnprocessableEntity, b, page{Problem: say("Choose how long the old token works on.")})
 		return
 	}
 	if overlap == 0 && w.inUse(t) && b.Form.Confirm != t.ClientID {
@@ -137,7 +138,7 @@ func (w *console) replaceToken(rw http.ResponseWriter, r *http.Request, a admin)
 		return
 	}
 	b.tokenDialog = tokenDialog{Dialog: "replaced", Token: issued.TokenView, Text: issued.Text.Unsafe()}
-	w.showToken(v, http.StatusCreated, b, page{Title: "Token replaced", Dialog: []string{w.command("token", "replace", "--undo", t.ID.Short())}})
+	w.showToken(v, http.StatusCreated, b, page{Title: say("Token replaced"), Dialog: []string{w.command("token", "replace", "--undo", t.ID.Short())}})
 }
 
 func (w *console) undoReplace(rw http.ResponseWriter, r *http.Request, a admin) {

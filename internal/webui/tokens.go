@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"mintmark/internal/authority"
+	"mintmark/internal/message"
 )
 
 // home goes to the first page.
@@ -50,7 +51,7 @@ func (w *console) reveal(v visit, back string, show func(authority.Issued, page)
 	case err != nil && plain:
 		v.rw.Header().Set("Content-Type", "text/plain; charset=utf-8")
 		v.rw.WriteHeader(statusOf(authority.KindOf(err)))
-		_, _ = v.rw.Write([]byte(publicText(err)))
+		_, _ = v.rw.Write([]byte(w.language(v.r).String(publicText(err))))
 	case err != nil && w.stepUp(v.rw, v.r, err, back):
 	case err != nil:
 		w.failure(v.rw, v.r, &v.admin, err)
@@ -58,7 +59,7 @@ func (w *console) reveal(v visit, back string, show func(authority.Issued, page)
 		v.rw.Header().Set("Content-Type", "text/plain; charset=utf-8")
 		_, _ = v.rw.Write([]byte(issued.Text.Unsafe()))
 	default:
-		show(issued, page{Title: "Token of " + t.ClientID, Dialog: []string{w.command("token", "copy", t.ID.Short())}})
+		show(issued, page{Title: say("Token of {client}", "client", t.ClientID), Dialog: []string{w.command("token", "copy", t.ID.Short())}})
 	}
 }
 
@@ -69,18 +70,18 @@ func (w *console) inUse(t authority.TokenView) bool {
 
 func (w *console) deletePage(rw http.ResponseWriter, r *http.Request, a admin) {
 	if t, ok := w.tokenOf(rw, r, a); ok {
-		w.askDelete(visit{rw, r, a}, http.StatusOK, tokensBody{tokenDialog: tokenDialog{Token: t}}, "")
+		w.askDelete(visit{rw, r, a}, http.StatusOK, tokensBody{tokenDialog: tokenDialog{Token: t}}, nil)
 	}
 }
 
-func (w *console) askDelete(v visit, status int, b tokensBody, problem string) {
+func (w *console) askDelete(v visit, status int, b tokensBody, problem message.Text) {
 	b.Dialog, b.InUse = "delete", w.inUse(b.Token)
 	args := []string{"token", "delete", b.Token.ID.Short()}
 	if b.InUse {
 		args = append(args, "--confirm", b.Token.ClientID)
 	}
 	w.showTokens(v, status, b, page{
-		Title: "Delete the token of " + b.Token.ClientID + "?", Dialog: []string{w.command(args...)}, Problem: problem,
+		Title: say("Delete the token of {client}?", "client", b.Token.ClientID), Dialog: []string{w.command(args...)}, Problem: problem,
 	})
 }
 
@@ -91,12 +92,12 @@ func (w *console) deleteToken(rw http.ResponseWriter, r *http.Request, a admin) 
 	}
 	v := visit{rw, r, a}
 	if w.inUse(t) && strings.TrimSpace(r.PostFormValue("confirm")) != t.ClientID {
-		w.askDelete(v, http.StatusUnprocessableEntity, tokensBody{tokenDialog: tokenDialog{Token: t}, Mistype: true}, "")
+		w.askDelete(v, http.StatusUnprocessableEntity, tokensBody{tokenDialog: tokenDialog{Token: t}, Mistype: true}, nil)
 		return
 	}
 	if _, err := w.Authority.RevokeToken(r.Context(), a.Caller, t.ID, r.PostFormValue("leaked") != ""); err != nil {
 		if kind := authority.KindOf(err); kind != authority.Internal {
-			w.askDelete(v, statusOf(kind), tokensBody{tokenDialog: tokenDialog{Token: t}}, "The token was not deleted: "+err.Error())
+			w.askDelete(v, statusOf(kind), tokensBody{tokenDialog: tokenDialog{Token: t}}, say("The token was not deleted: {problem}", "problem", message.Told(err.Error())))
 			return
 		}
 		w.failure(rw, r, &a, err)

@@ -1,23 +1,23 @@
 package webui
 
 import (
-	"fmt"
-	"strconv"
 	"strings"
 	"time"
 
 	"mintmark/internal/authority"
+	"mintmark/internal/message"
 )
 
 // stretches are the times that the requests of a token are shown for.
 func stretches() []stretch {
-	return []stretch{{"24h", "24 h", "24 hours", 24, time.Hour}, {"14d", "14 d", "14 days", 56, 6 * time.Hour}, {"90d", "90 d", "90 days", authority.UsageDays, day}}
+	return []stretch{{"24h", say("24 h"), hours24(), 24, time.Hour}, {"14d", say("14 d"), spell(14 * day), 56, 6 * time.Hour}, {"90d", say("90 d"), spell(90 * day), authority.UsageDays, day}}
 }
 
 type stretch struct {
-	Value, Label, Words string
-	bars                int
-	width               time.Duration
+	Value        string
+	Label, Words message.Text
+	bars         int
+	width        time.Duration
 }
 
 // usage is the requests with one token, as its page shows them.
@@ -41,30 +41,14 @@ func (u usage) KeyName(id authority.KeyID) string {
 }
 
 // Sentence comes before the chart.
-func (u usage) Sentence() string {
+func (u usage) Sentence() message.Text {
 	if u.Requests == 0 {
-		return "No request in " + u.Stretch.Words + "."
+		return say("No request in {time}.", "time", u.Stretch.Words)
 	}
 	if u.Refused == 0 {
-		return fmt.Sprintf("%s in %s, none refused.", requests(u.Requests), u.Stretch.Words)
+		return say("{n, plural, one {# request} other {# requests}} in {time}, none refused.", "n", u.Requests, "time", u.Stretch.Words)
 	}
-	return fmt.Sprintf("%s in %s, %s refused.", requests(u.Requests), u.Stretch.Words, number(u.Refused))
-}
-
-func requests(n uint64) string {
-	if n == 1 {
-		return "1 request"
-	}
-	return number(n) + " requests"
-}
-
-// number groups the digits of a count: 16,870.
-func number(n uint64) string {
-	s := strconv.FormatUint(n, 10)
-	for i := len(s) - 3; i > 0; i -= 3 {
-		s = s[:i] + "," + s[i:]
-	}
-	return s
+	return say("{n, plural, one {# request} other {# requests}} in {time}, {refused} refused.", "n", u.Requests, "time", u.Stretch.Words, "refused", u.Refused)
 }
 
 // count takes a number that may not be known.
@@ -101,15 +85,15 @@ func (w *console) unknownBefore(t authority.TokenView) time.Time {
 
 // share is how much of a token's use is still under the previous key, or "" when
 // that is not known: of mixed use a part, else how much there is in a day.
-func share(t authority.TokenEvidence) string {
+func share(t authority.TokenEvidence) message.Text {
 	under, all := t.Rotation.Under, t.Rotation.Under+t.Rotation.Since
 	switch {
 	case t.Movement == authority.Mixed && under > 0:
-		return fmt.Sprintf("%d %%", max(1, (100*under+all/2)/all))
+		return say("{n} %", "n", max(1, (100*under+all/2)/all))
 	case t.Movement == authority.NotMoved && t.Day.Under > 0:
-		return number(t.Day.Under) + "/day"
+		return say("{n}/day", "n", t.Day.Under)
 	}
-	return ""
+	return nil
 }
 
 // usageOf arranges what is known of a token's use for one of the stretches; an
@@ -158,4 +142,4 @@ func gather(spans []authority.UsageSpan, s stretch) []authority.UsageSpan {
 }
 
 // reason says the name of a verdict's reason in words.
-func reason(name string) string { return strings.ReplaceAll(name, "_", " ") }
+func reason(name string) message.Text { return message.Told(strings.ReplaceAll(name, "_", " ")) }

@@ -16,7 +16,6 @@ package webui
 import (
 	"embed"
 	"errors"
-	"html/template"
 	"io/fs"
 	"log/slog"
 	"net/http"
@@ -28,6 +27,7 @@ import (
 	"mintmark/internal/authority"
 	"mintmark/internal/control"
 	"mintmark/internal/edge"
+	"mintmark/internal/message"
 	"mintmark/internal/refusals"
 )
 
@@ -58,8 +58,9 @@ type Config struct {
 
 type console struct {
 	Config
-	pages   map[string]*template.Template
-	version string // of the static files
+	languages  *message.Catalogue
+	inLanguage map[*message.Language]func() (face, error)
+	version    string // of the static files
 }
 
 // New makes the console. It is mounted at "/".
@@ -76,7 +77,10 @@ func New(c Config) (http.Handler, error) {
 		return nil, err
 	}
 	w := &console{Config: c, version: files.digest()}
-	if w.pages, err = parsePages(w.functions()); err != nil {
+	if w.languages, err = readLanguages(); err != nil {
+		return nil, err
+	}
+	if w.inLanguage, err = w.faces(files); err != nil {
 		return nil, err
 	}
 	if w.Unknown == nil {
@@ -84,7 +88,7 @@ func New(c Config) (http.Handler, error) {
 	}
 	mux := http.NewServeMux()
 	mux.HandleFunc("/", w.elsewhere)
-	mux.Handle("GET /static/{version}/{file}", files)
+	mux.HandleFunc("GET /static/{version}/{file}", w.serveStatic)
 	w.openRoutes(mux)
 	w.signedRoutes(mux)
 	return w.headers(http.NewCrossOriginProtection().Handler(mux)), nil
