@@ -49,6 +49,8 @@ cross:
 		echo "CGO_ENABLED=0 GOOS=$${target%/*} GOARCH=$${target#*/} go build ./..."; \
 		CGO_ENABLED=0 GOOS=$${target%/*} GOARCH=$${target#*/} $(GO) build ./... || exit 1; \
 	done
+	GOOS=darwin $(GO) vet ./... # tests, too, are built where people work
+	cd e2e && GOOS=darwin $(GO) vet ./...
 
 e2e: ## the built binary in a real browser
 	cd e2e && $(GO) test -count=1 -p 1 -timeout 30m ./...
