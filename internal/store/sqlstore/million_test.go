@@ -93,9 +93,23 @@ func BenchmarkMillion(b *testing.B) {
 			fill(b, d, wanted(), now)
 			starts(b, d)
 			lists(b, d, now)
+			b.ReportMetric(float64(d.size(b))/float64(wanted()), "disk-B/token")
 			b.ReportMetric(0, "ns/op")
 		})
 	}
+}
+
+// size is what the tables and indexes take on the disk, in bytes.
+func (d database) size(b *testing.B) (n int64) {
+	b.Helper()
+	query := `SELECT page_count * page_size FROM pragma_page_count, pragma_page_size`
+	if d.array {
+		query = `SELECT sum(pg_total_relation_size(oid)) FROM pg_class WHERE relnamespace = current_schema()::regnamespace AND relkind = 'r'`
+	}
+	if err := d.plain.QueryRow(query).Scan(&n); err != nil {
+		b.Fatal(err)
+	}
+	return n
 }
 
 // counter is a follower that looks at what it is told.
