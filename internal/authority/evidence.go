@@ -148,13 +148,13 @@ func (a *Authority) useUnder(id TokenID, kid KeyID) KeyUse {
 	return KeyUse{}
 }
 
-func loginsUnder(tx Tx, kid KeyID) (int, error) {
+func loginsUnder(tx Tx, kid KeyID, now time.Time) (int, error) {
 	n := 0
 	for l, err := range tx.Logins().All() {
 		if err != nil {
 			return 0, err
 		}
-		if l.KeyID == kid {
+		if l.KeyID == kid && now.Before(l.ExpiresAt) {
 			n++
 		}
 	}

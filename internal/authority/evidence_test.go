@@ -11,13 +11,25 @@ import (
 	"mintmark/internal/authority"
 )
 
+// A login that has ended by itself depends on no key, whether it was cleared away
+// or not.
+func TestEvidenceCountsLoginsThatHaveNotEnded(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	h.login(t)
+	h.rotate(t, 14*day)
+	for _, want := range []int{1, 0} {
+		e, err := h.Evidence(t.Context(), operator(), "key_2026a")
+		if err != nil || e.Logins != want {
+			t.Errorf("%d logins, want %d; %v", e.Logins, want, err)
+		}
+		h.advance(12 * time.Hour)
+	}
+}
+
 func TestEvidenceTellsWhoHasMoved(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t)
-	h.admin(t, otherAdmin)
-	if _, err := h.SignIn(t.Context(), nobody(), otherAdmin, secret(goodPassword)); err != nil {
-		t.Fatal(err)
-	}
 	old := h.key(t, "key_2026a").ID
 	cases := []struct {
 		name         string
@@ -89,8 +101,8 @@ func TestEvidenceTellsWhoHasMoved(t *testing.T) {
 	}, order); d != "" || e.Tokens[0].ClientID != "stays" {
 		t.Errorf("order, first %s (-want +got):\n%s", e.Tokens[0].ClientID, d)
 	}
-	if e.Count(authority.NotMoved) != 2 || e.Logins != 1 || e.Key.ID != old || e.Current.ID != current.ID || !e.Counted.Equal(h.since) || !e.LastUse().Last.Equal(rotated.Add(47*time.Hour)) {
-		t.Errorf("got %d, %d logins, %+v", e.Count(authority.NotMoved), e.Logins, e.LastUse())
+	if e.Count(authority.NotMoved) != 2 || e.Key.ID != old || e.Current.ID != current.ID || !e.Counted.Equal(h.since) || !e.LastUse().Last.Equal(rotated.Add(47*time.Hour)) {
+		t.Errorf("got %d, %+v", e.Count(authority.NotMoved), e.LastUse())
 	}
 	_, err = h.Evidence(t.Context(), operator(), "key_1999a")
 	wantKind(t, err, authority.NotFound, "key.not_found")

@@ -86,7 +86,8 @@ func (p Policy) successor(t *Token, now time.Time) Token {
 
 // UndoReplace takes a replacement back while the overlap lasts: the successor is
 // deleted and the old token goes on as before. It changes nothing on a token
-// that was not replaced.
+// that was not replaced. While a token is valid that the successor has given way
+// to in its turn it is refused: two would be left where there was one.
 func (a *Authority) UndoReplace(ctx context.Context, c Caller, id TokenID) (TokenView, error) {
 	if err := c.mustAdmin(); err != nil {
 		return TokenView{}, err
@@ -103,6 +104,11 @@ func (a *Authority) UndoReplace(ctx context.Context, c Caller, id TokenID) (Toke
 		if err != nil && KindOf(err) != NotFound {
 			return "", err
 		}
+		if err == nil {
+			if err := noneAfter(tx, &successor, now, s.Generation); err != nil {
+				return "", err
+			}
+		}
 		if err == nil && successor.DeletedAt.IsZero() {
 			successor.DeletedAt, successor.DeletedBy = now, c.actor.Name
 			err := errors.Join(tx.Tokens().Put(successor), tx.Audit().Append(tokenEvent(c, now, "token.deleted", &successor, nil)))
@@ -117,6 +123,24 @@ func (a *Authority) UndoReplace(ctx context.Context, c Caller, id TokenID) (Toke
 		return TokenView{}, err
 	}
 	return a.viewOf(ctx, t)
+}
+
+// noneAfter refuses when a token is valid that came in the place of t, however many
+// there were in between.
+func noneAfter(tx Tx, t *Token, now time.Time, generation uint64) error {
+	for next := t.ReplacedBy; next != ""; {
+		n, err := tx.Tokens().Get(next)
+		switch {
+		case KindOf(err) == NotFound:
+			return nil
+		case err != nil:
+			return err
+		case n.State(now, generation) == StateActive:
+			return fail(Conflict, "token.replaced_again", "Its successor "+t.ID.String()+" was replaced as well, and "+n.ID.String()+" is valid: undo that replacement first, or delete that token.")
+		}
+		next = n.ReplacedBy
+	}
+	return nil
 }
 
 // MarkContacted notes that whoever uses a token was told to move. A later note

@@ -1,6 +1,7 @@
 package authority_test
 
 import (
+	"errors"
 	"net/netip"
 	"sync"
 	"sync/atomic"
@@ -155,6 +156,45 @@ func TestAReplacementCanBeUndoneInsideTheOverlap(t *testing.T) {
 	if _, err := h.ReplaceToken(t.Context(), operator(), old.ID, time.Hour); err != nil {
 		t.Errorf("it cannot be replaced again: %v", err)
 	}
+}
+
+func TestAReplacementIsUndoneFromItsEnd(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	chain := []authority.TokenID{h.issue(t, authority.TokenRequest{ClientID: "ci", Role: "user"}).ID}
+	for range 2 {
+		next, err := h.ReplaceToken(t.Context(), operator(), chain[len(chain)-1], time.Hour)
+		if err != nil {
+			t.Fatal(err)
+		}
+		chain = append(chain, next.ID)
+	}
+	states := func(want ...authority.TokenState) {
+		t.Helper()
+		for i, id := range chain {
+			if v, err := h.Token(t.Context(), operator(), id); err != nil || v.State != want[i] {
+				t.Errorf("token %d of the chain is %s, want %s; %v", i, v.State, want[i], err)
+			}
+		}
+	}
+	undo := func(i int) error {
+		_, err := h.UndoReplace(t.Context(), operator(), chain[i])
+		return err
+	}
+	wantKind(t, undo(0), authority.Conflict, "token.replaced_again")
+	states(authority.StateActive, authority.StateActive, authority.StateActive)
+	// Also when the one between them is gone by itself.
+	if _, err := h.RevokeToken(t.Context(), operator(), chain[1], false); err != nil {
+		t.Fatal(err)
+	}
+	wantKind(t, undo(0), authority.Conflict, "token.replaced_again")
+	if _, err := h.RestoreToken(t.Context(), operator(), chain[1]); err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(undo(1), undo(0)); err != nil {
+		t.Fatal(err)
+	}
+	states(authority.StateActive, authority.StateDeleted, authority.StateDeleted)
 }
 
 func TestATokenIsReplacedOnce(t *testing.T) {

@@ -31,7 +31,7 @@ func (s *survey) read(tx Tx, name string) error {
 	if e.Current, err = currentKey(tx); err != nil {
 		return err
 	}
-	if e.Logins, err = loginsUnder(tx, e.Key.ID); err != nil {
+	if e.Logins, err = loginsUnder(tx, e.Key.ID, e.AsOf); err != nil {
 		return err
 	}
 	system, err := system(tx)
