@@ -25,8 +25,19 @@ type Property struct {
 	ReadOnly bool     `json:"read_only"`
 }
 
+// Trial is a revision that is applied and not kept yet: unless it is confirmed
+// before Until, the revision BackTo comes back. Properties are those of it that
+// can shut people out; By is who applied it.
+type Trial struct {
+	Revision   uint64    `json:"revision"`
+	BackTo     uint64    `json:"back_to"`
+	Until      time.Time `json:"until"`
+	Properties []string  `json:"properties"`
+	By         string    `json:"by"`
+}
+
 // Staging is what is staged, by whom and since when. Revision is that of the
-// applied configuration.
+// applied configuration; without a Trial that stays.
 type Staging struct {
 	Revision     uint64     `json:"revision"`
 	Count        int        `json:"count"`
@@ -34,6 +45,7 @@ type Staging struct {
 	Waiting      int        `json:"waiting"`
 	By           string     `json:"by"`
 	At           *time.Time `json:"at"`
+	Trial        *Trial     `json:"trial"`
 }
 
 // Configuration is every property and what is staged.
@@ -69,18 +81,35 @@ type DifferenceList struct {
 	Staging Staging      `json:"staging"`
 }
 
-// Revision names a revision of the configuration. To apply, 0 is whatever the
-// revision; to roll back, 0 is the one before.
+// Apply asks for what is staged to be applied; Revision 0 is whatever is applied
+// now. With a Trial, a duration such as "10m", what can shut people out goes back
+// after so long unless it is confirmed.
+type Apply struct {
+	Revision uint64 `json:"revision,omitempty"`
+	Trial    string `json:"trial,omitempty"`
+}
+
+// ExtendTrial gives the trial of a revision, 0 of any, more time: By, or 10
+// minutes.
+type ExtendTrial struct {
+	Revision uint64 `json:"revision,omitempty"`
+	By       string `json:"by,omitempty"`
+}
+
+// Revision names a revision of the configuration. To roll back, 0 is the one
+// before; to confirm or revert, 0 is whatever is on trial.
 type Revision struct {
 	Revision uint64 `json:"revision,omitempty"`
 }
 
-// Applied is what an apply did; no differences: nothing was staged.
+// Applied is what an apply did; no differences: nothing was staged. Without a
+// Trial it stays.
 type Applied struct {
 	Revision      uint64       `json:"revision"`
 	Differences   []Difference `json:"differences"`
 	Carried       *Carried     `json:"carried"`
 	RestartNeeded []string     `json:"restart_needed"`
+	Trial         *Trial       `json:"trial"`
 }
 
 // Carried counts the valid tokens that a new store held and those brought along.

@@ -266,10 +266,34 @@ func (c *Client) ConfigDiff(ctx context.Context) (DifferenceList, error) {
 }
 
 // ConfigApply applies what is staged on top of a revision; 0: whatever the
-// revision.
+// revision. It is for good.
 func (c *Client) ConfigApply(ctx context.Context, revision uint64) (Applied, error) {
+	return c.ConfigApplyAs(ctx, Apply{Revision: revision})
+}
+
+// ConfigApplyAs is ConfigApply with all that can be asked for.
+func (c *Client) ConfigApplyAs(ctx context.Context, a Apply) (Applied, error) {
 	var out Applied
-	return out, c.do(ctx, call{method: http.MethodPost, path: "api/v1/config/apply", in: Revision{revision}, out: &out})
+	return out, c.do(ctx, call{method: http.MethodPost, path: "api/v1/config/apply", in: a, out: &out})
+}
+
+// ConfigConfirm keeps a revision that is on trial; 0: whatever is.
+func (c *Client) ConfigConfirm(ctx context.Context, revision uint64) (Applied, error) {
+	var out Applied
+	return out, c.do(ctx, call{method: http.MethodPost, path: "api/v1/config/confirm", in: Revision{revision}, out: &out})
+}
+
+// ConfigExtend gives what is on trial more time.
+func (c *Client) ConfigExtend(ctx context.Context, e ExtendTrial) (Applied, error) {
+	var out Applied
+	return out, c.do(ctx, call{method: http.MethodPost, path: "api/v1/config/extend", in: e, out: &out})
+}
+
+// ConfigRevert goes back from a revision that is on trial to the one before; 0:
+// whatever is.
+func (c *Client) ConfigRevert(ctx context.Context, revision uint64) (Applied, error) {
+	var out Applied
+	return out, c.do(ctx, call{method: http.MethodPost, path: "api/v1/config/revert", in: Revision{revision}, out: &out})
 }
 
 // ConfigDiscard drops what is staged.

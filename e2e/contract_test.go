@@ -26,7 +26,7 @@ func reading() []string {
 
 func changing() []string {
 	return []string{
-		"init", "serve", "guard", "start", "stop", "restart", "bench", "config apply", "config discard", "config rollback", "config properties set",
+		"init", "serve", "guard", "start", "stop", "restart", "bench", "config apply", "config confirm", "config extend", "config revert", "config discard", "config rollback", "config properties set",
 		"config properties unset", "token create", "token copy", "token replace", "token delete", "token restore", "token inspect",
 		"key rotate", "key extend", "key trial-stop", "key retire", "key reseal", "key reset", "support reset-jwt-key", "support bundle", "audit follow",
 		"backup create", "backup restore", "backup inspect", "store migrate", "store upgrade",

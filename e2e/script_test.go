@@ -19,8 +19,8 @@ import (
 )
 
 // TestScripts runs the command line as people and their scripts do. In a script
-// mintmark is the program, manager that of the home in $WORK/home; $ADDR is a
-// free address.
+// mintmark is the program, manager that of the home in $WORK/home; $ADDR and
+// $ELSEWHERE are free addresses.
 func TestScripts(t *testing.T) {
 	program, err := binary()
 	if err != nil {
@@ -35,19 +35,22 @@ func TestScripts(t *testing.T) {
 		RequireUniqueNames:  true,
 		RequireExplicitExec: true,
 		Setup: func(env *testscript.Env) error {
-			l, err := (&net.ListenConfig{}).Listen(context.Background(), "tcp", "127.0.0.1:0")
-			if err != nil {
-				return err
+			for _, name := range []string{"ADDR", "ELSEWHERE"} {
+				l, err := (&net.ListenConfig{}).Listen(context.Background(), "tcp", "127.0.0.1:0")
+				if err != nil {
+					return err
+				}
+				defer func() { _ = l.Close() }()
+				env.Setenv(name, l.Addr().String())
 			}
-			addr := l.Addr().String()
-			env.Setenv("ADDR", addr)
 			env.Setenv("HOST", host)
 			env.Setenv("PATH", filepath.Join(env.WorkDir, "home")+":"+filepath.Dir(program)+":"+os.Getenv("PATH"))
 			env.Defer(func() { stopAll(env.WorkDir) })
-			return l.Close()
+			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"exits": exits, "calls": calls, "mode": mode, "kill9": killServer, "matches": matches, "expired": expired,
+			"answers": listening(true), "silent": listening(false), "lapsed": lapsed,
 		},
 	})
 }
@@ -156,6 +159,45 @@ func expired(ts *testscript.TestScript, neg bool, args []string) {
 		}
 		if time.Now().After(deadline) {
 			ts.Fatalf("the token of %s has not ended", args[0])
+		}
+	}
+}
+
+// listening waits until somebody listens at an address, or until nobody does:
+// answers $ADDR, silent $ADDR
+func listening(listens bool) func(*testscript.TestScript, bool, []string) {
+	return func(ts *testscript.TestScript, neg bool, args []string) {
+		if neg || len(args) != 1 {
+			ts.Fatalf("usage: answers address, silent address")
+		}
+		for deadline := time.Now().Add(stepTimeout); ; time.Sleep(25 * time.Millisecond) {
+			conn, err := (&net.Dialer{}).DialContext(context.Background(), "tcp", args[0])
+			if err == nil {
+				ts.Check(conn.Close())
+			}
+			if (err == nil) == listens {
+				return
+			}
+			if time.Now().After(deadline) {
+				ts.Fatalf("at %s: %v", args[0], err)
+			}
+		}
+	}
+}
+
+// lapsed waits until a stopped server's trial is over; stderr is then what the
+// command says that found it so.
+func lapsed(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 0 {
+		ts.Fatalf("usage: lapsed")
+	}
+	for deadline := time.Now().Add(stepTimeout); ; time.Sleep(25 * time.Millisecond) {
+		ts.Check(ts.Exec("manager", "config", "show"))
+		if !strings.Contains(ts.ReadFile("stderr"), "on trial until") {
+			return
+		}
+		if time.Now().After(deadline) {
+			ts.Fatalf("the trial goes on")
 		}
 	}
 }

@@ -63,6 +63,7 @@ type core struct {
 	clock     *authority.Clock
 	operator  string // user@host
 	serving   bool
+	changed   chan struct{}         // what is in force has changed
 	moved     move.Moved            // by the last move of the whole state
 	progress  func(done, total int) // told of a move; nil: nobody is
 	host      string
@@ -82,7 +83,7 @@ type how struct {
 // openCore opens a home under its lock, or a memory-only core when dir is "".
 // Nothing is created in a home but what its rooms create when they are told to.
 func (c *cli) openCore(ctx context.Context, dir home.Dir, h how) (_ *core, err error) {
-	k := &core{dir: dir, files: c.files, serving: h.serving, log: slog.New(slog.DiscardHandler), clock: authority.NewClock(time.Now), operator: operator()}
+	k := &core{dir: dir, files: c.files, serving: h.serving, log: slog.New(slog.DiscardHandler), clock: authority.NewClock(time.Now), operator: operator(), changed: make(chan struct{}, 1)}
 	k.host, _ = os.Hostname()
 	defer func() {
 		if err != nil {
@@ -91,6 +92,7 @@ func (c *cli) openCore(ctx context.Context, dir home.Dir, h how) (_ *core, err e
 	}()
 	layers := config.Layers{Flags: h.flags, Getenv: c.getenv}
 	var book *config.Book
+	late := false // a trial was not confirmed in time
 	if dir != "" {
 		if k.held, err = lock(ctx, dir, c.files, h.wait); err != nil {
 			return nil, err
@@ -99,6 +101,9 @@ func (c *cli) openCore(ctx context.Context, dir home.Dir, h how) (_ *core, err e
 			return nil, err
 		}
 		if book, err = config.Open(c.files, dir.Config()); err != nil {
+			return nil, err
+		}
+		if late, err = book.EndTrial(time.Now().UTC()); err != nil {
 			return nil, err
 		}
 		_, layers.File = book.Applied()
@@ -112,6 +117,7 @@ func (c *cli) openCore(ctx context.Context, dir home.Dir, h how) (_ *core, err e
 			return nil, err
 		}
 	}
+	c.sayLate(k, late)
 	if err = k.openStores(ctx, h); err != nil {
 		return nil, err
 	}
@@ -209,6 +215,16 @@ func (c *cli) sayCaughtUp(k *core, h how) {
 	}
 }
 
+// sayLate tells that a trial was over before this start.
+func (c *cli) sayLate(k *core, late bool) {
+	switch {
+	case late && k.serving:
+		k.log.Warn(notConfirmed)
+	case late:
+		c.warn("%s", notConfirmed)
+	}
+}
+
 func (k *core) logCaughtUp(found authority.CaughtUp) {
 	if found.Any() {
 		k.log.Warn("the token file is older than the audit log; changes made since were applied to it again", "file", k.store.Facts().Location,
@@ -250,7 +266,13 @@ func (k *core) wire(book *config.Book) (err error) {
 	k.control, err = control.New(control.Config{
 		Authority: k.authority, Book: book, Running: k.running, Refusals: k.live.Refusals, Surroundings: k.surroundings, Now: k.clock.Now,
 		Verdicts:    func() control.Verdicts { return control.Verdicts(k.metrics.Pace()) },
-		SwitchStore: k.switchStore, CheckStore: k.checkStore,
+		SwitchStore: k.switchStore, CheckStore: k.checkStore, CheckListen: k.checkListen,
+		Changed: func() {
+			select {
+			case k.changed <- struct{}{}:
+			default: // it is known already
+			}
+		},
 		CheckTLS: func(certificate, key string) error {
 			_, err := tls.LoadX509KeyPair(certificate, key)
 			return err

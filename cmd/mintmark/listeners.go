@@ -6,6 +6,9 @@ import (
 	"errors"
 	"net"
 	"net/http"
+	"slices"
+	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -21,87 +24,264 @@ type service interface {
 	Close() error
 }
 
+// entrance is where a server is to be reached, with all that it takes to open it.
+type entrance struct {
+	property, address string
+	certificate, key  string   // "": without TLS
+	protocols         []string // of TLS
+	answers           func() (service, error)
+}
+
+func (p entrance) same(other entrance) bool {
+	return p.property == other.property && p.address == other.address && p.certificate == other.certificate && p.key == other.key
+}
+
 // opened is a service and where it listens.
 type opened struct {
 	service
-	at net.Listener
+	entrance
+	at    net.Listener
+	leave *atomic.Bool // it is not wanted any more: that it ends is no failure
 }
 
-// open opens every listener, the public one first, or none. What listens on the
-// network has the server's certificate, if there is one; metrics do not.
-func (s *server) open(ctx context.Context, settings config.Settings, console http.Handler) (all []opened, err error) {
-	defer func() {
+// listeners are what a server has open, and follow what its settings want.
+type listeners struct {
+	*server
+	console http.Handler
+	failed  chan error // of the first that ends by itself
+
+	mu     sync.Mutex
+	open   []opened // on the network
+	local  []opened
+	pairs  map[[2]string]*certificate
+	closed bool
+	left   sync.WaitGroup // requests under way at what was left
+}
+
+func (s *server) listeners(console http.Handler) *listeners {
+	return &listeners{server: s, console: console, failed: make(chan error, 1), pairs: make(map[[2]string]*certificate)}
+}
+
+// wanted are the entrances of the network, the public one first. What listens there
+// has the server's certificate, if there is one; metrics do not.
+func (l *listeners) wanted(settings config.Settings) []entrance {
+	web := func(h http.Handler) func() (service, error) {
+		return func() (service, error) { return edge.Server(h, l.log, time.Now), nil }
+	}
+	all := []entrance{{property: config.Listen, address: settings.Listen, protocols: []string{"h2", "http/1.1"}, answers: web(l.handler("", l.console))}}
+	if settings.Metrics != "" {
+		all = append(all, entrance{property: config.Metrics, address: settings.Metrics, answers: web(l.metrics.Handler())})
+	}
+	if address := settings.Gateways.ExtAuthz; address != "" {
+		all = append(all, entrance{property: config.ExtAuthzListen, address: address, protocols: []string{"h2"}, answers: l.extAuthz})
+	}
+	if g := settings.Gateways; g.GuardUpstream != "" {
+		all = append(all, entrance{
+			property: config.GuardListen, address: g.GuardListen, protocols: []string{"h2", "http/1.1"},
+			answers: func() (service, error) { return l.guard(g) },
+		})
+	}
+	for i := range all {
+		if len(all[i].protocols) > 0 {
+			all[i].certificate, all[i].key = settings.Certificate, settings.Key
+		}
+	}
+	return all
+}
+
+// follow opens what the settings want and is not open, and leaves what they do not
+// want any more. After an error what was there before is still there.
+func (l *listeners) follow(ctx context.Context, settings config.Settings) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.closed {
+		return nil
+	}
+	wanted := l.wanted(settings)
+	for _, p := range wanted {
+		if slices.ContainsFunc(l.open, func(o opened) bool { return o.same(p) }) {
+			continue
+		}
+		if err := l.replace(ctx, p); err != nil {
+			return err
+		}
+	}
+	l.open = slices.DeleteFunc(l.open, func(o opened) bool {
+		if slices.ContainsFunc(wanted, o.same) {
+			return false
+		}
+		l.leaves(o, settings.Drain)
+		return true
+	})
+	return nil
+}
+
+// replace opens an entrance. A port cannot be listened on twice, so what has it for
+// the same purpose lets go of it first, and gets it back if it has to.
+func (l *listeners) replace(ctx context.Context, p entrance) error {
+	i := slices.IndexFunc(l.open, func(o opened) bool {
+		return o.property == p.property && port(p.address) != "" && port(o.address) == port(p.address)
+	})
+	if i >= 0 {
+		l.open[i].leave.Store(true)
+		_ = l.open[i].at.Close()
+	}
+	o, err := l.openAt(ctx, p)
+	if err == nil {
+		l.log.Info("listening", "property", o.property, "address", o.at.Addr().String())
+		l.open = append(l.open, o)
+		return nil
+	}
+	if i >= 0 {
+		before, again := l.openAt(ctx, l.open[i].entrance)
+		if again != nil {
+			return errors.Join(err, again)
+		}
+		l.leaves(l.open[i], l.running.Settings().Drain)
+		l.open[i] = before
+	}
+	return err
+}
+
+func (l *listeners) openAt(ctx context.Context, p entrance) (opened, error) {
+	var pair *certificate
+	if p.certificate != "" {
+		var err error
+		if pair, err = l.pair(p.certificate, p.key); err != nil {
+			return opened{}, fail(exitInvalid, "server.tls", "%s", err)
+		}
+	}
+	answers, err := p.answers()
+	if err != nil {
+		return opened{}, err
+	}
+	at, err := l.listen(ctx, p.property, p.address)
+	if f := (*failure)(nil); errors.As(err, &f) && f.code == "server.port_in_use" {
+		return opened{}, f.advise(l.program() + " config properties set " + p.property + " HOST:PORT, then " + l.program() + " config apply, chooses another")
+	}
+	if err != nil {
+		return opened{}, err
+	}
+	if p.property != config.ExtAuthzListen { // gRPC sets hardly any deadline, and wants the connection itself
+		at = edge.Unhurried(at, time.Now)
+	}
+	if pair != nil {
+		at = tls.NewListener(at, &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: pair.get, NextProtos: p.protocols})
+	}
+	return l.serves(opened{answers, p, at, new(atomic.Bool)}), nil
+}
+
+// pair is the certificate of two files, which all entrances share.
+func (l *listeners) pair(cert, key string) (*certificate, error) {
+	files := [2]string{cert, key}
+	if l.pairs[files] == nil {
+		pair, err := newCertificate(cert, key, l.log)
 		if err != nil {
-			for _, o := range all {
-				err = errors.Join(err, o.at.Close())
+			return nil, err
+		}
+		l.pairs[files] = pair
+	}
+	return l.pairs[files], nil
+}
+
+func (l *listeners) serves(o opened) opened {
+	go func() {
+		if err := o.Serve(o.at); !o.leave.Load() {
+			select {
+			case l.failed <- err:
+			default: // one failure is enough to stop
 			}
 		}
 	}()
-	var pair *certificate
-	if settings.Certificate != "" {
-		if pair, err = newCertificate(settings.Certificate, settings.Key, s.log); err != nil {
-			return nil, fail(exitInvalid, "server.tls", "%s", err)
-		}
+	return o
+}
+
+// leaves lets requests that are under way finish, while the server goes on.
+func (l *listeners) leaves(o opened, patience time.Duration) {
+	o.leave.Store(true)
+	_ = o.at.Close()
+	l.log.Info("no longer listening", "property", o.property, "address", o.at.Addr().String())
+	l.left.Go(func() { l.finish(o, patience) })
+}
+
+// finish ends a service: its requests have as long as patience says.
+func (l *listeners) finish(o opened, patience time.Duration) {
+	ctx, cancel := context.WithTimeout(context.Background(), max(patience, time.Millisecond))
+	defer cancel()
+	if err := o.Shutdown(ctx); err != nil && !errors.Is(err, net.ErrClosed) {
+		l.log.Warn("requests were cut off", "error", err)
+		_ = o.Close()
 	}
-	add := func(property, address string, answers service, protocols ...string) error {
-		l, err := s.listen(ctx, property, address)
-		if err != nil {
-			return err
-		}
-		if property != config.ExtAuthzListen { // gRPC sets hardly any deadline, and wants the connection itself
-			l = edge.Unhurried(l, time.Now)
-		}
-		if pair != nil && len(protocols) > 0 {
-			l = tls.NewListener(l, &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: pair.get, NextProtos: protocols})
-		}
-		all = append(all, opened{answers, l})
-		if len(all) > 1 {
-			s.log.Info("also listening", "property", property, "address", l.Addr().String())
-		}
-		return nil
+}
+
+// openLocal opens the socket of the home. It stays where it is.
+func (l *listeners) openLocal(ctx context.Context) error {
+	at, err := l.dir.Listen(ctx)
+	if err != nil {
+		return err
 	}
-	if err := add(config.Listen, settings.Listen, edge.Server(s.handler("", console), s.log, time.Now), "h2", "http/1.1"); err != nil {
-		return all, err
+	l.local = append(l.local, l.serves(opened{edge.Server(l.handler(l.operator, nil), l.log, time.Now), entrance{}, at, new(atomic.Bool)}))
+	return nil
+}
+
+// public is the address that people are told.
+func (l *listeners) public() net.Addr {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.open[0].at.Addr()
+}
+
+// drain lets requests that are under way finish, everywhere.
+func (l *listeners) drain(patience time.Duration) {
+	l.mu.Lock()
+	l.closed = true
+	all := slices.Concat(l.open, l.local)
+	l.mu.Unlock()
+	for _, o := range all {
+		o.leave.Store(true)
+		l.left.Go(func() { l.finish(o, patience) })
 	}
-	if settings.Metrics != "" {
-		if err := add(config.Metrics, settings.Metrics, edge.Server(s.metrics.Handler(), s.log, time.Now)); err != nil {
-			return all, err
-		}
+	l.left.Wait()
+}
+
+// port is that of an address, "" when it has none of its own.
+func port(address string) string {
+	_, port, err := net.SplitHostPort(address)
+	if err != nil || port == "0" {
+		return ""
 	}
-	if address := settings.Gateways.ExtAuthz; address != "" {
-		answers, err := s.extAuthz()
-		if err = errors.Join(err, add(config.ExtAuthzListen, address, answers, "h2")); err != nil {
-			return all, err
-		}
-	}
-	if g := settings.Gateways; g.GuardUpstream != "" {
-		answers, err := s.guard(g)
-		if err = errors.Join(err, add(config.GuardListen, g.GuardListen, answers, "h2", "http/1.1")); err != nil {
-			return all, err
-		}
-	}
-	if s.dir != "" {
-		local, err := s.dir.Listen(ctx)
-		if err != nil {
-			return all, err
-		}
-		all = append(all, opened{edge.Server(s.handler(s.operator, nil), s.log, time.Now), local})
-	}
-	return all, nil
+	return port
 }
 
 // listen opens one listener, and says who has the port when it cannot.
-func (s *server) listen(ctx context.Context, property, address string) (net.Listener, error) {
+func (k *core) listen(ctx context.Context, property, address string) (net.Listener, error) {
 	l, err := new(net.ListenConfig).Listen(ctx, "tcp", address)
 	if errors.Is(err, syscall.EADDRINUSE) {
 		by := "another process"
 		if who := home.Holder(address); who != "" {
 			by = who
 		}
-		return nil, fail(exitFailed, "server.port_in_use", "%s is already in use by %s", address, by).advise(s.program() + " config properties set " + property + " HOST:PORT, then " + s.program() + " config apply, chooses another")
+		return nil, fail(exitFailed, "server.port_in_use", "%s is already in use by %s", address, by)
 	}
 	if err != nil {
 		return nil, fail(exitFailed, property, "listen on %s: %s", address, err)
 	}
 	return l, nil
+}
+
+// checkListen says why the running server could not listen on an address in the
+// place of the one that it has.
+func (k *core) checkListen(address string) error {
+	if !k.serving {
+		return nil
+	}
+	host, wanted, err := net.SplitHostPort(address)
+	if err == nil && wanted == port(k.running.Settings().Listen) {
+		address = net.JoinHostPort(host, "0") // the port is this server's own
+	}
+	l, err := k.listen(context.Background(), config.Listen, address)
+	if err != nil {
+		return err
+	}
+	return l.Close()
 }

@@ -144,7 +144,7 @@ func (c *cli) applyMove(ctx context.Context, k *core, to string, dry bool) (cont
 	var end func()
 	k.progress, end = c.progress("Moving tokens")
 	defer end()
-	return k.control.Apply(ctx, k.self(), 0)
+	return k.control.Apply(ctx, k.self(), 0, 0)
 }
 
 // place names a store for people.

@@ -36,6 +36,7 @@ func (c *cli) configCommand() *cobra.Command {
 		c.diffCommand(),
 		c.configCall("validate", "Check all that is staged, together", 0, 0, c.validate),
 		c.applyCommand(),
+		c.confirmCommand(), c.extendTrialCommand(), c.revertCommand(),
 		c.configCall("discard", "Drop what is staged", 0, 0, c.discard),
 		rollback,
 	)
@@ -94,8 +95,9 @@ type setting struct {
 
 // configured is the configuration of a revision.
 type configured struct {
-	Items    []setting `json:"items"`
-	Revision uint64    `json:"revision"`
+	Items    []setting  `json:"items"`
+	Revision uint64     `json:"revision"`
+	Trial    *api.Trial `json:"trial"`
 }
 
 // properties are all of them, and what is staged.
@@ -120,11 +122,12 @@ func (c *cli) showConfig(ctx context.Context, l *link, _ []string) error {
 		items = append(items, s)
 	}
 	c.say("Revision %d; %s staged, %s waiting for restart.", conf.Staging.Revision, orNothing(conf.Staging.Count), orNothing(conf.Staging.Waiting))
+	c.sayTrial(conf.Staging.Trial)
 	return printList(c, "Configuration", items, []column[setting]{
 		{name: "PROPERTY", of: func(s setting) string { return s.Name }},
 		{name: "VALUE", of: func(s setting) string { return shown(s.Name, s.Value) }},
 		{name: "SOURCE", of: func(s setting) string { return s.Source }},
-	}, map[string]any{"revision": conf.Staging.Revision})
+	}, map[string]any{"revision": conf.Staging.Revision, "trial": conf.Staging.Trial})
 }
 
 func stagedText(p api.Property) string {
@@ -259,6 +262,7 @@ func (c *cli) diffCommand() *cobra.Command {
 		if err != nil {
 			return errors.Join(c.faulty(ctx, l, err), err)
 		}
+		c.sayTrial(diff.Staging.Trial)
 		if err := c.differences(diff.Items); err != nil {
 			return err
 		}
@@ -329,38 +333,6 @@ func (c *cli) validate(ctx context.Context, l *link, _ []string) error {
 	return nil
 }
 
-func (c *cli) applyCommand() *cobra.Command {
-	var revision uint64
-	dry := false
-	cmd := c.configCall("apply", "Make what is staged the applied configuration, at once", 0, 0, func(ctx context.Context, l *link, _ []string) error {
-		if !dry {
-			return c.apply(ctx, l, revision)
-		}
-		diff, err := l.ConfigDiff(ctx)
-		if err != nil {
-			return err
-		}
-		if err := c.differences(diff.Items); err != nil {
-			return err
-		}
-		c.dryRun("Would apply %s.", plural(len(diff.Items), "staged change"))
-		return nil
-	})
-	cmd.Long = "All staged properties are checked together, here and on the disk; then all are applied, or none is."
-	cmd.Example = c.example("manager config apply", "manager config apply --dry-run")
-	cmd.Flags().Uint64Var(&revision, "revision", 0, "only if this is still the applied revision")
-	cmd.Flags().BoolVar(&dry, "dry-run", false, "only check it and show the difference")
-	return cmd
-}
-
-func (c *cli) apply(ctx context.Context, l *link, revision uint64) error {
-	applied, err := l.ConfigApply(ctx, revision)
-	if err != nil {
-		return err
-	}
-	return c.applied(ctx, l, applied)
-}
-
 // applied says what an apply did.
 func (c *cli) applied(ctx context.Context, l *link, applied api.Applied) error {
 	if k := applied.Carried; k != nil && k.Missing > 0 {
@@ -400,6 +372,7 @@ func (c *cli) applied(ctx context.Context, l *link, applied api.Applied) error {
 	default:
 		c.tell("Applied revision %d. It is in effect.", applied.Revision)
 	}
+	c.sayTrial(applied.Trial)
 	for _, d := range applied.Differences {
 		if d.Property == config.Algorithm {
 			c.say("The key that signs keeps its algorithm. The next key has the new one, and signs from the next rotation on.")

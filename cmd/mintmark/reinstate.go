@@ -242,6 +242,9 @@ func (f finish) properties() error {
 	} else if err := f.files.CreateNew(kept, before); err != nil && !errors.Is(err, os.ErrExist) {
 		return err
 	}
+	if err := book.Keep(0, by, now); err != nil && !errors.Is(err, config.ErrNoTrial) {
+		return err // nothing can be applied over a trial
+	}
 	if _, err := book.Discard(by, now); err != nil {
 		return err
 	}

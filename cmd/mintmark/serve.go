@@ -10,7 +10,6 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
-	"sync"
 	"syscall"
 	"time"
 
@@ -64,7 +63,7 @@ func (c *cli) serve(ctx context.Context, flags map[string]string) error {
 		return err
 	}
 	s := &server{core: k, cli: c}
-	err = s.run(ctx, k.running.Settings())
+	err = s.run(ctx)
 	return errors.Join(err, k.Close())
 }
 
@@ -95,7 +94,7 @@ type server struct {
 	code string // the file with the one-time code, "" when there is none
 }
 
-func (s *server) run(ctx context.Context, settings config.Settings) (err error) {
+func (s *server) run(ctx context.Context) (err error) {
 	console, err := webui.New(webui.Config{
 		Authority: s.authority, Live: s.metrics.Door("console", s.live), Refusals: s.refusals, Control: s.control, Policy: s.running.Policy, LoginIdle: s.running.LoginIdle, Now: s.clock.Now,
 		NewKey: newID, Log: s.log, Host: s.host, Program: s.program(), Home: string(s.dir), Unknown: s.api,
@@ -103,8 +102,9 @@ func (s *server) run(ctx context.Context, settings config.Settings) (err error) 
 	if err != nil {
 		return err
 	}
-	all, err := s.open(ctx, settings, console)
-	if err != nil {
+	all := s.listeners(console)
+	defer all.drain(0) // of what was opened before an error; a stop has drained it
+	if err := s.open(ctx, all); err != nil {
 		return err
 	}
 	if s.dir != "" {
@@ -117,15 +117,12 @@ func (s *server) run(ctx context.Context, settings config.Settings) (err error) 
 		return err
 	}
 	defer s.forgetCode()
-	failed := make(chan error, len(all))
-	for _, o := range all {
-		go func() { failed <- o.Serve(o.at) }()
-	}
-	s.announce(all[0].at.Addr())
+	s.announce(all.public())
 	s.notify("READY=1")
 	background, end := context.WithCancel(context.WithoutCancel(ctx))
 	defer end()
 	go s.maintain(background)
+	go s.follow(background, all)
 	left := make(chan struct{})
 	go func() {
 		defer close(left)
@@ -136,9 +133,11 @@ func (s *server) run(ctx context.Context, settings config.Settings) (err error) 
 	go func() { counted <- s.usage.Run(background) }()
 	select {
 	case <-ctx.Done():
-	case err = <-failed:
+	case err = <-all.failed:
 	}
-	err = errors.Join(err, s.drain(all, settings.Drain))
+	s.notify("STOPPING=1")
+	all.drain(s.running.Settings().Drain)
+	s.log.Info("stopped")
 	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastTidy)
 	s.tidy(last)
 	cancel()
@@ -269,23 +268,4 @@ func (s *server) maintain(ctx context.Context) {
 func (s *server) notify(state string) {
 	socket, _ := s.cli.getenv("NOTIFY_SOCKET")
 	notify(socket, state)
-}
-
-// drain lets requests that are under way finish.
-func (s *server) drain(all []opened, patience time.Duration) error {
-	s.notify("STOPPING=1")
-	ctx, cancel := context.WithTimeout(context.Background(), max(patience, time.Millisecond))
-	defer cancel()
-	var ended sync.WaitGroup
-	for _, o := range all {
-		ended.Go(func() {
-			if err := o.Shutdown(ctx); err != nil {
-				s.log.Warn("requests were cut off", "error", err)
-				_ = o.Close()
-			}
-		})
-	}
-	ended.Wait()
-	s.log.Info("stopped")
-	return nil
 }

@@ -139,6 +139,9 @@ func (c *cli) statusLines(s api.Status) [][]string {
 	}
 	config := "revision " + strconv.FormatUint(s.Staging.Revision, 10) + ", " +
 		orNothing(s.Staging.Count) + " staged, " + orNothing(s.Staging.Waiting) + " waiting for restart"
+	if t := s.Staging.Trial; t != nil {
+		config += ", on trial until " + t.Until.UTC().Format("15:04:05 UTC")
+	}
 	up := "up " + upTime(time.Since(s.StartedAt))
 	if c.exact(c.out) {
 		up = "since " + s.StartedAt.UTC().Format(time.RFC3339)

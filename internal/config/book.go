@@ -45,7 +45,7 @@ type Change struct {
 	ID       uint64            `json:"id"`
 	At       time.Time         `json:"at"`
 	By       Author            `json:"by"`
-	Action   string            `json:"action"` // "config.created", "config.staged", "config.applied", "config.discarded", "config.rollback_staged", "config.rollback_undone"
+	Action   string            `json:"action"` // "config.created", "config.staged", "config.applied", "config.discarded", "config.rollback_staged", "config.rollback_undone", "config.confirmed", "config.trial_extended", "config.reverted"
 	Revision uint64            `json:"revision"`
 	Items    map[string]string `json:"items,omitempty"` // property: "before -> after"
 }
@@ -66,6 +66,7 @@ type document struct {
 	Staged   map[string]*string `json:"staged"` // null: to be unset
 	StagedBy Author             `json:"staged_by"`
 	StagedAt time.Time          `json:"staged_at"`
+	Trial    *Trial             `json:"trial,omitempty"`
 	History  []Revision         `json:"history"`
 	Changes  []Change           `json:"pending_changes"`
 	Changed  uint64             `json:"last_change"` // the id of the latest change, pending or not
@@ -117,6 +118,10 @@ func decode(data []byte) (document, error) {
 func (d document) clone() document {
 	d.Applied, d.Staged = maps.Clone(d.Applied), maps.Clone(d.Staged)
 	d.History, d.Changes = slices.Clone(d.History), slices.Clone(d.Changes)
+	if d.Trial != nil {
+		t := d.Trial.clone()
+		d.Trial = &t
+	}
 	return d
 }
 
@@ -286,36 +291,34 @@ func (e *ConflictError) Error() string {
 
 // Apply makes what is staged the applied revision. revision guards against a
 // book that has moved on; 0 does not. Nothing staged answers the revision that
-// is applied, and false. The values must have been checked with Preview.
+// is applied, and false. The values must have been checked with Preview. While
+// a revision is on trial it is an *OnTrialError.
 func (b *Book) Apply(revision uint64, by Author, now time.Time) (uint64, bool, error) {
+	return b.apply(revision, 0, by, now)
+}
+
+func (b *Book) apply(revision uint64, trial time.Duration, by Author, now time.Time) (uint64, bool, error) {
 	var at uint64
 	var applied bool
 	err := b.update(func(d *document) (*Change, error) {
 		at = d.Revision
-		if revision != 0 && revision != d.Revision {
+		switch {
+		case revision != 0 && revision != d.Revision:
 			return nil, &ConflictError{revision, d.Revision}
-		}
-		if len(d.Staged) == 0 {
+		case len(d.Staged) == 0:
 			return nil, nil
+		case d.Trial != nil:
+			return nil, &OnTrialError{d.Trial.clone()}
 		}
 		applied = true
-		items := make(map[string]string)
-		for name, value := range d.Staged {
-			p, err := Lookup(name)
-			if err != nil {
-				return nil, err
-			}
-			before, was := d.Applied[name]
-			items[name] = arrow(p, stated(before, was), value)
-		}
-		d.Applied, d.Staged = d.merged(), map[string]*string{}
-		d.StagedBy, d.StagedAt = Author{}, time.Time{}
-		d.Revision++
-		d.History = append(d.History, Revision{d.Revision, now, by, maps.Clone(d.Applied)})
-		if len(d.History) > maxHistory {
-			d.History = d.History[len(d.History)-maxHistory:]
-		}
+		next, changed := d.merged(), slices.Collect(maps.Keys(d.Staged))
+		items := changes(d.Applied, next)
+		d.adopt(next, by, now)
+		d.try(trial, changed, by, now)
 		at = d.Revision
+		if d.Trial != nil {
+			items["trial_until"] = d.Trial.Until.UTC().Format(time.RFC3339)
+		}
 		return d.change(now, by, "config.applied", items), nil
 	})
 	if err != nil {
@@ -341,9 +344,13 @@ func (b *Book) Discard(by Author, now time.Time) (int, error) {
 var ErrNoRevision = errors.New("the history does not hold that revision")
 
 // Rollback stages what leads back to an earlier revision; 0 is the one before
-// the applied one. What was staged before is dropped; Restage undoes it.
+// the applied one. What was staged before is dropped; Restage undoes it. While a
+// revision is on trial it is an *OnTrialError.
 func (b *Book) Rollback(revision uint64, by Author, now time.Time) error {
 	return b.update(func(d *document) (*Change, error) {
+		if d.Trial != nil {
+			return nil, &OnTrialError{d.Trial.clone()}
+		}
 		if revision == 0 && d.Revision > 1 {
 			revision = d.Revision - 1
 		}

@@ -35,7 +35,7 @@ type Property struct {
 	Example string
 	Aliases []string
 	Live    bool // takes effect when applied; else at the next start
-	LockOut bool // a mistake can shut everybody out
+	LockOut bool // a mistake can shut people out, so it may be applied on trial; such a property is live
 	Secret  bool
 
 	check func(string) (string, error) // answers the canonical text
@@ -119,21 +119,21 @@ func ownProperties() []Property {
 		duration(RestoreGrace, "Token policy", "1h", "How long a deleted token can be restored; 0s is never.", 0),
 		choice(Algorithm, "Signing", "ES256", "The algorithm of the next signing key; a key that exists keeps its own.", "ES256", "EdDSA", "HS256"),
 		{Name: Issuer, Group: "Signing", Type: "url", Live: true, Example: "https://tokens.example", Help: "The iss of new tokens; existing tokens keep what they carry.", check: issuer},
-		{Name: Audience, Group: "Signing", Type: "list", Live: true, Example: "https://api.example", Help: "The aud of new tokens and what a token must be for, separated by commas; existing tokens keep what they carry.", check: audience},
+		{Name: Audience, Group: "Signing", Type: "list", Live: true, LockOut: true, Example: "https://api.example", Help: "The aud of new tokens and what a token must be for, separated by commas; existing tokens keep what they carry.", check: audience},
 		duration(Reminder, "Signing", "182d", "After how long rotating the signing secret is recommended.", time.Hour),
 		choice(RotateAuto, "Signing", "off", "Whether the signing secret is rotated by itself when that is recommended, with the default overlap.", "off", "on"),
 		duration(Overlap, "Signing", "14d", "How long the secret before is accepted after a rotation that does not say; never longer than a token may live.", time.Minute),
 		choice(OverlapEnd, "Signing", "auto", "Whether an overlap ends by itself at its time, or is held while tokens were used under the secret before within a day.", "auto", "hold-if-used"),
-		{Name: Listen, Group: "Network and TLS", Type: "address", Default: "127.0.0.1:3000", LockOut: true, Help: "The address and port to listen on.", check: address},
-		{Name: Certificate, Group: "Network and TLS", Type: "path", LockOut: true, Example: "/etc/ssl/mintmark.pem", Help: "The PEM file of the TLS certificate chain; it is read again when it changes.", check: absolute},
-		{Name: Key, Group: "Network and TLS", Type: "path", LockOut: true, Example: "/etc/ssl/mintmark.key", Help: "The PEM file of the TLS key; it is read again when it changes.", check: absolute},
-		{Name: Proxies, Group: "Network and TLS", Type: "list", Live: true, Example: "10.0.0.0/8", Help: "The peers whose X-Forwarded-For and X-Forwarded-Proto count, as address ranges separated by commas.", check: prefixes},
+		{Name: Listen, Group: "Network and TLS", Type: "address", Default: "127.0.0.1:3000", Live: true, LockOut: true, Help: "The address and port to listen on.", check: address},
+		{Name: Certificate, Group: "Network and TLS", Type: "path", Live: true, LockOut: true, Example: "/etc/ssl/mintmark.pem", Help: "The PEM file of the TLS certificate chain; it is read again when it changes.", check: absolute},
+		{Name: Key, Group: "Network and TLS", Type: "path", Live: true, LockOut: true, Example: "/etc/ssl/mintmark.key", Help: "The PEM file of the TLS key; it is read again when it changes.", check: absolute},
+		{Name: Proxies, Group: "Network and TLS", Type: "list", Live: true, LockOut: true, Example: "10.0.0.0/8", Help: "The peers whose X-Forwarded-For and X-Forwarded-Proto count, as address ranges separated by commas.", check: prefixes},
 		duration(Drain, "Network and TLS", "10s", "How long a stop waits for requests that are under way.", 0),
-		duration(LoginIdle, "Sign-in", "30m", "A login ends after so long without use.", time.Minute),
-		duration(LoginAbsolute, "Sign-in", "12h", "A login ends after so long in any case.", time.Minute),
-		number(LoginAttempts, "Sign-in", "5", "How many failed sign-ins under one name bring a pause.", 100),
-		duration(LoginPause, "Sign-in", "5m", "How long that pause is.", time.Second),
-		duration(StepUp, "Sign-in", "15m", "How old the last password entry may be for what needs a recent one.", time.Second),
+		locking(duration(LoginIdle, "Sign-in", "30m", "A login ends after so long without use.", time.Minute)),
+		locking(duration(LoginAbsolute, "Sign-in", "12h", "A login ends after so long in any case.", time.Minute)),
+		locking(number(LoginAttempts, "Sign-in", "5", "How many failed sign-ins under one name bring a pause.", 100)),
+		locking(duration(LoginPause, "Sign-in", "5m", "How long that pause is.", time.Second)),
+		locking(duration(StepUp, "Sign-in", "15m", "How old the last password entry may be for what needs a recent one.", time.Second)),
 		choice(UsageAddress, "Usage and privacy", "full", "How clients' addresses are kept with the counts of use, and shown with a refusal: in full, or masked to the /24 of IPv4 and the /48 of IPv6.", "full", "masked"),
 		rate(LimitToken, "How often one token may ask for a verdict or call our own API, in all; unset is no limit."),
 		rate(LimitSource, "How often one address may ask for a verdict or call our own API with a token, in all; of IPv6 one /64 network is one address; unset is no limit."),
@@ -258,6 +258,11 @@ func rate(name, help string) Property {
 
 func optional(p Property, example string) Property {
 	p.Example = example
+	return p
+}
+
+func locking(p Property) Property {
+	p.LockOut = true
 	return p
 }
 

@@ -6,7 +6,8 @@
 //
 // The one hard idea: three values are kept apart everywhere. Running is what
 // the process uses, applied is what it will use from its next start, staged is
-// what nobody uses yet.
+// what nobody uses yet. What can shut people out may be applied on trial: it runs,
+// and unless somebody keeps it, what ran before runs again.
 package control
 
 import (
@@ -49,6 +50,7 @@ type Staging struct {
 	Waiting      int // applied changes that wait for a restart
 	By           string
 	At           time.Time
+	Trial        *Trial // nil: nothing is on trial
 }
 
 // Difference is one staged change.
@@ -67,6 +69,7 @@ type Applied struct {
 	Differences   []Difference // empty: nothing was staged
 	Carried       *Carried     // the store was switched while running
 	RestartNeeded []string     // properties that take effect at the next start
+	Trial         *Trial       // nil: what was applied stays
 }
 
 // Carried counts what a switch of the store found and brought.
@@ -132,7 +135,8 @@ type Controller interface {
 	Properties(ctx context.Context, c authority.Caller) ([]Property, Staging, error)
 	Stage(ctx context.Context, c authority.Caller, name string, value *string) (Difference, Staging, error) // nil unsets
 	Diff(ctx context.Context, c authority.Caller) ([]Difference, Staging, error)                            // validates all that is staged
-	Apply(ctx context.Context, c authority.Caller, revision uint64) (Applied, error)                        // 0: whatever the revision
+	Apply(ctx context.Context, c authority.Caller, revision uint64, trial time.Duration) (Applied, error)   // revision 0: whatever it is; trial 0: for good
+	Settle(ctx context.Context, c authority.Caller, a Answer) (Applied, error)                              // what becomes of a trial
 	Discard(ctx context.Context, c authority.Caller) (int, error)
 	Rollback(ctx context.Context, c authority.Caller, revision uint64) (Applied, error) // applies what differs, or leaves all as it was; 0: the revision before
 	Status(ctx context.Context, c authority.Caller) (Status, error)

@@ -210,7 +210,7 @@ func (d *desk) stage(t *testing.T, name, value string) {
 
 func (d *desk) apply(t *testing.T) control.Applied {
 	t.Helper()
-	a, err := d.Apply(t.Context(), maria(), 0)
+	a, err := d.Apply(t.Context(), maria(), 0, 0)
 	must(t, err)
 	return a
 }

@@ -3,6 +3,7 @@ package control
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strconv"
 	"sync"
 	"time"
@@ -24,6 +25,10 @@ type Config struct {
 	CheckStore func(path string) (note string, err error)
 	// CheckTLS says whether a certificate and its key can be used.
 	CheckTLS func(certificate, key string) error
+	// CheckListen says why an address cannot be listened on.
+	CheckListen func(address string) error // nil: nobody listens
+	// Changed is called when what is in force has changed. It does not wait.
+	Changed  func() // nil: nobody asks
 	Refusals func() map[string]uint64
 	Verdicts func() Verdicts // nil: none are answered
 	// Surroundings are checks of what is around the server: files, disk, clock.
@@ -44,7 +49,8 @@ type Program struct {
 // Control implements Controller.
 type Control struct {
 	Config
-	mu sync.Mutex // one change at a time: what was checked is what is applied
+	mu      sync.Mutex // one change at a time: what was checked is what is applied
+	watched watch
 }
 
 var _ Controller = (*Control)(nil)
@@ -105,7 +111,7 @@ func (c *Control) staging(staged map[string]*string) Staging {
 	var applied map[string]string
 	s.Revision, applied = c.Book.Applied()
 	_, by, at := c.Book.Staged()
-	s.By, s.At = by.Name, at
+	s.By, s.At, s.Trial = by.Name, at, trialOf(c.Book)
 	running := c.Running.now.Load().values
 	for _, p := range config.Catalogue() {
 		if c.waits(p, applied[p.Name], running[p.Name]) {
@@ -212,6 +218,8 @@ func (c *Control) check(name string, next config.Settings) (string, error) {
 		return "tokens are kept in memory only and will be lost on restart", nil
 	case (name == config.Certificate || name == config.Key) && next.Certificate != "" && next.Key != "":
 		return "certificate and key belong together", c.CheckTLS(next.Certificate, next.Key)
+	case name == config.Listen && c.CheckListen != nil:
+		return "", c.CheckListen(next.Listen)
 	}
 	return "", nil
 }
@@ -226,24 +234,32 @@ func addFault(faults []config.Fault, f config.Fault) []config.Fault {
 }
 
 // Apply makes what is staged the applied configuration, at once or not at all.
-func (c *Control) Apply(ctx context.Context, by authority.Caller, revision uint64) (Applied, error) {
+// With a trial, what can shut people out goes back after so long unless it is
+// kept; the tokens stay in the store to which they were moved.
+func (c *Control) Apply(ctx context.Context, by authority.Caller, revision uint64, trial time.Duration) (Applied, error) {
 	if err := c.writable(by); err != nil {
+		return Applied{}, err
+	}
+	if err := checkTrial("trial", trial); err != nil {
 		return Applied{}, err
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.apply(ctx, by, revision)
+	return c.apply(ctx, by, revision, trial)
 }
 
-func (c *Control) apply(ctx context.Context, by authority.Caller, revision uint64) (Applied, error) {
+func (c *Control) apply(ctx context.Context, by authority.Caller, revision uint64, trial time.Duration) (Applied, error) {
 	diff, staged, err := c.diff()
 	if err != nil {
 		return Applied{}, err
 	}
+	if t, runs := c.Book.Trial(); runs && len(staged) > 0 {
+		return Applied{}, translate(&config.OnTrialError{Trial: t})
+	}
 	out := Applied{Differences: diff}
 	commit := func() error {
 		var err error
-		out.Revision, _, err = c.Book.Apply(revision, author(by), c.Now().UTC())
+		out.Revision, _, err = c.Book.ApplyOnTrial(revision, trial, author(by), c.Now().UTC())
 		return err
 	}
 	if path, switches := c.switches(staged); switches {
@@ -259,17 +275,9 @@ func (c *Control) apply(ctx context.Context, by authority.Caller, revision uint6
 	}
 	c.record(ctx, by)
 	_, applied := c.Book.Applied()
-	if out.RestartNeeded, err = c.Running.take(applied); err != nil {
-		return out, translate(err)
-	}
-	// Whether or not anything was staged: it mends what was cut short the last time.
-	if _, err := c.Authority.RenewNext(context.WithoutCancel(ctx), by); err != nil {
-		return out, &authority.Error{
-			Kind: authority.KindOf(err), Code: "config.next_key", Err: err,
-			Msg: "The configuration is applied, but no signing key of that algorithm could be made. Apply once more.",
-		}
-	}
-	return out, nil
+	out.Trial = trialOf(c.Book)
+	err = c.inForce(ctx, by, &out, applied)
+	return out, err
 }
 
 // switches reports whether another store than the running one is staged.
@@ -314,7 +322,7 @@ func (c *Control) Rollback(ctx context.Context, by authority.Caller, revision ui
 		return Applied{}, translate(err)
 	}
 	c.record(ctx, by)
-	applied, err := c.apply(ctx, by, 0)
+	applied, err := c.apply(ctx, by, 0, 0)
 	if now, _ := c.Book.Applied(); err != nil && now == before {
 		err = errors.Join(err, c.Book.Restage(staged, stagedBy, stagedAt, author(by), c.Now().UTC()))
 		c.record(ctx, by)
@@ -396,6 +404,7 @@ func author(by authority.Caller) config.Author {
 func translate(err error) error {
 	var unknown *config.UnknownError
 	var conflict *config.ConflictError
+	var trial *config.OnTrialError
 	switch faults, is := config.IsFaults(err); {
 	case err == nil:
 		return nil
@@ -409,6 +418,10 @@ func translate(err error) error {
 		return &authority.Error{Kind: authority.NotFound, Code: "property.unknown", Msg: err.Error()}
 	case errors.As(err, &conflict):
 		return &authority.Error{Kind: authority.Conflict, Code: "config.revision", Msg: err.Error()}
+	case errors.As(err, &trial):
+		return &authority.Error{Kind: authority.Conflict, Code: "config.on_trial", Msg: fmt.Sprintf("Revision %d is on trial until %s. Confirm it or go back first.", trial.Trial.Revision, trial.Trial.Until.UTC().Format(time.RFC3339))}
+	case errors.Is(err, config.ErrNoTrial):
+		return &authority.Error{Kind: authority.Conflict, Code: "config.no_trial", Msg: "Nothing is on trial: it was kept, or it went back."}
 	case errors.Is(err, config.ErrNoRevision):
 		return &authority.Error{Kind: authority.NotFound, Code: "config.no_revision", Msg: "The history does not hold that revision."}
 	}

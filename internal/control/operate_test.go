@@ -86,10 +86,10 @@ func TestAnApplyForAnotherRevisionIsAConflict(t *testing.T) {
 	d.stage(t, config.Copy, "never")
 	d.apply(t)
 	d.stage(t, config.Copy, "reauth")
-	_, err := d.Apply(t.Context(), maria(), 1)
+	_, err := d.Apply(t.Context(), maria(), 1, 0)
 	wantCode(t, err, authority.Conflict, "config.revision")
 	same(t, "running", d.running.Settings().Copy, "never")
-	_, err = d.Apply(t.Context(), maria(), 2)
+	_, err = d.Apply(t.Context(), maria(), 2, 0)
 	must(t, err)
 }
 
@@ -97,14 +97,14 @@ func TestWhatIsNotLiveWaitsForTheNextStart(t *testing.T) {
 	t.Parallel()
 	d := newDesk(t, nil)
 	d.stage(t, config.LogLevel, "debug")
-	d.stage(t, config.Listen, "127.0.0.1:4000")
+	d.stage(t, config.Metrics, "127.0.0.1:4000")
 	d.stage(t, config.Drain, "5s")
 	_, staging, err := d.Diff(t.Context(), maria())
 	must(t, err)
 	same(t, "staging", []int{staging.Count, staging.NeedsRestart, staging.Waiting}, []int{3, 2, 0})
-	same(t, "waits", d.apply(t).RestartNeeded, []string{config.Listen, config.LogLevel})
+	same(t, "waits", d.apply(t).RestartNeeded, []string{config.Metrics, config.LogLevel})
 	s := d.running.Settings()
-	same(t, "running", []any{s.LogLevel, s.Listen, s.Issuer, s.Drain}, []any{"info", "127.0.0.1:3000", "http://127.0.0.1:3000", 5 * time.Second})
+	same(t, "running", []any{s.LogLevel, s.Metrics, s.Drain}, []any{"info", "", 5 * time.Second})
 	if p := d.property(t, config.LogLevel); !p.Waiting || p.Running != "info" || p.Applied != "debug" {
 		t.Errorf("property %+v", p)
 	}
@@ -113,7 +113,7 @@ func TestWhatIsNotLiveWaitsForTheNextStart(t *testing.T) {
 	same(t, "waiting", staging.Waiting, 2)
 	d.restart(t)
 	s = d.running.Settings()
-	same(t, "running after a start", []string{s.LogLevel, s.Listen}, []string{"debug", "127.0.0.1:4000"})
+	same(t, "running after a start", []string{s.LogLevel, s.Metrics}, []string{"debug", "127.0.0.1:4000"})
 	_, staging, err = d.Properties(t.Context(), operator())
 	must(t, err)
 	same(t, "waiting after a start", staging.Waiting, 0)
@@ -162,7 +162,7 @@ func TestAllFaultsAreReportedAtOnce(t *testing.T) {
 	d.stage(t, config.Key, d.path("missing.key"))
 	for what, try := range map[string]func() error{
 		"diff":  func() error { _, _, err := d.Diff(t.Context(), maria()); return err },
-		"apply": func() error { _, err := d.Apply(t.Context(), maria(), 0); return err },
+		"apply": func() error { _, err := d.Apply(t.Context(), maria(), 0, 0); return err },
 	} {
 		e := wantCode(t, try(), authority.Invalid, "config.invalid")
 		var fields []string
@@ -187,15 +187,15 @@ func TestACertificateIsAppliedWithItsKeyOnly(t *testing.T) {
 	certificate, key := d.pair(t, "a")
 	_, other := d.pair(t, "b")
 	d.stage(t, config.Certificate, certificate)
-	_, err := d.Apply(t.Context(), maria(), 0)
+	_, err := d.Apply(t.Context(), maria(), 0, 0)
 	if e := wantCode(t, err, authority.Invalid, "config.invalid"); len(e.Fields) != 1 || e.Fields[0].Field != config.Key {
 		t.Errorf("faults %+v", e.Fields)
 	}
 	d.stage(t, config.Key, other)
-	_, err = d.Apply(t.Context(), maria(), 0)
+	_, err = d.Apply(t.Context(), maria(), 0, 0)
 	wantCode(t, err, authority.Invalid, "config.invalid")
 	d.stage(t, config.Key, key)
-	if a := d.apply(t); len(a.RestartNeeded) != 2 || a.Differences[0].Note == "" {
+	if a := d.apply(t); len(a.RestartNeeded) != 0 || a.Differences[0].Note == "" {
 		t.Errorf("applied %+v", a)
 	}
 }
@@ -326,7 +326,7 @@ func TestAnAppliedAlgorithmMakesTheNextKeyAndNoOther(t *testing.T) {
 	d.wrap = func(s authority.Store) authority.Store { return &failingFrom{Store: s, n: 2} }
 	d.reopen(t)
 	d.stage(t, config.Algorithm, "HS256")
-	if _, err := d.Apply(t.Context(), maria(), 0); !errors.Is(err, authority.Unavailable) || !strings.Contains(err.Error(), "is applied") {
+	if _, err := d.Apply(t.Context(), maria(), 0, 0); !errors.Is(err, authority.Unavailable) || !strings.Contains(err.Error(), "is applied") {
 		t.Fatalf("got %v", err)
 	}
 	d.restart(t)
@@ -374,9 +374,11 @@ func TestOnlyAdministratorsOperate(t *testing.T) {
 			"properties": third(d.Properties(t.Context(), c.caller)),
 			"stage":      third(d.Stage(t.Context(), c.caller, config.Copy, nil)),
 			"diff":       third(d.Diff(t.Context(), c.caller)),
-			"apply":      second(d.Apply(t.Context(), c.caller, 0)),
+			"apply":      second(d.Apply(t.Context(), c.caller, 0, 0)),
 			"discard":    second(d.Discard(t.Context(), c.caller)),
 			"rollback":   second(d.Rollback(t.Context(), c.caller, 0)),
+			"settle":     second(d.Settle(t.Context(), c.caller, control.Answer{Decision: control.Keep})),
+			"go back":    d.GoBack(t.Context(), c.caller, "why"),
 			"status":     second(d.Status(t.Context(), c.caller)),
 		} {
 			if err == nil || authority.KindOf(err) != c.want {
@@ -405,8 +407,8 @@ func TestWithoutAHomeNothingCanBeStaged(t *testing.T) {
 	}
 	for what, err := range map[string]error{
 		"stage": third(c.Stage(t.Context(), operator(), config.Copy, nil)), "diff": third(c.Diff(t.Context(), operator())),
-		"apply": second(c.Apply(t.Context(), operator(), 0)), "discard": second(c.Discard(t.Context(), operator())),
-		"rollback": second(c.Rollback(t.Context(), operator(), 0)),
+		"apply": second(c.Apply(t.Context(), operator(), 0, 0)), "discard": second(c.Discard(t.Context(), operator())),
+		"rollback": second(c.Rollback(t.Context(), operator(), 0)), "settle": second(c.Settle(t.Context(), operator(), control.Answer{Decision: control.Keep})),
 	} {
 		if e := wantCode(t, err, authority.Conflict, "config.no_home"); !strings.Contains(e.Msg, "mintmark init") {
 			t.Errorf("%s: %v", what, err)

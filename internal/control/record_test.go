@@ -19,7 +19,7 @@ func (d *desk) work(t *testing.T) error {
 	t.Helper()
 	never, minute := "never", "1m"
 	_, _, err := d.Stage(t.Context(), maria(), config.Copy, &never)
-	_, err2 := d.Apply(t.Context(), maria(), 0)
+	_, err2 := d.Apply(t.Context(), maria(), 0, 0)
 	_, _, err3 := d.Stage(t.Context(), maria(), config.Drain, &minute)
 	_, err4 := d.Discard(t.Context(), maria())
 	_, err5 := d.Rollback(t.Context(), maria(), 1)
@@ -131,7 +131,7 @@ func TestWhatCannotBeWrittenDidNotHappenAndSaysWhy(t *testing.T) {
 			d.stage(t, config.Copy, "never")
 			d.pen.failing(1, c.err, false)
 			d.pen.times = 1 // putting back what was there fails, too
-			_, err := d.Apply(t.Context(), maria(), 0)
+			_, err := d.Apply(t.Context(), maria(), 0, 0)
 			d.pen.failing(-1, nil, false)
 			wantCode(t, err, c.kind, c.code)
 			same(t, "running", d.running.Settings().Copy, "allow")
@@ -155,7 +155,7 @@ func TestChangesAtTheSameTimeAreCheckedAndRecordedOnce(t *testing.T) {
 				if _, _, err := d.Stage(t.Context(), maria(), config.Lifetime, &value); err != nil {
 					t.Error(err)
 				}
-				if _, err := d.Apply(t.Context(), maria(), 0); err != nil && !errors.Is(err, authority.Invalid) {
+				if _, err := d.Apply(t.Context(), maria(), 0, 0); err != nil && !errors.Is(err, authority.Invalid) {
 					t.Error(err)
 				}
 			}

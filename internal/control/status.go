@@ -207,6 +207,9 @@ func (c *Control) configCheck(s Staging, properties []Property) Check {
 		}
 	}
 	switch {
+	case s.Trial != nil:
+		check.Warning, check.Fact = true, fmt.Sprintf("revision %d is on trial until %s: %s", s.Revision, s.Trial.Until.UTC().Format(time.RFC3339), strings.Join(s.Trial.Properties, ", "))
+		check.Fix = fmt.Sprintf("manager config confirm keeps it; without that revision %d comes back, as with manager config revert", s.Trial.Back)
 	case len(waiting) > 0:
 		check.Warning, check.Fact, check.Fix = true, fmt.Sprintf("waiting for a restart: %v", waiting), "manager restart"
 	case c.Book != nil && len(c.Book.Pending()) > 0:

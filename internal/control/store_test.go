@@ -113,7 +113,7 @@ func TestAStoreThatIsRefusedChangesNothingAndSaysWhy(t *testing.T) {
 			if exists(path) {
 				before, _ = os.ReadFile(path)
 			}
-			_, err := d.Apply(t.Context(), maria(), 0)
+			_, err := d.Apply(t.Context(), maria(), 0, 0)
 			if kind := authority.KindOf(err); err == nil || kind != authority.Invalid && kind != authority.Conflict {
 				t.Fatalf("got %v (%v)", err, kind)
 			}
@@ -225,7 +225,7 @@ func TestASwitchThatFailsHalfWayLeavesAllOld(t *testing.T) {
 				cause = unknownErr()
 			}
 			d.pen.failing(1, cause, lasted)
-			_, err := d.Apply(t.Context(), maria(), 0)
+			_, err := d.Apply(t.Context(), maria(), 0, 0)
 			wantCode(t, err, authority.Unavailable, "config.unwritable")
 			same(t, "location", d.authority.Facts().Location, d.path("tokens.json"))
 			same(t, "copy", d.running.Settings().Copy, "allow")

@@ -37,17 +37,55 @@ func (a *API) diffConfig(c *call, _ none) (api.DifferenceList, error) {
 	return api.DifferenceList{Items: differencesOf(differences), Staging: stagingOf(staging)}, nil
 }
 
-func (a *API) applyConfig(c *call, in api.Revision) (api.Applied, error) {
-	applied, err := a.Control.Apply(c.request.Context(), c.caller, in.Revision)
+func (a *API) applyConfig(c *call, in api.Apply) (api.Applied, error) {
+	var f faults
+	trial := f.duration("trial", in.Trial, 0)
+	if err := f.err(); err != nil {
+		return api.Applied{}, err
+	}
+	applied, err := a.Control.Apply(c.request.Context(), c.caller, in.Revision, trial)
 	if err != nil {
 		return api.Applied{}, err
 	}
 	return appliedOf(applied), nil
 }
 
+func (a *API) confirmConfig(c *call, in api.Revision) (api.Applied, error) {
+	return a.settle(c, control.Answer{Revision: in.Revision, Decision: control.Keep})
+}
+
+func (a *API) revertConfig(c *call, in api.Revision) (api.Applied, error) {
+	return a.settle(c, control.Answer{Revision: in.Revision, Decision: control.Revert})
+}
+
+func (a *API) extendConfig(c *call, in api.ExtendTrial) (api.Applied, error) {
+	var f faults
+	more := f.duration("by", in.By, 0)
+	if err := f.err(); err != nil {
+		return api.Applied{}, err
+	}
+	return a.settle(c, control.Answer{Revision: in.Revision, Decision: control.Extend, More: more})
+}
+
+func (a *API) settle(c *call, answer control.Answer) (api.Applied, error) {
+	applied, err := a.Control.Settle(c.request.Context(), c.caller, answer)
+	if err != nil {
+		return api.Applied{}, err
+	}
+	return appliedOf(applied), nil
+}
+
+func trialOf(t *control.Trial) *api.Trial {
+	if t == nil {
+		return nil
+	}
+	return &api.Trial{Revision: t.Revision, BackTo: t.Back, Until: t.Until.UTC(), Properties: list(t.Properties), By: t.By}
+}
+
 func appliedOf(applied control.Applied) api.Applied {
 	out := api.Applied{
 		Revision: applied.Revision, Differences: differencesOf(applied.Differences), RestartNeeded: list(applied.RestartNeeded),
+		Trial: trialOf(applied.Trial),
 	}
 	if carried := applied.Carried; carried != nil {
 		out.Carried = &api.Carried{
@@ -82,6 +120,7 @@ func propertyOf(p control.Property) api.Property {
 func stagingOf(s control.Staging) api.Staging {
 	return api.Staging{
 		Revision: s.Revision, Count: s.Count, NeedsRestart: s.NeedsRestart, Waiting: s.Waiting, By: s.By, At: moment(s.At),
+		Trial: trialOf(s.Trial),
 	}
 }
 

@@ -68,6 +68,8 @@ func Refusals() []Refusal {
 		{"admin.exists", 409, "There is an administrator of that name."},
 		{"config.no_home", 409, "A server without installation directory has nothing to stage in."},
 		{"property.read_only", 409, "The command line or the environment decides the property."},
+		{"config.no_trial", 409, "Nothing is on trial: it was kept, or it went back."},
+		{"config.on_trial", 409, "What is on trial has to be confirmed or reverted first."},
 		{"config.revision", 409, "The configuration has another revision by now."},
 		{"store.both", 409, "The new store holds a token of the old one."},
 		{"store.foreign", 409, "The new store belongs to another installation."},

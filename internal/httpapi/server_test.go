@@ -217,6 +217,61 @@ func TestTheStatusTellsHowTheServerStands(t *testing.T) {
 	}
 }
 
+func TestWhatIsOnTrialIsKeptExtendedOrGoesBack(t *testing.T) {
+	h := newHouse(t)
+	c, ctx := h.asAdmin(), t.Context()
+	onTrial := func(revision uint64, pause string) {
+		t.Helper()
+		_, err := c.SetProperty(ctx, "login.pause", pause)
+		must(t, err)
+		applied, err := c.ConfigApplyAs(ctx, api.Apply{Trial: "10m"})
+		must(t, err)
+		conf, err := c.Config(ctx)
+		must(t, err)
+		status, err := c.Status(ctx)
+		must(t, err)
+		for _, got := range []*api.Trial{applied.Trial, conf.Staging.Trial, status.Staging.Trial} {
+			if got == nil || got.Revision != revision || got.BackTo != revision-1 || len(got.Properties) != 1 || got.Until.IsZero() || got.By == "" {
+				t.Errorf("trial %+v", got)
+			}
+		}
+	}
+	onTrial(2, "1h")
+	longer, err := c.ConfigExtend(ctx, api.ExtendTrial{Revision: 2, By: "1h"})
+	must(t, err)
+	if longer.Trial == nil || longer.Trial.Revision != 2 {
+		t.Errorf("extended %+v", longer)
+	}
+	kept, err := c.ConfigConfirm(ctx, 2)
+	must(t, err)
+	if kept.Revision != 2 || kept.Trial != nil {
+		t.Errorf("kept %+v", kept)
+	}
+	onTrial(3, "2h")
+	if _, err := c.ConfigConfirm(ctx, 2); refused(t, err).Code != "config.revision" {
+		t.Errorf("the wrong trial is kept: %v", err)
+	}
+	back, err := c.ConfigRevert(ctx, 3)
+	must(t, err)
+	if back.Revision != 4 || back.Trial != nil || len(back.Differences) != 1 || back.Differences[0].After != "1h" {
+		t.Errorf("reverted %+v", back)
+	}
+	for what, err := range map[string]error{
+		"confirm": only(c.ConfigConfirm(ctx, 0)), "revert": only(c.ConfigRevert(ctx, 0)), "extend": only(c.ConfigExtend(ctx, api.ExtendTrial{})),
+	} {
+		if got := refused(t, err); got.Code != "config.no_trial" || got.Status != http.StatusConflict {
+			t.Errorf("%s without a trial: %v", what, err)
+		}
+	}
+	for _, length := range []string{"soon", "48h"} {
+		if _, err := c.ConfigApplyAs(ctx, api.Apply{Trial: length}); refused(t, err).Code != "request.invalid" {
+			t.Errorf("a trial of %s: %v", length, err)
+		}
+	}
+}
+
+func only[T any](_ T, err error) error { return err }
+
 func TestPropertiesAreStagedComparedAndApplied(t *testing.T) {
 	h := newHouse(t)
 	c, ctx := h.asAdmin(), t.Context()

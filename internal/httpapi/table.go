@@ -189,16 +189,28 @@ func (a *API) configRoutes() []Route {
 			Refuses: []string{"config.no_home", "config.invalid"},
 		}, a.diffConfig),
 		does(Route{
-			Method: http.MethodPost, Path: "/api/v1/config/apply", Summary: "Apply all that is staged.",
-			Refuses: []string{"config.no_home", "config.invalid", "config.revision", "config.unwritable", "config.unknown", "config.full", "store.both", "store.foreign", "store.unusable"},
+			Method: http.MethodPost, Path: "/api/v1/config/apply", Summary: "Apply all that is staged, for good or on trial.",
+			Refuses: []string{"request.invalid", "config.no_home", "config.invalid", "config.revision", "config.on_trial", "config.unwritable", "config.unknown", "config.full", "store.both", "store.foreign", "store.unusable"},
 		}, a.applyConfig),
+		does(Route{
+			Method: http.MethodPost, Path: "/api/v1/config/confirm", Summary: "Keep what is on trial.",
+			Refuses: []string{"config.no_home", "config.no_trial", "config.revision", "config.unwritable", "config.unknown", "config.full"},
+		}, a.confirmConfig),
+		does(Route{
+			Method: http.MethodPost, Path: "/api/v1/config/extend", Summary: "Give what is on trial more time.",
+			Refuses: []string{"request.invalid", "config.no_home", "config.no_trial", "config.revision", "config.unwritable", "config.unknown", "config.full"},
+		}, a.extendConfig),
+		does(Route{
+			Method: http.MethodPost, Path: "/api/v1/config/revert", Summary: "Go back from what is on trial to the revision before.",
+			Refuses: []string{"config.no_home", "config.no_trial", "config.no_revision", "config.invalid", "config.revision", "config.unwritable", "config.unknown", "config.full"},
+		}, a.revertConfig),
 		does(Route{
 			Method: http.MethodPost, Path: "/api/v1/config/discard", Summary: "Drop all that is staged.",
 			Refuses: []string{"config.no_home", "config.unwritable", "config.unknown", "config.full"},
 		}, a.discardConfig),
 		does(Route{
 			Method: http.MethodPost, Path: "/api/v1/config/rollback", Summary: "Apply an earlier revision again, or leave all as it is.",
-			Refuses: []string{"config.no_home", "config.no_revision", "config.invalid", "config.unwritable", "config.unknown", "config.full", "store.both", "store.foreign", "store.unusable"},
+			Refuses: []string{"config.no_home", "config.no_revision", "config.on_trial", "config.invalid", "config.unwritable", "config.unknown", "config.full", "store.both", "store.foreign", "store.unusable"},
 		}, a.rollbackConfig),
 	}
 }

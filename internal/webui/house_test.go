@@ -67,7 +67,8 @@ func withBook(t testing.TB, h *house) {
 		t.Fatal(err)
 	}
 	var err error
-	if h.book, err = config.Create(durable.Files{}, filepath.Join(dir, "config.json"), nil, config.Author{Kind: "local", Name: "root@tokens-01"}, h.now()); err != nil {
+	fixed := map[string]string{config.Issuer: "http://127.0.0.1:3000", config.Audience: "http://127.0.0.1:3000"} // as in every home
+	if h.book, err = config.Create(durable.Files{}, filepath.Join(dir, "config.json"), fixed, config.Author{Kind: "local", Name: "root@tokens-01"}, h.now()); err != nil {
 		t.Fatal(err)
 	}
 	h.home = dir
@@ -122,6 +123,9 @@ func newHouse(t testing.TB, env map[string]string, changes ...func(testing.TB, *
 	}
 	var err error
 	layers := config.Layers{Getenv: func(name string) (string, bool) { v, ok := h.env[name]; return v, ok }}
+	if h.book != nil {
+		_, layers.File = h.book.Applied()
+	}
 	h.running, err = control.NewRunning(layers)
 	must(err)
 	store, err := mapstore.Open(mapstore.Config{Now: h.now})

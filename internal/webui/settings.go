@@ -105,7 +105,7 @@ func (w *console) review(v visit, status int, cause error) {
 
 func (w *console) applySettings(rw http.ResponseWriter, r *http.Request, a admin) {
 	revision, _ := strconv.ParseUint(r.PostFormValue("revision"), 10, 64)
-	applied, err := w.Control.Apply(r.Context(), a.Caller, revision)
+	applied, err := w.Control.Apply(r.Context(), a.Caller, revision, 0)
 	if err != nil {
 		w.review(visit{rw, r, a}, statusOf(authority.KindOf(err)), err)
 		return

@@ -1,0 +1,75 @@
+package main
+
+import (
+	"context"
+	"time"
+)
+
+const (
+	// lingering is how long what listens goes on after a change: so long the answer
+	// to it, and the page that says where the server is now, have time to arrive.
+	lingering = time.Second
+	// onceMore is after how long an address is tried again that could not be
+	// listened on.
+	onceMore = 5 * time.Second
+)
+
+// notConfirmed is said of a trial that nobody has ended.
+const notConfirmed = "settings on trial were not confirmed in time; those before are in force again"
+
+// open opens all listeners, or none. An address on trial that cannot be listened
+// on is no reason not to start: the one before is listened on again.
+func (s *server) open(ctx context.Context, all *listeners) error {
+	err := all.follow(ctx, s.running.Settings())
+	if err != nil && s.goBack(ctx, err) {
+		err = all.follow(ctx, s.running.Settings())
+	}
+	if err == nil && s.dir != "" {
+		err = all.openLocal(ctx)
+	}
+	return err
+}
+
+// goBack ends a trial that cannot go on, and reports whether there was one.
+func (s *server) goBack(ctx context.Context, why error) bool {
+	if s.control.GoBack(ctx, s.self(), why.Error()) != nil {
+		return false
+	}
+	s.log.Error("the settings on trial do not work; those before are in force again", "error", why)
+	return true
+}
+
+// follow lets the listeners follow the settings, and ends trials, until ctx ends.
+func (s *server) follow(ctx context.Context, all *listeners) {
+	began := time.Now() // its differences are the time that has really passed
+	everySecond := time.NewTicker(time.Second)
+	defer everySecond.Stop()
+	var later <-chan time.Time
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-everySecond.C:
+			s.endTrial(ctx, time.Since(began))
+			continue
+		case <-s.changed:
+			later = time.After(lingering)
+			continue
+		case <-later:
+			later = nil
+		}
+		if err := all.follow(ctx, s.running.Settings()); err != nil && !s.goBack(ctx, err) {
+			s.log.Error("the server cannot be reached as the settings say; this is tried again", "error", err)
+			later = time.After(onceMore)
+		}
+	}
+}
+
+func (s *server) endTrial(ctx context.Context, uptime time.Duration) {
+	switch ended, err := s.control.EndTrial(ctx, s.self(), uptime); {
+	case err != nil:
+		s.log.Error("a trial is over, and the settings before could not be put in force; this is tried again", "error", err)
+	case ended:
+		s.log.Warn(notConfirmed)
+	}
+}

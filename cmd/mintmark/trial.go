@@ -1,0 +1,132 @@
+package main
+
+import (
+	"context"
+	"strconv"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"mintmark/api"
+	"mintmark/internal/config"
+)
+
+func (c *cli) applyCommand() *cobra.Command {
+	var revision uint64
+	var trial string
+	var dry, forGood bool
+	cmd := c.configCall("apply", "Make what is staged the applied configuration, at once", 0, 0, func(ctx context.Context, l *link, _ []string) error {
+		length, err := c.trialLength(trial, forGood)
+		if err != nil {
+			return err
+		}
+		if !dry {
+			return c.apply(ctx, l, api.Apply{Revision: revision, Trial: length})
+		}
+		diff, err := l.ConfigDiff(ctx)
+		if err != nil {
+			return err
+		}
+		if err := c.differences(diff.Items); err != nil {
+			return err
+		}
+		c.dryRun("Would apply %s.", plural(len(diff.Items), "staged change"))
+		return nil
+	})
+	cmd.Long = "All staged properties are checked together, here and on the disk; then all are applied, or none is.\n" +
+		"With --trial, what can shut people out (the address, TLS, proxies, the audience, the sign-in) goes back by itself after that\n" +
+		"time unless config confirm keeps it. With --server that is so for 10 minutes without a word; on the machine itself, from\n" +
+		"where it can always be changed back, it is not."
+	cmd.Example = c.example("manager config apply", "manager config apply --dry-run", "manager config apply --trial 10m")
+	cmd.Flags().Uint64Var(&revision, "revision", 0, "only if this is still the applied revision")
+	cmd.Flags().BoolVar(&dry, "dry-run", false, "only check it and show the difference")
+	cmd.Flags().StringVar(&trial, "trial", "", "how long it is on trial, as in 10m")
+	cmd.Flags().BoolVar(&forGood, "no-trial", false, "for good, also with --server")
+	return cmd
+}
+
+// trialLength is what the server is asked for. Only who comes over the network
+// can be shut out.
+func (c *cli) trialLength(trial string, forGood bool) (string, error) {
+	switch {
+	case trial != "" && forGood:
+		return "", fail(exitUsage, "usage", "on trial, or for good: give one of --trial and --no-trial")
+	case trial != "":
+		if _, err := config.ParseDuration(trial); err != nil {
+			return "", fail(exitInvalid, "trial.form", "--trial: %s", err)
+		}
+		return trial, nil
+	case forGood || c.flags.server == "":
+		return "", nil
+	}
+	return config.FormatDuration(config.TrialLength), nil
+}
+
+func (c *cli) apply(ctx context.Context, l *link, asked api.Apply) error {
+	applied, err := l.ConfigApplyAs(ctx, asked)
+	if err != nil {
+		return err
+	}
+	return c.applied(ctx, l, applied)
+}
+
+// sayTrial says that settings go back by themselves, and how to keep them.
+func (c *cli) sayTrial(t *api.Trial) {
+	if t == nil {
+		return
+	}
+	c.warn("revision %d is on trial until %s: %s\n         keep it: %s config confirm    go back now: %s config revert",
+		t.Revision, t.Until.UTC().Format("2006-01-02 15:04:05 UTC"), strings.Join(t.Properties, ", "), c.program, c.program)
+}
+
+func (c *cli) confirmCommand() *cobra.Command {
+	cmd := c.settling("confirm", "Keep what is on trial", func(ctx context.Context, l *link, revision uint64) (api.Applied, error) {
+		return l.ConfigConfirm(ctx, revision)
+	}, func(a api.Applied) { c.tell("Revision %d is kept.", a.Revision) })
+	cmd.Long = "It ends the trial of config apply --trial: the settings stay. Of a confirmation and the end of the time at the same moment\n" +
+		"one wins, and the other is told."
+	return cmd
+}
+
+func (c *cli) revertCommand() *cobra.Command {
+	return c.settling("revert", "Go back from what is on trial to the revision before", func(ctx context.Context, l *link, revision uint64) (api.Applied, error) {
+		return l.ConfigRevert(ctx, revision)
+	}, func(a api.Applied) { c.tell("Back to what was applied before, as revision %d.", a.Revision) })
+}
+
+func (c *cli) extendTrialCommand() *cobra.Command {
+	more := ""
+	cmd := c.settling("extend", "Give what is on trial more time", func(ctx context.Context, l *link, revision uint64) (api.Applied, error) {
+		if _, err := config.ParseDuration(more); more != "" && err != nil {
+			return api.Applied{}, fail(exitInvalid, "by.form", "--by: %s", err)
+		}
+		return l.ConfigExtend(ctx, api.ExtendTrial{Revision: revision, By: more})
+	}, func(a api.Applied) { c.sayTrial(a.Trial) })
+	cmd.Flags().StringVar(&more, "by", "", "how much more, 10m without it")
+	cmd.Example = c.example("manager config extend", "manager config extend --by 1h")
+	return cmd
+}
+
+// settling is a command about the trial that runs.
+func (c *cli) settling(use, short string, do func(context.Context, *link, uint64) (api.Applied, error), say func(api.Applied)) *cobra.Command {
+	var revision uint64
+	cmd := c.configCall(use, short, 0, 0, func(ctx context.Context, l *link, _ []string) error {
+		applied, err := do(ctx, l, revision)
+		if err != nil {
+			return err
+		}
+		defer func() { _ = c.afterChange(ctx, l) }() // a warning at the most
+		if c.flags.output != "table" {
+			return c.one("Applied", applied, [][]string{{"revision", strconv.FormatUint(applied.Revision, 10)}})
+		}
+		if len(applied.Differences) > 0 {
+			if err := c.differences(applied.Differences); err != nil {
+				return err
+			}
+		}
+		say(applied)
+		return nil
+	})
+	cmd.Flags().Uint64Var(&revision, "revision", 0, "only if this is the revision on trial")
+	return cmd
+}

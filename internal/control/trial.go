@@ -1,0 +1,180 @@
+package control
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"mintmark/internal/authority"
+	"mintmark/internal/config"
+)
+
+// Trial is a revision that is applied and not kept yet: unless somebody keeps it,
+// the one before is applied again.
+type Trial struct {
+	Revision   uint64 // that is on trial
+	Back       uint64 // that it goes back to
+	Until      time.Time
+	Properties []string // those that can shut people out
+	By         string   // who applied it
+}
+
+// Decision is what becomes of a trial.
+type Decision string
+
+// The decisions.
+const (
+	Keep   Decision = "keep"
+	Revert Decision = "revert"
+	Extend Decision = "extend"
+)
+
+// Answer is a decision about the trial of a revision.
+type Answer struct {
+	Revision uint64 // 0: whatever is on trial
+	Decision Decision
+	More     time.Duration // for Extend; 0: as much as a trial lasts
+}
+
+// MinTrial is the shortest trial.
+const MinTrial = time.Second
+
+func trialOf(b *config.Book) *Trial {
+	t, runs := b.Trial()
+	if !runs {
+		return nil
+	}
+	return &Trial{Revision: t.Revision, Back: t.Back, Until: t.Until, Properties: t.Properties, By: t.By.Name}
+}
+
+func checkTrial(field string, length time.Duration) error {
+	if length == 0 || length >= MinTrial && length <= config.MaxTrial {
+		return nil
+	}
+	const text = "a trial lasts from 1 second to 24 hours"
+	return &authority.Error{
+		Kind: authority.Invalid, Code: "request.invalid", Msg: text,
+		Fields: []authority.FieldError{{Field: field, Code: "trial.length", Msg: text}},
+	}
+}
+
+// Settle keeps what is on trial, goes back, or gives it more time. Of two answers
+// at the same time one is told that nothing is on trial any more.
+func (c *Control) Settle(ctx context.Context, by authority.Caller, a Answer) (Applied, error) {
+	if err := c.writable(by); err != nil {
+		return Applied{}, err
+	}
+	if err := checkTrial("by", a.More); err != nil {
+		return Applied{}, err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	var err error
+	switch now := c.Now().UTC(); a.Decision {
+	case Revert:
+		return c.goBack(ctx, by, a.Revision, author(by), "by hand")
+	case Extend:
+		more := a.More
+		if more == 0 {
+			more = config.TrialLength
+		}
+		_, err = c.Book.Extend(a.Revision, more, author(by), now)
+	case Keep:
+		err = c.Book.Keep(a.Revision, author(by), now)
+	default:
+		err = errors.New("control: no such decision")
+	}
+	if err != nil {
+		return Applied{}, translate(err)
+	}
+	c.record(ctx, by)
+	at, _ := c.Book.Applied()
+	return Applied{Revision: at, Trial: trialOf(c.Book)}, nil
+}
+
+// goBack applies the revision before the trial again.
+func (c *Control) goBack(ctx context.Context, by authority.Caller, revision uint64, who config.Author, why string) (Applied, error) {
+	before, after, err := c.Book.Revert(revision, why, who, c.Now().UTC())
+	if err != nil {
+		return Applied{}, translate(err)
+	}
+	c.record(ctx, by)
+	var out Applied
+	out.Revision, _ = c.Book.Applied()
+	for _, p := range config.Catalogue() {
+		if old, value := before[p.Name], after[p.Name]; old != value {
+			out.Differences = append(out.Differences, Difference{Property: p.Name, Before: old, After: value, Live: p.Live})
+		}
+	}
+	err = c.inForce(ctx, by, &out, after)
+	return out, err
+}
+
+// inForce lets the process run what was applied.
+func (c *Control) inForce(ctx context.Context, by authority.Caller, out *Applied, applied map[string]string) error {
+	var err error
+	if out.RestartNeeded, err = c.Running.take(applied); err != nil {
+		return translate(err)
+	}
+	if c.Changed != nil {
+		c.Changed()
+	}
+	// Whether or not anything was staged: it mends what was cut short the last time.
+	if _, err := c.Authority.RenewNext(context.WithoutCancel(ctx), by); err != nil {
+		return &authority.Error{
+			Kind: authority.KindOf(err), Code: "config.next_key", Err: err,
+			Msg: "The configuration is applied, but no signing key of that algorithm could be made. Apply once more.",
+		}
+	}
+	return nil
+}
+
+// againAfter is how long a trial that could not be ended waits for the next try.
+const againAfter = time.Minute
+
+// watch is the trial that a process has seen, and the age of the process at which
+// that is over.
+type watch struct {
+	revision uint64
+	until    time.Time
+	over     time.Duration
+}
+
+// EndTrial goes back when the time of a trial is up, and reports whether it did.
+// uptime is how long the process has run by a clock that does not jump: a trial
+// lasts for what was left of it when the process saw it first, wherever the clock
+// goes meanwhile. It is meant for once a second.
+func (c *Control) EndTrial(ctx context.Context, by authority.Caller, uptime time.Duration) (bool, error) {
+	if c.Book == nil {
+		return false, nil
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	t, runs := c.Book.Trial()
+	if !runs {
+		return false, nil
+	}
+	if t.Revision != c.watched.revision || !t.Until.Equal(c.watched.until) {
+		c.watched = watch{t.Revision, t.Until, uptime + t.Left(c.Now())}
+	}
+	if uptime < c.watched.over {
+		return false, nil
+	}
+	if _, err := c.goBack(ctx, by, t.Revision, config.Itself(), config.OutOfTime); err != nil {
+		c.watched.over = uptime + againAfter
+		return false, err
+	}
+	return true, nil
+}
+
+// GoBack ends a trial that cannot go on, and says why. Without one its error is
+// that nothing is on trial.
+func (c *Control) GoBack(ctx context.Context, by authority.Caller, why string) error {
+	if err := c.writable(by); err != nil {
+		return err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	_, err := c.goBack(ctx, by, 0, config.Itself(), why)
+	return err
+}
