@@ -3,8 +3,7 @@
 // after the browser has said it.
 import { announce } from "./announce.js";
 import { openModal, taken } from "./dialogs.js";
-
-const blocked = (what) => `Your browser blocked copying. Press Ctrl+C (⌘C) – the ${what} is selected.`;
+import { say } from "./say.js";
 
 export function copying() {
   for (const form of document.querySelectorAll("form[data-copy]")) {
@@ -53,7 +52,7 @@ async function copyRow(form) {
       const item = new ClipboardItem({ "text/plain": text.then((t) => new Blob([t], { type: "text/plain" })) });
       try {
         await navigator.clipboard.write([item]);
-        announce(`Token of ${client} copied.`);
+        announce(say("Token of {client} copied.", { client }));
         copied(button);
         return;
       } catch {
@@ -66,14 +65,14 @@ async function copyRow(form) {
       form.submit(); // the server asks for the password, or says why not
       return;
     }
-    announce(`The token of ${client} could not be copied: ${error.message}`);
+    announce(say("The token of {client} could not be copied: {problem}", { client, problem: error.message }));
     showProblem(button, error.message);
   }
 }
 
 function showText(client, text) {
   const dialog = document.getElementById("text-dialog");
-  dialog.querySelector("h2").textContent = `Token of ${client}`;
+  dialog.querySelector("h2").textContent = say("Token of {client}", { client });
   dialog.querySelector("textarea").value = text;
   openModal(dialog, () => {
     dialog.querySelector("textarea").value = "";
@@ -82,7 +81,7 @@ function showText(client, text) {
 }
 
 function selected(area) {
-  area.closest("dialog").querySelector("[data-said]").textContent = "Press Copy, or Ctrl+C (⌘C): the token is selected.";
+  area.closest("dialog").querySelector("[data-said]").textContent = say("Press Copy, or Ctrl+C (⌘C): the token is selected.");
   area.select();
 }
 
@@ -90,8 +89,8 @@ async function copyArea(button) {
   const dialog = button.closest("dialog");
   const area = dialog.querySelector("textarea");
   const done = await put(area);
-  if (done) succeeded(dialog, button, "Copied.");
-  else failed(dialog, area, "token");
+  if (done) succeeded(dialog, button, say("Copied."));
+  else failed(dialog, area);
 }
 
 async function copyCurl(button) {
@@ -99,13 +98,13 @@ async function copyCurl(button) {
   const area = document.createElement("textarea");
   area.className = "token sr";
   area.readOnly = true;
-  area.setAttribute("aria-label", "curl command");
+  area.setAttribute("aria-label", say("curl command"));
   area.value = `curl -H "Authorization: Bearer ${dialog.querySelector("textarea.token").value}" ${button.dataset.copyCurl}`;
   dialog.append(area);
   const done = await put(area);
   area.remove();
-  if (done) succeeded(dialog, button, "Copied. The command holds the token: a shell may keep it in its history.");
-  else failed(dialog, dialog.querySelector("textarea.token"), "token");
+  if (done) succeeded(dialog, button, say("Copied. The command holds the token: a shell may keep it in its history."));
+  else failed(dialog, dialog.querySelector("textarea.token"));
 }
 
 function succeeded(dialog, button, sentence) {
@@ -114,10 +113,10 @@ function succeeded(dialog, button, sentence) {
   taken(dialog);
 }
 
-function failed(dialog, area, what) {
+function failed(dialog, area) {
   area.focus();
   area.select();
-  dialog.querySelector("[data-said]").textContent = blocked(what);
+  dialog.querySelector("[data-said]").textContent = say("Your browser blocked copying. Press Ctrl+C (⌘C) – the token is selected.");
 }
 
 function download(button) {
@@ -153,7 +152,7 @@ async function copyCommand(button) {
   if (window.isSecureContext && navigator.clipboard) {
     try {
       await navigator.clipboard.writeText(pre.textContent);
-      announce("Command copied.");
+      announce(say("Command copied."));
       copied(button);
       return;
     } catch {
@@ -168,7 +167,7 @@ async function copyCommand(button) {
     done = false;
   }
   if (done) copied(button);
-  announce(done ? "Command copied." : blocked("command"));
+  announce(done ? say("Command copied.") : say("Your browser blocked copying. Press Ctrl+C (⌘C) – the command is selected."));
 }
 
 // copied shows the outcome on the button for two seconds. Its name is not a live
@@ -179,7 +178,7 @@ function copied(button) {
   if (button.dataset.copied) return;
   button.dataset.copied = "yes";
   const before = { word: word.textContent, href: use?.getAttribute("href") };
-  word.textContent = "Copied";
+  word.textContent = say("Copied");
   use?.setAttribute("href", before.href.replace("#copy", "#check"));
   setTimeout(() => {
     delete button.dataset.copied;
@@ -196,5 +195,5 @@ function showProblem(button, message) {
     line.className = "fault";
     row.append(line);
   }
-  line.textContent = `Not copied: ${message}`;
+  line.textContent = say("Not copied: {problem}", { problem: message });
 }

@@ -1,5 +1,7 @@
 // Paste to find: a token pasted into the search is read here, in the browser;
 // only its id is searched and the text never leaves the page.
+import { say } from "./say.js";
+
 const tokenForm = /^[\w-]+\.[\w-]*\.[\w-]*$/;
 const idForm = /^tok_[0-9a-z]{26}$/;
 
@@ -19,7 +21,7 @@ function take(field) {
   if (!tokenForm.test(text) || (text.length <= 64 && !text.startsWith("eyJ"))) return false;
   field.value = "";
   const claims = read(text);
-  if (!claims) say("That does not look like a token.");
+  if (!claims) show(say("That does not look like a token."));
   else if (!idForm.test(claims.jti)) unknown(claims.iss);
   else find(claims);
   return true;
@@ -43,10 +45,11 @@ async function find(claims) {
 }
 
 function unknown(issuer) {
-  say(`No token here has that id. It may come from another server${typeof issuer === "string" ? ` (issuer ${issuer.slice(0, 100)})` : ""}. The pasted token was not sent.`);
+  const named = typeof issuer === "string";
+  show(named ? say("No token here has that id. It may come from another server (issuer {issuer}). The pasted token was not sent.", { issuer: issuer.slice(0, 100) }) : say("No token here has that id. It may come from another server. The pasted token was not sent."));
 }
 
-function say(text) {
+function show(text) {
   document.getElementById("found").textContent = text;
 }
 

@@ -1,5 +1,7 @@
 // The dialog New API Token: the exact end, one sentence that says what will be
 // made, the same from the shell, and a word when the client has a token already.
+import { clock, day, exact, say } from "./say.js";
+
 export function newToken() {
   const form = document.getElementById("new-form");
   if (!form) return;
@@ -19,19 +21,23 @@ export function newToken() {
 
 function describe(form) {
   const { client_id: client, role, expires, date, description, allowed_addresses: addresses, offset } = form.elements;
-  form.querySelector("[data-role-name]").textContent = name(role.value);
+  const name = form.querySelector("[name=role]:checked + b").textContent;
+  form.querySelector("[data-role-name]").textContent = name;
   form.querySelector(".date").toggleAttribute("data-off", expires.value !== "date");
   const end = endOf(expires.value, date.value);
   offset.value = expires.value === "date" && end ? end.getTimezoneOffset() : "";
   const text = document.getElementById("expiry-text");
-  if (expires.value === "never") text.textContent = "You will have to remember to replace it.";
-  else if (end) text.textContent = `${utc(end)} (${local(end)} your time)`;
-  else text.textContent = "Choose a date; it means the end of that day where you are.";
-  document.getElementById("count").textContent = description.value.length >= 160 ? `${description.value.length} of 200 characters` : "";
+  if (expires.value === "never") text.textContent = say("You will have to remember to replace it.");
+  else if (end) text.textContent = say("{time} ({local} your time)", { time: exact(end), local: clock(end) });
+  else text.textContent = say("Choose a date; it means the end of that day where you are.");
+  document.getElementById("count").textContent = description.value.length >= 160 ? say("{n} of 200 characters", { n: description.value.length }) : "";
   const id = client.value.trim();
-  const until = expires.value === "never" ? "without an end" : `until ${end ? day(end) : "…"}`;
-  const from = addresses.value.trim() ? "the addresses named" : "any address";
-  document.getElementById("sentence").textContent = `${id || "This token"} – ${name(role.value)}, ${until}, from ${from}.`;
+  const said = { token: id || say("This token"), role: name, date: end ? day(end) : "…" };
+  const named = addresses.value.trim() !== "";
+  const never = expires.value === "never";
+  document.getElementById("sentence").textContent = never
+    ? named ? say("{token} – {role}, without an end, from the addresses named.", said) : say("{token} – {role}, without an end, from any address.", said)
+    : named ? say("{token} – {role}, until {date}, from the addresses named.", said) : say("{token} – {role}, until {date}, from any address.", said);
   document.getElementById("create-command").textContent = command(form, id, end);
 }
 
@@ -59,11 +65,11 @@ async function hint(client) {
   const answer = await fetch(`/tokens?client_id=${encodeURIComponent(client)}&limit=500`);
   const ids = [...(await answer.text()).matchAll(/<tr id="(tok_[0-9a-z]+)"/g)];
   if (!answer.ok || ids.length === 0) return;
-  line.textContent = `${client} already has ${ids.length} active ${ids.length === 1 ? "token" : "tokens"}. You will have ${ids.length === 1 ? "two" : ids.length + 1}.`;
+  line.textContent = say("{client} already has {n, plural, one {# active token} other {# active tokens}}. You will have {all, plural, =2 {two} other {#}}.", { client, n: ids.length, all: ids.length + 1 });
   if (ids.length > 1) return;
   const link = document.createElement("a");
   link.href = `/tokens/${ids[0][1]}/replace`;
-  link.textContent = "Replace it instead";
+  link.textContent = say("Replace it instead");
   line.append(" ", link);
 }
 
@@ -76,18 +82,9 @@ function suggest(field) {
   list.replaceChildren(...list.known.filter((tag) => !taken.has(tag)).map((tag) => new Option("", `${before}${before ? " " : ""}${tag}`)));
 }
 
-function name(role) {
-  return role.charAt(0).toUpperCase() + role.slice(1);
-}
-
 // endOf a date is the end of that day in the viewer's own zone.
 function endOf(choice, date) {
   if (choice === "date") return date ? new Date(`${date}T23:59:59`) : null;
   const days = Number(choice);
   return days ? new Date(Date.now() + days * 86400000) : null;
 }
-
-const format = (options) => (when) => new Intl.DateTimeFormat("en-GB", options).format(when);
-const utc = (when) => `${format({ weekday: "short", day: "numeric", month: "short", year: "numeric", hour: "2-digit", minute: "2-digit", timeZone: "UTC" })(when).replace(",", "")} UTC`;
-const local = format({ hour: "2-digit", minute: "2-digit" });
-const day = format({ day: "numeric", month: "short", year: "numeric" });

@@ -17,7 +17,7 @@ export function menu() {
   }
   const items = [...list.querySelectorAll(".item")];
   for (const item of items) {
-    const choice = item.name === "theme" || item.name === "times";
+    const choice = item.name && item.name !== "keys";
     const toggle = item.name === "keys";
     item.setAttribute("role", choice ? "menuitemradio" : toggle ? "menuitemcheckbox" : "menuitem");
     if (choice || toggle) item.setAttribute("aria-checked", String("chosen" in item.dataset));

@@ -1,5 +1,7 @@
 // The dialogs of the signing secret: what the chosen overlap will do, in one
 // sentence; and a running trial stop, which is looked at again while it lasts.
+import { exact, say } from "./say.js";
+
 export function rotation() {
   for (const form of document.querySelectorAll("#rotate-form, #extend-form")) {
     form.addEventListener("input", () => describe(form));
@@ -20,12 +22,9 @@ function describe(form) {
   if (!says || !form.contains(says)) return;
   const chosen = form.querySelector("[name=overlap]:checked");
   if (chosen?.dataset.says) says.textContent = chosen.dataset.says;
-  else if (end) says.textContent = `${says.dataset.key} is accepted until ${exact(end)}. New tokens are signed with the new secret immediately. You stay signed in.`;
-  else says.textContent = "Choose a date; it means the end of that day where you are.";
+  else if (end) says.textContent = say("{key} is accepted until {end}. New tokens are signed with the new secret immediately. You stay signed in.", { key: says.dataset.key, end: exact(end) });
+  else says.textContent = say("Choose a date; it means the end of that day where you are.");
 }
-
-const format = new Intl.DateTimeFormat("en-GB", { weekday: "short", day: "numeric", month: "short", year: "numeric", hour: "2-digit", minute: "2-digit", timeZone: "UTC" });
-const exact = (when) => `${format.format(when).replace(",", "").replace(" at", ",")} UTC`;
 
 async function look(line) {
   if (!document.hidden) {
