@@ -5,9 +5,11 @@ import (
 	"context"
 	"crypto/sha256"
 	"fmt"
+	"net/netip"
 	"net/url"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -16,6 +18,7 @@ import (
 	"github.com/chromedp/chromedp"
 
 	"mintmark/internal/authority"
+	"mintmark/internal/liveset"
 )
 
 // stillClock makes the page's script see the time of the pictures.
@@ -32,6 +35,7 @@ type pose struct {
 	media []string // names and values
 	print bool
 	whole bool // the page down to its end
+	bare  bool // no script runs
 	steps func(testing.TB, *browser)
 }
 
@@ -65,6 +69,12 @@ func (s *sitter) sit(t *testing.T, p pose) []byte {
 		p.width = 1440
 	}
 	s.look(t, p.width, media...)
+	if p.bare {
+		s.runScripts(t, false)
+		defer s.runScripts(t, true)
+		s.do(t, chromedp.Navigate(s.stage.url+p.path))
+		return ask(t, s.browser, chromedp.CaptureScreenshot())
+	}
 	s.show(t, scene{path: p.path, steps: p.steps})
 	if p.print {
 		ctx, cancel := context.WithTimeout(s.ctx, stepTimeout)
@@ -84,12 +94,21 @@ func (s *sitter) sit(t *testing.T, p pose) []byte {
 	return ask(t, s.browser, chromedp.CaptureScreenshot())
 }
 
+func (s *sitter) runScripts(t *testing.T, run bool) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(s.ctx, stepTimeout)
+	defer cancel()
+	if _, err := chromedp.Call(ctx, emulation.SetScriptExecutionDisabled, emulation.SetScriptExecutionDisabledParams{Value: !run}); err != nil {
+		t.Fatal(err)
+	}
+}
+
 func (s *sitter) keep(t *testing.T, poses ...pose) {
 	t.Helper()
 	for _, p := range poses {
 		must(t, os.MkdirAll(s.out, 0o750))
 		must(t, os.WriteFile(filepath.Join(s.out, p.name+".png"), s.sit(t, p), 0o600))
-		if ask(t, s.browser, chromedp.Evaluate[bool](`location.pathname === "/sign-in"`)) {
+		if ask(t, s.browser, chromedp.Evaluate[bool](`location.pathname === "/sign-in"`)) && !strings.HasSuffix(p.path, "/sign-in") {
 			t.Fatalf("%s shows the sign-in", p.name)
 		}
 		if over := ask(t, s.browser, chromedp.Evaluate[int](`document.documentElement.scrollWidth - innerWidth`)); over > 0 && !p.print {
@@ -110,11 +129,14 @@ func TestJudgedShots(t *testing.T) {
 	t.Run("none", func(t *testing.T) {
 		newSitter(t, newStage(t, true), out).keep(t, pose{name: "e-empty", path: "/tokens"}, pose{name: "e-empty-390-dark", path: "/tokens", width: 390, media: dark})
 		newSitter(t, newStage(t, false), out).keep(t, pose{name: "e-empty-memory", path: "/tokens"}, pose{name: "e-storage", path: "/settings/storage", whole: true})
+		one := newStage(t, true)
+		one.issue(t, authority.TokenRequest{ClientID: "reports", Role: "user", Tags: []string{"team:data"}})
+		newSitter(t, one, out).keep(t, pose{name: "e-one", path: "/tokens"}, pose{name: "e-none-matches", path: "/tokens?q=spark"})
 	})
 	t.Run("memory", func(t *testing.T) {
 		s := newStage(t, false)
 		s.cast(t)
-		newSitter(t, s, out).keep(t, pose{name: "k-banner", path: "/tokens"}, pose{name: "k-banner-390", path: "/tokens", width: 390}, pose{name: "p-status", path: "/status", whole: true})
+		newSitter(t, s, out).keep(t, pose{name: "k-banner", path: "/tokens"}, pose{name: "k-banner-390", path: "/tokens", width: 390}, pose{name: "p-status", path: "/status", whole: true}, pose{name: "p-status-390-dark", path: "/status", width: 390, media: dark})
 	})
 	t.Run("few", func(t *testing.T) {
 		s := newStage(t, true)
@@ -124,7 +146,8 @@ func TestJudgedShots(t *testing.T) {
 	t.Run("overlap", func(t *testing.T) {
 		s := newStage(t, true)
 		s.rotated(t)
-		newSitter(t, s, out).keep(t, pose{name: "m-overlap", path: "/secret", whole: true}, pose{name: "m-overlap-dark", path: "/secret", media: dark, whole: true}, pose{name: "m-overlap-390", path: "/secret", width: 390, whole: true}, pose{name: "n-trial", path: "/secret/trial"}, pose{name: "n-stop", path: "/secret/stop"})
+		newSitter(t, s, out).keep(t, pose{name: "m-overlap", path: "/secret", whole: true}, pose{name: "m-overlap-dark", path: "/secret", media: dark, whole: true}, pose{name: "m-overlap-390", path: "/secret", width: 390, whole: true}, pose{name: "n-trial", path: "/secret/trial"}, pose{name: "n-stop", path: "/secret/stop"},
+			pose{name: "l-token-overlap", path: "/tokens/" + string(s.made["billing"].ID), steps: playing(`document.querySelector(".chart details").open = true`), whole: true}, pose{name: "r-forced-overlap", path: "/secret", media: []string{"forced-colors", "active", "prefers-color-scheme", "dark"}})
 	})
 	for _, n := range []int{50, 100_000} {
 		t.Run(fmt.Sprint(n), func(t *testing.T) {
@@ -191,8 +214,17 @@ func (s *stage) poses(t *testing.T, dark, light []string) []pose {
 			b.do(t, chromedp.Navigate(s.url+"/settings"))
 		}},
 		{name: "o-review", path: "/settings/review"},
+		{name: "w-sign-in", path: elsewhere + "/sign-in"},
 		{name: "h-result-http", path: elsewhere + "/tokens/new", steps: made},
-		{name: "s-print", path: elsewhere + "/tokens/new", steps: made, print: true},
+		{name: "s-print", path: elsewhere + "/tokens/new", steps: made, width: 718, print: true},
+		{name: "s-print-tokens", path: "/tokens", width: 718, print: true},
+		{name: "v-no-script-new", path: "/tokens/new", bare: true},
+		{name: "v-no-script-delete", path: "/tokens/" + used + "/delete", bare: true},
+		{name: "v-no-script-menu", path: "/menu", bare: true},
+		{name: "w-audit", path: "/audit"},
+		{name: "w-audit-320", path: "/audit", width: 320},
+		{name: "w-explain", path: "/explain"},
+		{name: "w-replace", path: "/tokens/" + used + "/replace"},
 	}
 }
 
@@ -229,6 +261,7 @@ func (s *stage) rotated(t *testing.T) {
 		s.made[name] = issued
 		s.use(t, name, "10.2.0.31", 5)
 	}
+	s.live.Decide(s.made["billing"].Text.Unsafe(), liveset.Demand{From: netip.MustParseAddr("10.2.0.31"), Role: authority.RoleAdmin})
 	s.at(curtain().Add(7*24*time.Hour + 4*time.Minute))
 }
 
