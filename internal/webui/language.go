@@ -78,6 +78,19 @@ func (w *console) language(r *http.Request) *message.Language {
 	return w.languages.Choose(chosen, r.Header.Get("Accept-Language"))
 }
 
+// offered are the languages to choose from: those that somebody speaks and the one
+// that is shown; none when that is all there is.
+func (w *console) offered(now *message.Language) []*message.Language {
+	all := w.languages.Real()
+	if now.Pseudo {
+		all = append(all, now)
+	}
+	if len(all) == 1 {
+		return nil
+	}
+	return all
+}
+
 // tags are those of every language.
 func (w *console) tags() []string {
 	var out []string

@@ -28,6 +28,8 @@ func TestAPageIsInTheLanguageThatWasChosen(t *testing.T) {
 	v.reads("en-XA")
 	_, body = v.get("/tokens")
 	shows(t, body, `<html lang="en-XA" data-theme`, "<h1>[ÅÞÎ Ţöķéñš öñé]</h1>", ">[1 åçţîṽé öñ]</a>", `aria-label="[Ðéļéţé ţöķéñ öƒ web-1 öñé ţŵ]"`)
+	shows(t, body, `name="language" value="en"`, `name="language" value="en-XA" lang="en-XA" data-chosen`) // the way back
+	lacks(t, body, "ar-XB")
 	v.reads("ar-XB")
 	_, body = v.get("/tokens")
 	shows(t, body, `<html lang="ar-XB" dir="rtl" data-theme`, "\u202eTokens\u202c</h1>", "\u2068web-1\u2069")

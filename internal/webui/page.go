@@ -40,7 +40,8 @@ type frame struct {
 	Host         string
 	Theme, Times string
 	Keys         bool
-	Path         string // of this page, to come back to
+	Path         string              // of this page, to come back to
+	Languages    []*message.Language // to choose from, none when there is one
 	Static       string
 	Program      string
 	Strips       []strip // what the whole console must say; one is shown
@@ -158,7 +159,7 @@ func parsePages(l *message.Language, functions template.FuncMap) (map[string]*te
 func (w *console) render(rw http.ResponseWriter, r *http.Request, a *admin, status int, p page) {
 	p.Frame = w.frame(r, a, p.Nav)
 	p.Language = w.language(r)
-	p.Frame.Static = w.static(p.Language)
+	p.Frame.Static, p.Frame.Languages = w.static(p.Language), w.offered(p.Language)
 	if p.Notice.Texts == nil {
 		p.Notice = w.notice(r, a)
 	}
