@@ -2,7 +2,6 @@ package control
 
 import (
 	"context"
-	"errors"
 	"time"
 
 	"mintmark/internal/authority"
@@ -82,7 +81,7 @@ func (c *Control) Settle(ctx context.Context, by authority.Caller, a Answer) (Ap
 	case Keep:
 		err = c.Book.Keep(a.Revision, author(by), now)
 	default:
-		err = errors.New("control: no such decision")
+		return Applied{}, &authority.Error{Kind: authority.Invalid, Code: "request.invalid", Msg: "A trial is kept, reverted or extended."}
 	}
 	if err != nil {
 		return Applied{}, translate(err)

@@ -215,6 +215,8 @@ func TestATrialHasALength(t *testing.T) {
 	}
 	_, err := d.Settle(t.Context(), maria(), control.Answer{Decision: control.Keep})
 	wantCode(t, err, authority.Conflict, "config.no_trial")
+	_, err = d.Settle(t.Context(), maria(), control.Answer{Decision: "perhaps"})
+	wantCode(t, err, authority.Invalid, "request.invalid")
 }
 
 func TestAnAddressThatCannotBeListenedOnIsRefused(t *testing.T) {

@@ -81,7 +81,6 @@ func Refusals() []Refusal {
 		{"login.paused", 429, "Too many failed sign-ins; Retry-After says how long."},
 
 		{api.CodeInternal, 500, "A fault of the server; its log has the request id."},
-
 		{api.CodeStateUnknown, 503, "The state of the tokens is not known; unknown is never allowed."},
 		{api.CodeNotReady, 503, "The server does not answer verdicts yet."},
 		{api.CodeUnavailable, 503, "It is not known whether the change was made."},

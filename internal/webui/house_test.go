@@ -157,7 +157,7 @@ func newHouse(t testing.TB, env map[string]string, changes ...func(testing.TB, *
 			return h.carried, commit()
 		},
 		CheckStore: func(string) (string, error) { return "", h.storeFault }, CheckTLS: func(string, string) error { return nil },
-		Program: control.Program{Version: "test", PID: 1, StartedAt: h.now(), URL: func() string { return "http://127.0.0.1:3000" }},
+		Program: control.Program{Version: "test", PID: 1, StartedAt: h.now(), URL: func() string { return config.IssuerFor(h.running.Settings().Listen, false) }},
 	})
 	must(err)
 	var keys atomic.Int64

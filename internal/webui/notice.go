@@ -33,6 +33,12 @@ func (w *console) notice(r *http.Request, a *admin) notice {
 		return noted(say("Applied."))
 	case "restart":
 		return noted(say("Applied. Some of it takes effect at the next start."))
+	case "settings-kept":
+		return noted(say("The settings are kept."))
+	case "settings-back":
+		return noted(say("The settings are what they were before."))
+	case "more-time":
+		return noted(say("There are 10 more minutes to keep the settings."))
 	case "nothing":
 		return noted(say("Nothing was staged, so nothing changed."))
 	case "discarded":

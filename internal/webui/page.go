@@ -45,6 +45,7 @@ type frame struct {
 	Static       string
 	Program      string
 	Strips       []strip // what the whole console must say; one is shown
+	Trial        strip   // is shown beside it
 	Staged       int
 	RequestID    string
 }

@@ -142,7 +142,7 @@ func TestSettingsAreStagedReviewedAndApplied(t *testing.T) {
 	_, body = v.post("/settings/stage", url.Values{"property": {"log.level"}, "value": {"debug"}})
 	shows(t, body, "<b>3 staged changes</b>, 1 needs a restart")
 	_, body = v.get("/settings/review")
-	shows(t, body, `<dialog id="review-dialog"`, "<b>30d</b>", "at once", "<b>127.0.0.1:4000</b>", "next start", "can shut everybody out of this console", ">Apply now</button>", "manager config diff")
+	shows(t, body, `<dialog id="review-dialog"`, "<b>30d</b>", "at once", "<b>127.0.0.1:4000</b>", "next start", "can shut everybody out of this console", "manager config apply --trial 10m", ">Apply now</button>", "manager config diff")
 	revision := between(t, body, `name="revision" value="`, `"`)
 	status, body := v.post("/settings/apply", url.Values{"revision": {"99"}})
 	if status != http.StatusConflict {
@@ -151,7 +151,10 @@ func TestSettingsAreStagedReviewedAndApplied(t *testing.T) {
 	shows(t, body, `<dialog id="review-dialog"`, `class="errors" role="alert"`)
 	lacks(t, body, "Apply now")
 	_, body = v.post("/settings/apply", url.Values{"revision": {revision}})
-	shows(t, body, "Applied. Some of it takes effect at the next start.", "Waiting for restart")
+	shows(t, body, `role="alertdialog"`, "Keep these settings?", "They revert at 14:18 UTC.", "Waiting for restart")
+	_, body = v.post("/settings/trial", url.Values{"answer": {"keep"}})
+	shows(t, body, "The settings are kept.")
+	lacks(t, body, "alertdialog", "on trial")
 	if _, body = v.get("/tokens"); !strings.Contains(squeeze(body), "1 more notice") {
 		t.Error("with two notices the second one is not mentioned")
 	}

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"mintmark/internal/authority"
+	"mintmark/internal/config"
 	"mintmark/internal/control"
 	"mintmark/internal/message"
 )
@@ -23,6 +24,8 @@ type settingsBody struct {
 	Input   string // what was typed for the property at fault
 	Fault   string // its name
 	NoHome  bool
+	Asks    bool   // what becomes of the settings on trial
+	Moved   *moved // nil: the server is where it was
 }
 
 type settingsGroup struct {
@@ -60,6 +63,12 @@ func (w *console) showSettings(v visit, status int, b settingsBody, p page) {
 	p.Name, p.Title, p.Nav, p.Body = "settings", say("Settings"), "settings", b
 	p.Shell = []string{w.command("config", "properties", "list"), w.command("config", "properties", "set") + " <property> <value>", w.command("config", "apply")}
 	p.Dialog = []string{w.command("config", "diff"), w.command("config", "apply")}
+	switch {
+	case b.Asks:
+		p.Dialog = []string{w.command("config", "confirm"), w.command("config", "revert"), w.command("config", "extend")}
+	case len(b.LockOut) > 0:
+		p.Dialog[1] = w.command("config", "apply", "--trial", config.FormatDuration(config.TrialLength))
+	}
 	w.render(v.rw, v.r, &v.admin, status, p)
 }
 
@@ -104,14 +113,13 @@ func (w *console) review(v visit, status int, cause error) {
 }
 
 func (w *console) applySettings(rw http.ResponseWriter, r *http.Request, a admin) {
-	revision, _ := strconv.ParseUint(r.PostFormValue("revision"), 10, 64)
-	applied, err := w.Control.Apply(r.Context(), a.Caller, revision, 0)
+	applied, err := w.Control.Apply(r.Context(), a.Caller, formRevision(r), config.TrialLength)
 	if err != nil {
 		w.review(visit{rw, r, a}, statusOf(authority.KindOf(err)), err)
 		return
 	}
 	if applied.Carried != nil {
-		w.showSettings(visit{rw, r, a}, http.StatusOK, settingsBody{}, page{Notice: noted(appliedText(applied)...)})
+		w.showSettings(visit{rw, r, a}, http.StatusOK, settingsBody{Asks: applied.Trial != nil}, page{Notice: noted(appliedText(applied)...)})
 		return
 	}
 	done := "applied"
@@ -121,7 +129,12 @@ func (w *console) applySettings(rw http.ResponseWriter, r *http.Request, a admin
 	case len(applied.RestartNeeded) > 0:
 		done = "restart"
 	}
-	http.Redirect(rw, r, "/settings?done="+done, http.StatusSeeOther)
+	w.applied(visit{rw, r, a}, applied, done)
+}
+
+func formRevision(r *http.Request) uint64 {
+	revision, _ := strconv.ParseUint(r.PostFormValue("revision"), 10, 64)
+	return revision
 }
 
 // appliedText says what became of the tokens when the store was switched, one

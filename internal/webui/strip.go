@@ -31,7 +31,7 @@ func (w *console) strips(ctx context.Context, a *admin, f *frame, nav string) {
 	}
 	_, staging, err := w.Control.Properties(ctx, a.Caller)
 	if err == nil {
-		f.Staged = staging.Count
+		f.Staged, f.Trial = staging.Count, trialStrip(staging.Trial)
 		if staging.Waiting > 0 {
 			f.Strips = append(f.Strips, strip{Label: say("Notice"), Icon: "clock", Text: say("Settings have changed and wait for a restart."), Href: "/settings", Word: say("Settings")})
 		}

@@ -149,6 +149,8 @@ func (w *console) signedRoutes(mux *http.ServeMux) {
 		"GET /settings/review":      w.reviewPage,
 		"POST /settings/apply":      w.applySettings,
 		"POST /settings/discard":    w.discardSettings,
+		"GET /settings/trial":       w.trialPage,
+		"POST /settings/trial":      w.settleTrial,
 		"GET /settings/storage":     w.storagePage,
 		"GET /status":               w.statusPage,
 	} {

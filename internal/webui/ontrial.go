@@ -1,0 +1,106 @@
+package webui
+
+import (
+	"net"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"slices"
+
+	"mintmark/internal/authority"
+	"mintmark/internal/config"
+	"mintmark/internal/control"
+	"mintmark/internal/edge"
+	"mintmark/internal/message"
+)
+
+// trialPage is the settings with the question what becomes of those on trial.
+func (w *console) trialPage(rw http.ResponseWriter, r *http.Request, a admin) {
+	w.showSettings(visit{rw, r, a}, http.StatusOK, settingsBody{Asks: true}, page{})
+}
+
+func (w *console) settleTrial(rw http.ResponseWriter, r *http.Request, a admin) {
+	answer := control.Answer{Revision: formRevision(r), Decision: control.Decision(r.PostFormValue("answer"))}
+	applied, err := w.Control.Settle(r.Context(), a.Caller, answer)
+	if err != nil {
+		p := page{}
+		p.Errors, p.Problem = faults(err)
+		w.showSettings(visit{rw, r, a}, statusOf(authority.KindOf(err)), settingsBody{}, p)
+		return
+	}
+	w.applied(visit{rw, r, a}, applied, map[control.Decision]string{control.Keep: "settings-kept", control.Revert: "settings-back", control.Extend: "more-time"}[answer.Decision])
+}
+
+// applied answers a change of what is in force. Where the server listens elsewhere
+// by now, or is about to, an address to go to would lead nowhere: the page is the
+// answer, and says where the server is.
+func (w *console) applied(v visit, applied control.Applied, done string) {
+	switch {
+	case slices.ContainsFunc(applied.Differences, moves):
+		place, err := w.place(v)
+		if err != nil {
+			w.failure(v.rw, v.r, &v.admin, err)
+			return
+		}
+		w.showSettings(v, http.StatusOK, settingsBody{Moved: place, Asks: true}, page{})
+	case applied.Trial != nil && done != "more-time":
+		http.Redirect(v.rw, v.r, "/settings/trial?done="+done, http.StatusSeeOther)
+	default:
+		http.Redirect(v.rw, v.r, "/settings?done="+done, http.StatusSeeOther)
+	}
+}
+
+// moves reports a change of where, or how, the server is reached.
+func moves(d control.Difference) bool {
+	return d.Property == config.Listen || d.Property == config.Certificate || d.Property == config.Key
+}
+
+// moved is where the server is now.
+type moved struct {
+	Address string // on which it listens
+	URL     string // "" when a proxy is between, which knows a way of its own
+}
+
+// place is where the server is now, seen from where somebody has come to it: on
+// all addresses of the machine it keeps the name by which it was called.
+func (w *console) place(v visit) (*moved, error) {
+	s, err := w.Control.Status(v.r.Context(), v.Caller)
+	if err != nil {
+		return nil, err
+	}
+	m := moved{Address: s.Listen}
+	to, err := url.Parse(s.URL)
+	if err != nil || edge.Of(v.r).Proxied {
+		return &m, nil //nolint:nilerr // without an address to follow, the address says enough
+	}
+	host, port, _ := net.SplitHostPort(s.Listen)
+	if addr, err := netip.ParseAddr(host); host == "" || err == nil && addr.IsUnspecified() {
+		called := url.URL{Host: v.r.Host}
+		to.Host = net.JoinHostPort(called.Hostname(), port)
+	}
+	m.URL = to.JoinPath("settings", "trial").String()
+	return &m, nil
+}
+
+// trialStrip says on every page that settings go back by themselves.
+func trialStrip(t *control.Trial) strip {
+	if t == nil {
+		return strip{}
+	}
+	return strip{
+		Label: say("Settings on trial"), Icon: "clock", Href: "/settings/trial", Word: say("Keep or revert"),
+		Text: say("Settings are on trial. They revert at {time}.", "time", minuteOf(t)),
+	}
+}
+
+func minuteOf(t *control.Trial) string { return t.Until.UTC().Format("15:04 UTC") }
+
+// Tries reports whether a property is on trial.
+func (b settingsBody) Tries(property string) bool {
+	return b.Staging.Trial != nil && slices.Contains(b.Staging.Trial.Properties, property)
+}
+
+// TrialEnd says until when the trial runs.
+func (b settingsBody) TrialEnd() message.Text {
+	return say("They revert at {time}.", "time", minuteOf(b.Staging.Trial))
+}

@@ -1,0 +1,79 @@
+package webui_test
+
+import (
+	"net/http"
+	"net/url"
+	"testing"
+)
+
+// tries applies a pause after failed sign-ins, on trial.
+func (v *visitor) tries(t *testing.T, pause string) string {
+	t.Helper()
+	v.post("/settings/stage", url.Values{"property": {"login.pause"}, "value": {pause}})
+	_, body := v.post("/settings/apply", url.Values{"revision": {"0"}})
+	return body
+}
+
+func TestWhatCanShutOutIsAskedAboutOnEveryPage(t *testing.T) {
+	h := newHouse(t, nil, withBook)
+	v := h.signedIn(t)
+	body := v.tries(t, "1h")
+	shows(t, body, `<dialog id="on-trial-dialog" role="alertdialog"`, "Keep these settings?", "They revert at 14:18 UTC.", "applied by admin:", ">login.pause</span></p>",
+		">Keep</button>", ">Revert</button>", ">10 more minutes</button>", "Decide later", "manager config confirm", `<span class="meta">on trial</span>`)
+	for _, page := range []string{"/tokens", "/settings", "/secret", "/status"} {
+		_, body = v.get(page)
+		shows(t, body, "Settings are on trial. They revert at 14:18 UTC.", `<a href="/settings/trial">Keep or revert</a>`)
+		shows(t, body, "Tokens are kept in memory only") // beside it
+		lacks(t, body, "on-trial-dialog")
+	}
+	_, body = v.get("/status")
+	shows(t, body, "is on trial until 2026-11-23T14:18")
+}
+
+func TestATrialIsKeptRevertedOrExtended(t *testing.T) {
+	h := newHouse(t, nil, withBook)
+	v := h.signedIn(t)
+	revision := between(t, v.tries(t, "1h"), `name="revision" value="`, `"`)
+	h.clock.Add(int64(4 * 60 * 1e9))
+	_, body := v.post("/settings/trial", url.Values{"answer": {"extend"}, "revision": {revision}})
+	shows(t, body, "There are 10 more minutes to keep the settings.", "They revert at 14:28 UTC.")
+	_, body = v.post("/settings/trial", url.Values{"answer": {"revert"}, "revision": {revision}})
+	shows(t, body, "The settings are what they were before.")
+	lacks(t, body, "on trial.", "They revert")
+
+	revision = between(t, v.tries(t, "2h"), `name="revision" value="`, `"`)
+	status, body := v.post("/settings/trial", url.Values{"answer": {"keep"}, "revision": {"2"}})
+	if status != http.StatusConflict {
+		t.Errorf("keeping another trial answered %d", status)
+	}
+	shows(t, body, `role="alert"`, "Settings are on trial.")
+	_, body = v.post("/settings/trial", url.Values{"answer": {"keep"}, "revision": {revision}})
+	shows(t, body, "The settings are kept.")
+	for _, answer := range []string{"keep", "revert", "extend"} {
+		status, body = v.post("/settings/trial", url.Values{"answer": {answer}})
+		if status != http.StatusConflict {
+			t.Errorf("%s without a trial answered %d", answer, status)
+		}
+		shows(t, body, "Nothing is on trial: it was kept, or it went back.")
+	}
+	_, body = v.get("/settings/trial")
+	lacks(t, body, "<dialog id=\"on-trial")
+}
+
+// Somebody whose page is about to lose its server is told where that will be: on
+// all addresses of the machine, at the one by which they came.
+func TestAServerThatMovesSaysWhereTo(t *testing.T) {
+	for listen, there := range map[string]string{
+		"192.0.2.7:4000": "http://192.0.2.7:4000/settings/trial", "0.0.0.0:4000": "http://127.0.0.1:4000/settings/trial",
+		":4000": "http://127.0.0.1:4000/settings/trial", "[::]:4000": "http://127.0.0.1:4000/settings/trial",
+	} {
+		h := newHouse(t, nil, withBook)
+		v := h.signedIn(t)
+		v.post("/settings/stage", url.Values{"property": {"server.listen"}, "value": {listen}})
+		_, body := v.post("/settings/apply", url.Values{"revision": {"0"}})
+		shows(t, body, `<dialog id="moved-dialog" role="alertdialog"`, `<span class="id">`+listen+`</span>`, `href="`+there+`"`, "They revert at 14:18 UTC.")
+		lacks(t, body, ">Keep</button>")
+		_, body = v.post("/settings/trial", url.Values{"answer": {"revert"}})
+		shows(t, body, "The server listens elsewhere", `<span class="id">127.0.0.1:3000</span>`)
+	}
+}
