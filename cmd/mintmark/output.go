@@ -85,8 +85,8 @@ func chosen[T any](c *cli, all []column[T]) ([]column[T], error) {
 	return out, nil
 }
 
-// table prints rows under a head, which may be nil: aligned for people, or with
-// tabs between.
+// table prints rows under a head, which may be nil: aligned for people, within the
+// width of their terminal, or with tabs between.
 func (c *cli) table(head []string, rows [][]string) error {
 	if head != nil {
 		rows = append([][]string{head}, rows...)
@@ -101,14 +101,25 @@ func (c *cli) table(head []string, rows [][]string) error {
 			widths[i] = max(widths[i], utf8.RuneCountInString(cell))
 		}
 	}
-	pager := c.pager(len(rows))
-	var b bytes.Buffer
+	if across := c.across(); across > 0 {
+		widths = fit(rows, widths, across)
+	}
+	var lines []string
+	heading := 0 // how many lines the head has
 	for n, row := range rows {
-		line := strings.Join(row, "\t")
-		if c.flags.output != "tsv" {
-			line = aligned(row, widths)
+		if c.flags.output == "tsv" {
+			lines = append(lines, strings.Join(row, "\t"))
+		} else {
+			lines = append(lines, laid(row, widths)...)
 		}
-		if n == 0 && head != nil && pager == "" {
+		if n == 0 && head != nil {
+			heading = len(lines)
+		}
+	}
+	pager := c.pager(len(lines))
+	var b bytes.Buffer
+	for n, line := range lines {
+		if n < heading && pager == "" {
 			line = c.paint(c.out, bold, line)
 		}
 		b.WriteString(line + "\n")
@@ -131,14 +142,6 @@ func (c *cli) pager(lines int) string {
 		}
 	}
 	return ""
-}
-
-func aligned(row []string, widths []int) string {
-	var b strings.Builder
-	for i, cell := range row {
-		b.WriteString(cell + strings.Repeat(" ", widths[i]-utf8.RuneCountInString(cell)+2))
-	}
-	return strings.TrimRight(b.String(), " ")
 }
 
 // one prints a single record: as JSON with its kind, or as lines of name and
