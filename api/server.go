@@ -68,6 +68,7 @@ type Evidence struct {
 	Current      Key        `json:"current"`
 	AsOf         time.Time  `json:"as_of"`
 	CountedSince time.Time  `json:"counted_since"`
+	OthersAt     *time.Time `json:"others_at"` // what other nodes have seen is known up to here; null: there are none, or it is not known
 	NotMoved     int        `json:"not_moved"`
 	Mixed        int        `json:"mixed"`
 	Silent       int        `json:"silent"`

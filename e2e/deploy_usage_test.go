@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"testing"
 
@@ -49,6 +50,10 @@ func TestNodesOfAFleetTellWhatAnotherHasCounted(t *testing.T) {
 	}
 	if _, err := os.Stat(filepath.Join(stays.dir, "usage.db")); !os.IsNotExist(err) {
 		t.Errorf("it keeps counts of its own: %v", err)
+	}
+	f.program(t, "--home", stays.dir, "key", "rotate", "--overlap", "14d")
+	if got := f.asks(t, stays, "key", "evidence"); got.code != 0 || !strings.Contains(got.err, "; what other nodes have seen was read at ") {
+		t.Errorf("the evidence says %q", got.err)
 	}
 	var status api.Status
 	if err := json.Unmarshal([]byte(f.program(t, "--home", stays.dir, "status", "-o", "json")), &status); err != nil {

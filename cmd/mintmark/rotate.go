@@ -170,8 +170,12 @@ func (c *cli) printEvidence(e api.Evidence) error {
 	if e.NotMoved+e.Mixed == 1 {
 		come = "comes"
 	}
-	c.say("%d of %s still %s under %s (as of %s; uses are counted since %s).", e.NotMoved+e.Mixed, plural(allOf(e), "token"), come, e.Key.Name,
-		e.AsOf.UTC().Format("15:04:05 UTC"), c.until(e.CountedSince))
+	others := ""
+	if e.OthersAt != nil {
+		others = "; what other nodes have seen was read at " + e.OthersAt.UTC().Format("15:04:05 UTC")
+	}
+	c.say("%d of %s still %s under %s (as of %s; uses are counted since %s%s).", e.NotMoved+e.Mixed, plural(allOf(e), "token"), come, e.Key.Name,
+		e.AsOf.UTC().Format("15:04:05 UTC"), c.until(e.CountedSince), others)
 	err := printList(c, "Evidence", e.Items, []column[api.TokenEvidence]{
 		{name: "CLIENT ID", of: func(t api.TokenEvidence) string { return t.Token.ClientID }},
 		{name: "ID", of: func(t api.TokenEvidence) string { return shortID(t.Token.ID) }},

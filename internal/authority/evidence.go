@@ -43,6 +43,7 @@ type Evidence struct {
 	Current Key
 	AsOf    time.Time
 	Counted time.Time        // use from here on is known
+	Others  time.Time        // and up to here what other nodes have seen; zero: there are none, or it is not known
 	All     int              // tokens that the key may have signed
 	Counts  map[Movement]int // all of them by their movement
 	Last    KeyUse           // the latest use under the key
@@ -110,6 +111,9 @@ func (a *Authority) SomeEvidence(ctx context.Context, c Caller, name string, q E
 	}
 	e := s.result()
 	e.Shares = a.countUnder(ctx, e)
+	if a.Ledger != nil {
+		e.Others = a.Ledger.State().Others
+	}
 	return *e, nil
 }
 

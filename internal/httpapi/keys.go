@@ -125,7 +125,7 @@ func (a *API) evidence(c *call, _ none) (api.Evidence, error) {
 	}
 	last := e.LastUse()
 	out := api.Evidence{
-		Key: keyOf(e.Key), Current: keyOf(e.Current), AsOf: e.AsOf.UTC(), CountedSince: e.Counted.UTC(), Logins: e.Logins,
+		Key: keyOf(e.Key), Current: keyOf(e.Current), AsOf: e.AsOf.UTC(), CountedSince: e.Counted.UTC(), OthersAt: moment(e.Others), Logins: e.Logins,
 		NotMoved: e.Count(authority.NotMoved), Mixed: e.Count(authority.Mixed), Silent: e.Count(authority.Silent), Moved: e.Count(authority.Moved),
 		LastUsedAt: moment(last.Last), LastUsedFrom: last.From, Items: []api.TokenEvidence{},
 		TrialTokens: e.Trial.Tokens, TrialRequests: e.Trial.Requests,

@@ -210,8 +210,8 @@ func TestEvidenceIsTheSameOnEveryNode(t *testing.T) {
 		if diff := cmp.Diff(first, e.Tokens, cmpopts.EquateComparable(netip.Prefix{})); diff != "" {
 			t.Errorf("on the other node (-here +there):\n%s", diff)
 		}
-		if s := n.UsageState(); !s.Others.Equal(p.now()) {
-			t.Errorf("the others were read at %v", s.Others)
+		if s := n.UsageState(); !s.Others.Equal(p.now()) || !e.Others.Equal(s.Others) {
+			t.Errorf("the others were read at %v, as the evidence has it at %v", s.Others, e.Others)
 		}
 	}
 	if use := there.live.LastUse(both.ID); use.From != "10.0.0.1" || !use.At.Equal(p.now()) || use.Key != both.KeyID {
