@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/chromedp/chromedp"
 	"github.com/chromedp/chromedp/kb"
 )
 
@@ -141,6 +142,9 @@ func TestAServerThatMovesIsFollowedAndKept(t *testing.T) {
 	there, here := free(t), strings.TrimPrefix(home.url, "http://")
 	a.stages(t, "server.listen", there)
 	a.becomes(t, `document.readyState === "complete" && document.activeElement.matches("dialog[role=alertdialog]:modal a.primary")`)
+	for _, fault := range append(axe(t)(t, a.browser), ask(t, a.browser, chromedp.Evaluate[[]string](everybody))...) {
+		t.Error(fault)
+	}
 	listens(t, there, true)
 	listens(t, here, false)
 	a.keys(t, kb.Enter)

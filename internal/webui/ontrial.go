@@ -100,6 +100,9 @@ func (b settingsBody) Tries(property string) bool {
 	return b.Staging.Trial != nil && slices.Contains(b.Staging.Trial.Properties, property)
 }
 
+// RevertsAt is the end of the trial that runs.
+func (b settingsBody) RevertsAt() string { return minuteOf(b.Staging.Trial) }
+
 // TrialEnd says until when the trial runs.
 func (b settingsBody) TrialEnd() message.Text {
 	return say("They revert at {time}.", "time", minuteOf(b.Staging.Trial))

@@ -19,7 +19,7 @@ func TestWhatCanShutOutIsAskedAboutOnEveryPage(t *testing.T) {
 	v := h.signedIn(t)
 	body := v.tries(t, "1h")
 	shows(t, body, `<dialog id="on-trial-dialog" role="alertdialog"`, "Keep these settings?", "They revert at 14:18 UTC.", "applied by admin:", ">login.pause</span></p>",
-		">Keep</button>", ">Revert</button>", ">10 more minutes</button>", "Decide later", "manager config confirm", `<span class="meta">on trial</span>`)
+		">Keep</button>", ">Revert</button>", ">10 more minutes</button>", "Decide later", "manager config confirm", " On trial</dt><dd>reverts at 14:18 UTC</dd>")
 	for _, page := range []string{"/tokens", "/settings", "/secret", "/status"} {
 		_, body = v.get(page)
 		shows(t, body, "Settings are on trial. They revert at 14:18 UTC.", `<a href="/settings/trial">Keep or revert</a>`)
