@@ -34,8 +34,9 @@ type pose struct {
 	width int64
 	media []string // names and values
 	print bool
-	whole bool // the page down to its end
-	bare  bool // no script runs
+	whole bool   // the page down to its end
+	bare  bool   // no script runs
+	reads string // the language, English unless another is named
 	steps func(testing.TB, *browser)
 }
 
@@ -69,6 +70,10 @@ func (s *sitter) sit(t *testing.T, p pose) []byte {
 		p.width = 1440
 	}
 	s.look(t, p.width, media...)
+	if p.reads != "" {
+		s.reads(t, p.reads)
+		defer s.reads(t, "en")
+	}
 	if p.bare {
 		s.runScripts(t, false)
 		defer s.runScripts(t, true)
@@ -149,6 +154,10 @@ func TestJudgedShots(t *testing.T) {
 		newSitter(t, s, out).keep(t, pose{name: "m-overlap", path: "/secret", whole: true}, pose{name: "m-overlap-dark", path: "/secret", media: dark, whole: true}, pose{name: "m-overlap-390", path: "/secret", width: 390, whole: true}, pose{name: "n-trial", path: "/secret/trial"}, pose{name: "n-stop", path: "/secret/stop"},
 			pose{name: "l-token-overlap", path: "/tokens/" + string(s.made["billing"].ID), steps: playing(`document.querySelector(".chart details").open = true`), whole: true}, pose{name: "r-forced-overlap", path: "/secret", media: []string{"forced-colors", "active", "prefers-color-scheme", "dark"}})
 	})
+	t.Run("trial", func(t *testing.T) {
+		s := newStage(t, true)
+		newSitter(t, s, out).keep(t, s.onTrial()...)
+	})
 	for _, n := range []int{50, 100_000} {
 		t.Run(fmt.Sprint(n), func(t *testing.T) {
 			s := newStage(t, true)
@@ -166,9 +175,6 @@ func (s *stage) poses(t *testing.T, dark, light []string) []pose {
 	used, unused := string(ids["dfsadmin"]), string(ids["old-probe"])
 	fill := func(lines ...string) func(testing.TB, *browser) { return playing(lines...) }
 	wrong := fill(`document.querySelector("#f-client_id").value="data team"`, `document.querySelector("#f-tags").value="team"`, `document.querySelector("#new-form .primary").click()`, "wait #new-dialog .errors")
-	stage := func(name, value string) string {
-		return fmt.Sprintf(`fetch("/settings/stage", {method: "POST", body: new URLSearchParams({property: %q, value: %q})}).then(() => { document.title = "staged" })`, name, value)
-	}
 	address, err := url.Parse(s.url)
 	must(t, err)
 	elsewhere := "http://tokens.example:" + address.Port()
@@ -201,18 +207,12 @@ func (s *stage) poses(t *testing.T, dark, light []string) []pose {
 		{name: "r-forced", path: "/tokens", media: append([]string{"forced-colors", "active"}, dark...)},
 		{name: "r-forced-new", path: "/tokens/new", media: append([]string{"forced-colors", "active"}, dark...)},
 		{name: "r-contrast", path: "/tokens", media: []string{"prefers-contrast", "more"}},
-		{name: "t-pseudo", path: "/tokens", steps: playing(pseudo)},
-		{name: "t-pseudo-new", path: "/tokens/new", steps: playing(pseudo)},
-		{name: "t-pseudo-390", path: "/tokens", width: 390, steps: playing(pseudo)},
-		{name: "t-right-to-left", path: "/tokens", steps: playing(`document.documentElement.dir = "rtl"`)},
-		{name: "t-right-to-left-390", path: "/tokens", width: 390, steps: playing(`document.documentElement.dir = "rtl"`)},
-		{name: "o-settings", path: "/settings", steps: func(t testing.TB, b *browser) {
-			t.Helper()
-			for _, line := range []string{stage("tokens.lifetime.default", "30d"), stage("server.drain_timeout", "20s")} {
-				ask(t, b, chromedp.Evaluate[bool](line+".then(() => true)", chromedp.EvalAwaitPromise))
-			}
-			b.do(t, chromedp.Navigate(s.url+"/settings"))
-		}},
+		{name: "t-pseudo", path: "/tokens", reads: "en-XA"},
+		{name: "t-pseudo-new", path: "/tokens/new", reads: "en-XA"},
+		{name: "t-pseudo-390", path: "/tokens", width: 390, reads: "en-XA"},
+		{name: "t-right-to-left", path: "/tokens", reads: "ar-XB"},
+		{name: "t-right-to-left-390", path: "/tokens", width: 390, reads: "ar-XB"},
+		{name: "o-settings", path: "/settings", steps: s.staging("/settings", "tokens.lifetime.default", "30d", "server.drain_timeout", "20s")},
 		{name: "o-review", path: "/settings/review"},
 		{name: "w-sign-in", path: elsewhere + "/sign-in"},
 		{name: "h-result-http", path: elsewhere + "/tokens/new", steps: made},
@@ -228,18 +228,35 @@ func (s *stage) poses(t *testing.T, dark, light []string) []pose {
 	}
 }
 
-// pseudo stretches every text of a page by two fifths and puts accents on it, but
-// for what is not translated.
-const pseudo = `{
-const marks = {a: "à", e: "é", i: "î", o: "ö", u: "ü", A: "Â", E: "Ë", I: "Ï", O: "Ø", U: "Û", n: "ñ", c: "ç", s: "š"};
-const walk = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT, n => n.parentElement.closest("[translate=no], script, svg, textarea, time") || !n.data.trim() ? NodeFilter.FILTER_REJECT : NodeFilter.FILTER_ACCEPT);
-const all = []; while (walk.nextNode()) all.push(walk.currentNode);
-for (const n of all) {
-  const text = n.data.trim(), more = Math.ceil(text.length * .4);
-  n.data = n.data.replace(text, "[" + [...text].map(c => marks[c] ?? c).join("") + " one two three four five six seven eight nine ten".slice(0, more) + "]");
+// staging stages properties, by name and value, and goes to a page.
+func (s *stage) staging(then string, properties ...string) func(testing.TB, *browser) {
+	return func(t testing.TB, b *browser) {
+		t.Helper()
+		for i := 0; i+1 < len(properties); i += 2 {
+			ask(t, b, chromedp.Evaluate[bool](fmt.Sprintf(`fetch("/settings/stage", {method: "POST", body: new URLSearchParams({property: %q, value: %q})}).then(() => true)`, properties[i], properties[i+1]), chromedp.EvalAwaitPromise))
+		}
+		b.do(t, chromedp.Navigate(s.url+then))
+	}
 }
-for (const f of document.querySelectorAll("[placeholder]")) f.placeholder += " one two three";
-}`
+
+// onTrial are the pictures of settings that are applied.
+func (s *stage) onTrial() []pose {
+	apply := playing("wait #review-dialog", `document.querySelector("#review-dialog .primary").click()`)
+	return []pose{
+		{name: "o-waiting", path: "/settings", steps: func(t testing.TB, b *browser) {
+			t.Helper()
+			s.staging("/settings/review", "log.level", "debug")(t, b)
+			apply(t, b)
+			playing("wait .notice p", `document.getElementById("log.level").scrollIntoView({block: "center"})`)(t, b)
+		}},
+		{name: "o-review-trial", path: "/settings", steps: s.staging("/settings/review", "login.pause", "10m", "tokens.copy", "reauth")},
+		{name: "o-on-trial", path: "/settings/review", steps: func(t testing.TB, b *browser) {
+			t.Helper()
+			apply(t, b)
+			playing("wait #on-trial-dialog")(t, b)
+		}},
+	}
+}
 
 // rotated brings the stage into the middle of a rotation.
 func (s *stage) rotated(t *testing.T) {
