@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"bufio"
 	"bytes"
 	"errors"
 	"fmt"
@@ -350,6 +351,56 @@ func TestATableFitsTheTerminal(t *testing.T) {
 		if diff := cmp.Diff(words(wide.out), words("CHECK "+table)); diff != "" {
 			t.Errorf("at %d columns (-want +got):\n%s", across, diff)
 		}
+	}
+}
+
+// What takes longer than half a second shows a person how far it is, and says
+// nothing of it to a file. The database is held, so that it takes so long.
+func TestProgressIsShownAtATerminalAlone(t *testing.T) {
+	d := startDatabase(t)
+	d.must(t, "-c", "CREATE DATABASE mint")
+	address := "postgres://postgres@/mint?host=" + d.dir + "&port=" + d.port + "&sslmode=disable"
+	home := install(t)
+	file := filepath.Join(home.dir, "tokens.json")
+	home.manager(t, "store", "migrate", "--to", address, "-q")
+	home.manager(t, "store", "migrate", "--to", file, "-q")
+	for name, c := range map[string]struct {
+		run   func(args ...string) string
+		shown bool
+	}{
+		"at a terminal": {func(args ...string) string { s := home.atTerminal(t, nil, args...); s.ends(0); return s.text() }, true},
+		"quietly there": {func(args ...string) string {
+			s := home.atTerminal(t, nil, append(args, "-q")...)
+			s.ends(0)
+			return s.text()
+		}, false},
+		"elsewhere": {func(args ...string) string { got := home.run(t, args...); return got.out + got.err }, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			home.manager(t, "token", "create", "--client-id", "more", "--role", "user", "-q")
+			held := d.command("psql", "-X", "-q", "-h", d.dir, "-p", d.port, "-U", "postgres", "-d", "mint", "-c", "BEGIN", "-c", "SELECT 1 FROM head FOR UPDATE",
+				"-c", `\echo held`, "-c", "SELECT pg_sleep(1.7)", "-c", "COMMIT")
+			out, err := held.StdoutPipe()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := held.Start(); err != nil {
+				t.Fatal(err)
+			}
+			for lines := bufio.NewScanner(out); lines.Scan() && lines.Text() != "held"; {
+			}
+			text := c.run("store", "migrate", "--to", address)
+			if _, err := io.Copy(io.Discard, out); err != nil {
+				t.Error(err)
+			}
+			if err := held.Wait(); err != nil {
+				t.Error(err)
+			}
+			if shown := regexp.MustCompile(`\rMoving tokens \[#+\] \d+ of \d+`).MatchString(text); shown != c.shown || !shown && strings.Contains(text, "Moving tokens") {
+				t.Errorf("progress is shown: %v\n%q", shown, text)
+			}
+			home.manager(t, "store", "migrate", "--to", file, "-q")
+		})
 	}
 }
 
