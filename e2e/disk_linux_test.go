@@ -261,6 +261,40 @@ func TestDoctorTellsOfLittleSpace(t *testing.T) {
 	h.says(t, "free space", "attention\t", "Make space: without it no token is created or deleted.")
 }
 
+// Whether or not a change has been tried: verdicts are given, the server is ready,
+// and whoever looks is told.
+func TestAFullOrReadOnlyDiskIsNamedBeforeAChangeIsTried(t *testing.T) {
+	if !inOwnMounts(t) {
+		return
+	}
+	d := newDisk(t, "64m")
+	if err := os.Mkdir(filepath.Join(d.path, "tokens"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for _, kind := range []string{"", "sqlite:"} {
+		h := installAt(t, t.TempDir(), "--store", kind+filepath.Join(d.path, "tokens", "of"+strings.TrimSuffix(kind, ":")+".json"))
+		s := h.serve(t)
+		named := func(fact, remedy string) {
+			t.Helper()
+			h.says(t, "free space of the store", "problem\t"+fact, remedy)
+			if got := h.run(t, "status"); got.code != 0 || !strings.Contains(got.out, "free space of the store: "+fact) {
+				t.Errorf("the status says %d %s", got.code, got.out)
+			}
+			if a := call(t, request{url: h.url + "/readyz"}); a.status != http.StatusOK {
+				t.Errorf("/readyz answers %d", a.status)
+			}
+		}
+		d.fill()
+		named("0 KiB in "+d.path, "Make space: without it no token is created or deleted.")
+		d.empty()
+		d.protect()
+		named(filepath.Join(d.path, "tokens")+" cannot be written: read-only file system", "until then no token is created or deleted.")
+		d.unprotect()
+		s.signal(os.Interrupt)
+		s.ends()
+	}
+}
+
 // installAt makes an installation directory in a folder, with args after those
 // of init.
 func installAt(t *testing.T, folder string, args ...string) home {

@@ -162,6 +162,17 @@ func (c *cli) statusLines(s api.Status) [][]string {
 	if slices.Contains(s.Unknown, "nodes") {
 		lines = append(lines, []string{"nodes", notKnown})
 	}
+	return append(lines, problemLines(s)...)
+}
+
+// problemLines tells what keeps the server from its work, beside what the line
+// about the store says.
+func problemLines(s api.Status) (lines [][]string) {
+	for _, k := range s.Checks {
+		if !k.OK && (k.Name != "token store" || s.Store.Problem == "") {
+			lines = append(lines, []string{"problem", k.Name + ": " + k.Fact})
+		}
+	}
 	return lines
 }
 

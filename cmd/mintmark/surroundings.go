@@ -17,6 +17,7 @@ import (
 const (
 	certificateSoon = 21 * 24 * time.Hour
 	littleSpace     = 256 << 20        // bytes
+	noSpace         = 1 << 20          // less than that is as good as none
 	largeLog        = 256 << 20        // bytes
 	muchSkew        = 10 * time.Second // as the alert MintmarkClockSkew
 )
@@ -104,8 +105,12 @@ func spaceCheck(name, folder string) control.Check {
 	}
 	free := s.Bavail * uint64(s.Bsize)
 	check.Fact = fmt.Sprintf("%s in %s", size(free), folder)
-	if free < littleSpace {
-		check.Warning, check.Fix = true, "Make space: without it no token is created or deleted."
+	switch err := unix.Access(folder, unix.W_OK); {
+	case err != nil:
+		check.OK, check.Fact = false, fmt.Sprintf("%s cannot be written: %s", folder, err)
+		check.Fix = "Make it writable again: until then no token is created or deleted."
+	case free < littleSpace:
+		check.OK, check.Warning, check.Fix = free >= noSpace, true, "Make space: without it no token is created or deleted."
 	}
 	return check
 }
