@@ -77,7 +77,7 @@ func newLanguage(f File, first *Language) (*Language, error) {
 	if err != nil {
 		return nil, fmt.Errorf("language %q: %w", f.Language, err)
 	}
-	l := &Language{Tag: f.Language, Name: f.Name, RightToLeft: f.RightToLeft, rules: rules, numbers: message.NewPrinter(rules), messages: make(map[string]compiled, len(f.Messages))}
+	l := &Language{Tag: f.Language, Name: f.Name, RightToLeft: f.RightToLeft, rules: rules, numbers: message.NewPrinter(rules), messages: make(map[string]compiled, len(f.Messages)), base: first}
 	for _, e := range f.Messages {
 		text := e.Translation
 		if first == nil {

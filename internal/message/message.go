@@ -109,6 +109,7 @@ type Language struct {
 	rules    language.Tag // of plurals and numbers
 	english  bool
 	messages map[string]compiled
+	base     *Language // has what this one lacks: English; nil for English
 	numbers  *message.Printer
 }
 
@@ -155,6 +156,9 @@ func (l *Language) Has(key string) bool {
 func (l *Language) find(key string) compiled {
 	if c, ok := l.messages[key]; ok {
 		return c
+	}
+	if l.base != nil {
+		return l.base.find(key)
 	}
 	english, _, _ := strings.Cut(key, noteMark)
 	c, err := compile(english)
@@ -281,7 +285,7 @@ func (w *writer) choose(c choice, number string) {
 }
 
 func (l *Language) plain(v any) string {
-	w := writer{language: &Language{messages: l.messages, english: l.english, numbers: l.numbers}}
+	w := writer{language: &Language{messages: l.messages, base: l.base, english: l.english, numbers: l.numbers}}
 	w.value(v)
 	return w.out.String()
 }

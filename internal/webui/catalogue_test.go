@@ -16,6 +16,8 @@ import (
 	"testing"
 	"text/template/parse"
 
+	"github.com/google/go-cmp/cmp"
+
 	"mintmark/internal/config"
 	"mintmark/internal/liveset"
 	"mintmark/internal/message"
@@ -67,34 +69,75 @@ func TestTheCatalogueHoldsWhatIsSaid(t *testing.T) {
 	}
 	sayings(t, all)
 	elsewhere(t, all)
-	var want bytes.Buffer
-	encoder := json.NewEncoder(&want)
-	encoder.SetEscapeHTML(false)
-	encoder.SetIndent("", " ")
-	if err := encoder.Encode(all.file()); err != nil {
-		t.Fatal(err)
+	files, err := filepath.Glob("languages/*.json")
+	if err != nil || !slices.Contains(files, catalogueFile) {
+		t.Fatal("where is the catalogue?", err)
 	}
-	if *update {
-		if err := os.WriteFile(catalogueFile, want.Bytes(), 0o600); err != nil {
-			t.Fatal(err)
+	for _, path := range files {
+		want := written(t, renewed(all.file(), file(t, path)))
+		if *update {
+			if err := os.WriteFile(path, want, 0o600); err != nil {
+				t.Fatal(err)
+			}
 		}
-	}
-	if !bytes.Equal(read(t, catalogueFile), want.Bytes()) {
-		t.Errorf("%s is not what is said: go generate ./internal/webui", catalogueFile)
+		if !bytes.Equal(read(t, path), want) {
+			t.Errorf("%s is not what is said: go generate ./internal/webui", path)
+		}
 	}
 	if _, err := message.New(all.file()); err != nil {
 		t.Error(err)
 	}
 }
 
+// renewed is a language with what is said now: what it has translated stays, what is
+// said no more goes.
+func renewed(english, old message.File) message.File {
+	translations := make(map[string]string)
+	for _, e := range old.Messages {
+		translations[e.Key()] = e.Translation
+	}
+	out := message.File{Language: old.Language, Name: old.Name, RightToLeft: old.RightToLeft}
+	for _, e := range english.Messages {
+		e.Translation = translations[e.Key()]
+		out.Messages = append(out.Messages, e)
+	}
+	return out
+}
+
+func written(t *testing.T, f message.File) []byte {
+	t.Helper()
+	var b bytes.Buffer
+	encoder := json.NewEncoder(&b)
+	encoder.SetEscapeHTML(false)
+	encoder.SetIndent("", " ")
+	if err := encoder.Encode(f); err != nil {
+		t.Fatal(err)
+	}
+	return b.Bytes()
+}
+
+func file(t *testing.T, path string) message.File {
+	t.Helper()
+	var f message.File
+	if err := json.Unmarshal(read(t, path), &f); err != nil {
+		t.Fatal(err)
+	}
+	return f
+}
+
+func TestALanguageKeepsItsTranslationsWhenEnglishChanges(t *testing.T) {
+	english := message.File{Language: "en", Messages: []message.Entry{{English: "Find"}, {English: "any", Note: "a role"}}}
+	old := message.File{Language: "pl", Name: "Polski", Messages: []message.Entry{{English: "any", Note: "a role", Translation: "dowolna"}, {English: "Search", Translation: "Szukaj"}}}
+	want := message.File{Language: "pl", Name: "Polski", Messages: []message.Entry{{English: "Find"}, {English: "any", Note: "a role", Translation: "dowolna"}}}
+	if diff := cmp.Diff(want, renewed(english, old)); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
 // TestTranslationsHaveWhatEnglishHas holds every language to the placeholders of
 // English and to its own plural forms.
 func TestTranslationsHaveWhatEnglishHas(t *testing.T) {
-	var english message.File
-	if err := json.Unmarshal(read(t, catalogueFile), &english); err != nil {
-		t.Fatal(err)
-	}
-	all, err := message.New(english)
+	all, err := message.New(file(t, catalogueFile))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -103,15 +146,40 @@ func TestTranslationsHaveWhatEnglishHas(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, path := range files {
-		var f message.File
-		if err := json.Unmarshal(read(t, path), &f); err != nil {
-			t.Fatal(err)
-		}
+		f := file(t, path)
 		if f.Language+".json" != filepath.Base(path) {
 			t.Errorf("%s is of %q", path, f.Language)
 		}
 		for _, fault := range all.Faults(f) {
 			t.Errorf("%s: %s", path, fault)
+		}
+		for _, e := range f.Messages {
+			if slices.ContainsFunc(e.Where, inScript) && (!flatText(e.English) || !flatText(e.Translation)) {
+				t.Errorf("%s: %q is said by a script, which knows no select, no tag and nothing to fill in within a plural", path, e.English)
+			}
+		}
+	}
+}
+
+func inScript(where string) bool { return strings.HasSuffix(where, ".js") }
+
+// flatText reports a message that static/say.js can fill in.
+func flatText(s string) bool {
+	return !regexp.MustCompile(`, select,|<[a-z]|, plural,( [=\w]+ \{[^{}]*\})* [=\w]+ \{[^{}]*\{`).MatchString(s)
+}
+
+func TestWhatAScriptCannotSayIsReported(t *testing.T) {
+	for text, want := range map[string]bool{
+		"":                                true,
+		"Token of {client} copied.":       true,
+		"{n, plural, one {#} other {#s}}": true,
+		"{n, plural, one {#} other {# of {client}}}":    false,
+		"{n, plural, one {# of {client}} other {#}}":    false,
+		"{who, select, none {Nobody} other {Somebody}}": false,
+		"<b>now</b>": false,
+	} {
+		if got := flatText(text); got != want {
+			t.Errorf("of %q it is said %v", text, got)
 		}
 	}
 }

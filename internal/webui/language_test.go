@@ -3,6 +3,7 @@ package webui_test
 import (
 	"net/http"
 	"net/url"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
@@ -24,7 +25,10 @@ func TestAPageIsInTheLanguageThatWasChosen(t *testing.T) {
 	h.issue(t, authority.TokenRequest{ClientID: "web-1", Role: "user"})
 	_, body := v.get("/tokens")
 	shows(t, body, `<html lang="en" data-theme`, "<h1>API Tokens</h1>", ">1 active</a>")
-	lacks(t, body, `name="language"`) // there is one to choose
+	files, err := filepath.Glob("languages/*.json")
+	if err != nil || strings.Contains(body, `name="language"`) != (len(files) > 1) {
+		t.Errorf("of %d languages the menu does not offer what there is: %v", len(files), err)
+	}
 	v.reads("en-XA")
 	_, body = v.get("/tokens")
 	shows(t, body, `<html lang="en-XA" data-theme`, "<h1>[ÅÞÎ Ţöķéñš öñé]</h1>", ">[1 åçţîṽé öñ]</a>", `aria-label="[Ðéļéţé ţöķéñ öƒ web-1 öñé ţŵ]"`)
