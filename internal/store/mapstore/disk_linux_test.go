@@ -3,10 +3,7 @@ package mapstore_test
 import (
 	"context"
 	"errors"
-	"os"
-	"os/exec"
 	"path/filepath"
-	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -17,37 +14,9 @@ import (
 	"mintmark/internal/store/storetest"
 )
 
-const smallVar = "MAPSTORE_TEST_SMALL" // the folder for a small disk
-
-// TestRealDiskFullAndReadOnly runs again where a mount is nobody else's and ends
-// with the process.
-func TestRealDiskFullAndReadOnly(t *testing.T) {
-	if dir := os.Getenv(smallVar); dir != "" {
-		onASmallDisk(t, dir)
-		return
-	}
-	if os.Geteuid() != 0 {
-		t.Skip("SKIPPED: only root can mount a small disk; the faults on purpose cover the errors")
-	}
-	cmd := exec.Command(os.Args[0], "-test.run=^TestRealDiskFullAndReadOnly$", "-test.v")
-	cmd.Env = append(os.Environ(), smallVar+"="+fastHome(t))
-	cmd.SysProcAttr = &syscall.SysProcAttr{Unshareflags: syscall.CLONE_NEWNS}
-	out, err := cmd.CombinedOutput()
-	switch {
-	case errors.Is(err, syscall.EPERM), strings.Contains(string(out), "--- SKIP"):
-		if os.Getenv("CI") != "" {
-			t.Fatalf("mounting is refused: %v\n%s", err, out)
-		}
-		t.Skipf("SKIPPED: root may not mount here; the faults on purpose cover the errors: %v\n%s", err, out)
-	case err != nil, !strings.Contains(string(out), "--- PASS"):
-		t.Fatalf("%v\n%s", err, out)
-	}
-}
+func TestRealDiskFullAndReadOnly(t *testing.T) { storetest.SmallDisk(t, "256k", onASmallDisk) }
 
 func onASmallDisk(t *testing.T, dir string) {
-	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size=256k,mode=0700"); err != nil {
-		t.Skip(err)
-	}
 	template(t, dir)
 	cfg := mapstore.Config{Home: dir, Tokens: filepath.Join(dir, "tokens.json"), Now: time.Now}
 	s := open(t, cfg)

@@ -19,37 +19,9 @@ import (
 	"mintmark/internal/store/storetest"
 )
 
-const smallVar = "SQLITE_TEST_SMALL" // the folder for a small disk
-
-// TestRealDiskFull runs again where a mount is nobody else's and ends with the
-// process.
-func TestRealDiskFull(t *testing.T) {
-	if dir := os.Getenv(smallVar); dir != "" {
-		onASmallDisk(t, dir)
-		return
-	}
-	if os.Geteuid() != 0 {
-		t.Skip("SKIPPED: only root can mount a small disk")
-	}
-	cmd := exec.Command(os.Args[0], "-test.run=^TestRealDiskFull$", "-test.v")
-	cmd.Env = append(os.Environ(), smallVar+"="+t.TempDir())
-	cmd.SysProcAttr = &syscall.SysProcAttr{Unshareflags: syscall.CLONE_NEWNS}
-	out, err := cmd.CombinedOutput()
-	switch {
-	case errors.Is(err, syscall.EPERM), strings.Contains(string(out), "--- SKIP"):
-		if os.Getenv("CI") != "" {
-			t.Fatalf("mounting is refused: %v\n%s", err, out)
-		}
-		t.Skipf("SKIPPED: root may not mount here: %v\n%s", err, out)
-	case err != nil, !strings.Contains(string(out), "--- PASS"):
-		t.Fatalf("%v\n%s", err, out)
-	}
-}
+func TestRealDiskFull(t *testing.T) { storetest.SmallDisk(t, "1m", onASmallDisk) }
 
 func onASmallDisk(t *testing.T, dir string) {
-	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size=1m,mode=0700"); err != nil {
-		t.Skip(err)
-	}
 	cfg := sqlite.Config{Path: filepath.Join(dir, "mint.db"), Now: time.Now, Rand: rand.Reader}
 	must(t, sqlite.Create(context.Background(), cfg))
 	s, err := sqlite.Open(context.Background(), cfg)
