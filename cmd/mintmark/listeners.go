@@ -53,6 +53,7 @@ type listeners struct {
 	mu     sync.Mutex
 	open   []opened // on the network
 	local  []opened
+	begun  bool // they answer; until then who comes waits
 	pairs  map[[2]string]*certificate
 	closed bool
 	left   sync.WaitGroup // requests under way at what was left
@@ -168,7 +169,11 @@ func (l *listeners) openAt(ctx context.Context, p entrance) (opened, error) {
 	if pair != nil {
 		at = tls.NewListener(at, &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: pair.get, NextProtos: p.protocols})
 	}
-	return l.serves(opened{answers, p, at, new(atomic.Bool)}), nil
+	o := opened{answers, p, at, new(atomic.Bool)}
+	if l.begun {
+		l.serve(o)
+	}
+	return o, nil
 }
 
 // pair is the certificate of two files, which all entrances share.
@@ -184,7 +189,17 @@ func (l *listeners) pair(cert, key string) (*certificate, error) {
 	return l.pairs[files], nil
 }
 
-func (l *listeners) serves(o opened) opened {
+// begin lets all that is open answer, and what is opened from now on.
+func (l *listeners) begin() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.begun = true
+	for _, o := range slices.Concat(l.open, l.local) {
+		l.serve(o)
+	}
+}
+
+func (l *listeners) serve(o opened) {
 	go func() {
 		if err := o.Serve(o.at); !o.leave.Load() {
 			select {
@@ -193,19 +208,18 @@ func (l *listeners) serves(o opened) opened {
 			}
 		}
 	}()
-	return o
 }
 
 // leaves lets requests that are under way finish, while the server goes on.
 func (l *listeners) leaves(o opened, patience time.Duration) {
-	o.leave.Store(true)
-	_ = o.at.Close()
 	l.log.Info("no longer listening", "property", o.property, "address", o.at.Addr().String())
 	l.left.Go(func() { l.finish(o, patience) })
 }
 
 // finish ends a service: its requests have as long as patience says.
 func (l *listeners) finish(o opened, patience time.Duration) {
+	o.leave.Store(true)
+	_ = o.at.Close()
 	ctx, cancel := context.WithTimeout(context.Background(), max(patience, time.Millisecond))
 	defer cancel()
 	if err := o.Shutdown(ctx); err != nil && !errors.Is(err, net.ErrClosed) {
@@ -220,7 +234,7 @@ func (l *listeners) openLocal(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	l.local = append(l.local, l.serves(opened{edge.Server(l.handler(l.operator, nil), l.log, time.Now), entrance{}, at, new(atomic.Bool)}))
+	l.local = append(l.local, opened{edge.Server(l.handler(l.operator, nil), l.log, time.Now), entrance{}, at, new(atomic.Bool)})
 	return nil
 }
 
@@ -238,7 +252,6 @@ func (l *listeners) drain(patience time.Duration) {
 	all := slices.Concat(l.open, l.local)
 	l.mu.Unlock()
 	for _, o := range all {
-		o.leave.Store(true)
 		l.left.Go(func() { l.finish(o, patience) })
 	}
 	l.left.Wait()

@@ -117,6 +117,7 @@ func (s *server) run(ctx context.Context) (err error) {
 		return err
 	}
 	defer s.forgetCode()
+	all.begin()
 	s.announce(all.public())
 	s.notify("READY=1")
 	background, end := context.WithCancel(context.WithoutCancel(ctx))
