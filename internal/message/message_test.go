@@ -1,6 +1,7 @@
 package message_test
 
 import (
+	"encoding/json"
 	"html/template"
 	"slices"
 	"strings"
@@ -221,4 +222,34 @@ func TestAScriptSaysWhatTheCatalogueSays(t *testing.T) {
 	if got := string(language(t, "en-XA").Script(script)); got != want {
 		t.Errorf("en-XA: %s", got)
 	}
+}
+
+// FuzzMessage holds that a message that was read can be written, in any language, and
+// read again from what a script gets.
+func FuzzMessage(f *testing.F) {
+	for _, seed := range []string{"Search", expire, "Not lost: <a>show <b>all</b></a>", "it''s '{'{n}'}' '<b'", "{who, select, none {Nobody} other {{who, plural, =1 {#} other {'#'}}}}", "{a"} {
+		f.Add(seed, "web-1", 2)
+	}
+	f.Fuzz(func(t *testing.T, english, who string, n int) {
+		c, err := message.New(message.File{Language: "en", Messages: []message.Entry{{English: english}}})
+		if err != nil {
+			return
+		}
+		args := []any{"who", who, "n", n, "client", who, "a", message.NewAttributes("href", who)}
+		for _, l := range c.All() {
+			l.Write(message.Say(english, args...))
+			l.String(message.Say(english, args...))
+		}
+		call, err := json.Marshal(english)
+		if err != nil || strings.Contains(english, " ## ") {
+			return
+		}
+		keys := message.ScriptKeys(c.All()[1].Script([]byte("say(" + string(call) + ")")))
+		if len(keys) != 1 {
+			t.Fatalf("%q is not one message in a script", english)
+		}
+		if _, err := message.New(message.File{Language: "en", Messages: []message.Entry{{English: keys[0]}}}); err != nil {
+			t.Errorf("%q became %q, which cannot be read: %v", english, keys[0], err)
+		}
+	})
 }

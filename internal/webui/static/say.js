@@ -14,7 +14,7 @@ export function say(text, values) {
 }
 
 const format = (options) => new Intl.DateTimeFormat(lang === "en" ? "en-GB" : lang, options);
-const instant = format({ weekday: "short", day: "numeric", month: "short", year: "numeric", hour: "2-digit", minute: "2-digit", timeZone: "UTC" });
+const instant = format({ weekday: "short", day: "numeric", month: "short", year: "numeric", hour: "2-digit", minute: "2-digit", hourCycle: "h23", timeZone: "UTC" });
 
 // exact is an instant as it is agreed on: "Mon 7 Dec 2026, 14:08 UTC".
 export const exact = (when) => say("{time} UTC", { time: instant.format(when).replace(",", "").replace(" at", ",") });
