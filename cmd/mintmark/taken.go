@@ -76,7 +76,7 @@ func (c *cli) mayReplace(ctx context.Context, value, own string) error {
 				if err != nil {
 					return err
 				}
-				return fail(exitConflict, unusableStore, "the database holds the state of another installation, which would be lost; nothing was changed").
+				return fail(exitConflict, "store.foreign", "the database holds the state of another installation, which would be lost; nothing was changed").
 					advise("name an empty one, or make an installation on it (init --store) and restore there: then what was in it is kept")
 			}
 			return nil

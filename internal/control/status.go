@@ -156,8 +156,8 @@ func usageCheck(u authority.LedgerState) Check {
 }
 
 func verdictCheck(v Verdicts) Check {
-	over := v.AsOf.Sub(v.Since)
-	fact := fmt.Sprintf("%s a second in the last %s", significant(float64(v.Count)/max(over, time.Second).Seconds()), over.Round(time.Second))
+	over := max(v.AsOf.Sub(v.Since), time.Second)
+	fact := fmt.Sprintf("%s a second in the last %s", significant(float64(v.Count)/over.Seconds()), over.Round(time.Second))
 	if v.P99 > 0 {
 		const millisecond = float64(time.Millisecond)
 		fact += fmt.Sprintf("; p50 %s ms, p99 %s ms", significant(float64(v.P50)/millisecond), significant(float64(v.P99)/millisecond))

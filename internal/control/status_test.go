@@ -48,7 +48,7 @@ func TestTheVerdictsOfTheLastMinuteAreTold(t *testing.T) {
 		"": {Since: d.clock.Add(-time.Minute), AsOf: d.clock},
 		"38 a second in the last 1m40s; p50 0.00038 ms, p99 0.41 ms": {Since: d.clock.Add(-100 * time.Second), AsOf: d.clock, Count: 3800, P50: 384, P99: 410 * time.Microsecond},
 		"0.033 a second in the last 1m30s":                           {Since: d.clock.Add(-90 * time.Second), AsOf: d.clock, Count: 3},
-		"7.0 a second in the last 0s; p50 1.5 ms, p99 1074 ms":       {Since: d.clock, AsOf: d.clock, Count: 7, P50: 1500 * time.Microsecond, P99: 1 << 30},
+		"7.0 a second in the last 1s; p50 1.5 ms, p99 1074 ms":       {Since: d.clock, AsOf: d.clock, Count: 7, P50: 1500 * time.Microsecond, P99: 1 << 30},
 	} {
 		c := d.config(nil)
 		c.Verdicts = func() control.Verdicts { return v }
