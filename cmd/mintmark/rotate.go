@@ -195,7 +195,7 @@ func (c *cli) printEvidence(e api.Evidence) error {
 	if e.Silent > 0 {
 		c.say("Silent is not proof: monthly jobs look like this. Try it: %s key trial-stop --for 15m", c.program)
 	}
-	c.say("Verifiers that work offline by the key set are not seen here.")
+	c.say("Services that check tokens by themselves are not seen here.")
 	return nil
 }
 

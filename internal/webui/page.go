@@ -64,6 +64,7 @@ func (w *console) functions(l *message.Language) template.FuncMap {
 	all := template.FuncMap{
 		"glyph":   bitting.Path,
 		"short":   func(id authority.TokenID) string { return id.Short() },
+		"tokenID": tokenID,
 		"rfc3339": func(t time.Time) string { return t.UTC().Format(time.RFC3339) },
 		"title":   func(r authority.Role) string { return l.String(roleName(r)) },
 		"utc":     func(t time.Time) string { return l.String(utc(t)) },
@@ -98,6 +99,14 @@ func (w *console) functions(l *message.Language) template.FuncMap {
 	}
 	maps.Copy(all, sayings(l))
 	return all
+}
+
+// tokenID answers the target of an event that is a token; "": it is something else.
+func tokenID(target string) authority.TokenID {
+	if strings.HasPrefix(target, "tok_") {
+		return authority.TokenID(target)
+	}
+	return ""
 }
 
 func dict(pairs ...any) (map[string]any, error) {

@@ -226,7 +226,7 @@ func TestEvidenceNamesWhoHasNotMoved(t *testing.T) {
 		}
 	}
 	_, body := v.get("/secret")
-	shows(t, body, "<b>2 of 4 clients</b> still arrive under the previous secret. Last: 4 minutes ago.", "Silence is not proof: monthly jobs look like this.", "Verifiers that work offline by the key set are not seen here.",
+	shows(t, body, "<b>2 of 4 clients</b> still arrive under the previous secret. Last: 4 minutes ago.", "Silence is not proof: monthly jobs look like this.", "Services that check tokens by themselves are not seen here.",
 		"All but moved 3", "Moved 1", "Evidence as of 15:20:00 UTC", "export CSV", "Copy new token of stays", "Mark contacted: stays", "11 days left", "stays@corp.example")
 	_, body = v.post("/secret/copy/"+string(made["stays"].ID), nil)
 	if textIn(body) != v.copyNew(made["stays"].ID) {
