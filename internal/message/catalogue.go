@@ -159,12 +159,20 @@ func (c *Catalogue) Faults(f File) []string {
 		if a, b := holds(was.nodes), holds(is.nodes); !slices.Equal(a, b) {
 			out = append(out, fmt.Sprintf("%q: the translation has %v, English %v", e.Key(), b, a))
 		}
+		counted := make(map[string]bool) // where English itself has more than one form
+		walk(was.nodes, func(n node) {
+			if of, ok := n.(choice); ok && of.plural && of.has("one") {
+				counted[of.name] = true
+			}
+		})
 		walk(is.nodes, func(n node) {
-			if of, ok := n.(choice); ok && of.plural {
-				for _, form := range l.Forms() {
-					if !of.has(form) {
-						out = append(out, fmt.Sprintf("%q: the plural form %s is missing", e.Key(), form))
-					}
+			of, ok := n.(choice)
+			if !ok || !counted[of.name] {
+				return
+			}
+			for _, form := range l.Forms() {
+				if !of.has(form) {
+					out = append(out, fmt.Sprintf("%q: the plural form %s is missing", e.Key(), form))
 				}
 			}
 		})

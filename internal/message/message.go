@@ -120,9 +120,10 @@ func (l *Language) Write(t Text) any {
 	switch {
 	case !ok:
 		return ""
-	case of.origin == told && !l.english && !l.Has(of.key):
+	case l.says(of):
+	case of.origin == told && !l.english:
 		return template.HTML(`<span lang="en" dir="auto">` + template.HTMLEscapeString(of.key) + `</span>`)
-	case of.origin != ours && !(of.origin == told && l.Has(of.key)):
+	default:
 		return of.key
 	}
 	c := l.find(of.key)
@@ -144,6 +145,11 @@ func (l *Language) String(t Text) string {
 	w := writer{language: l}
 	w.value(t)
 	return w.out.String()
+}
+
+// says reports whether a text is a message, and not words as they are.
+func (l *Language) says(t *text) bool {
+	return t.origin == ours || t.origin == told && l.Has(t.key)
 }
 
 // Has reports whether a message is in the catalogue.
@@ -241,7 +247,7 @@ func (w *writer) value(v any) {
 	case template.HTML:
 		w.out.WriteString(string(v))
 	case *text:
-		if v.origin == ours || v.origin == told && w.language.Has(v.key) {
+		if w.language.says(v) {
 			inner := writer{language: w.language, args: v.args, html: w.html}
 			inner.write(w.language.find(v.key).nodes, "")
 			w.out.WriteString(inner.out.String())
@@ -270,7 +276,7 @@ func (w *writer) choose(c choice, number string) {
 		if !c.has(key) {
 			key = w.language.form(n)
 		}
-	} else if key = w.language.plain(value); key == "" {
+	} else if key = fmt.Sprint(value); value == nil || key == "" {
 		key = "none"
 	}
 	if !c.has(key) {
@@ -282,12 +288,6 @@ func (w *writer) choose(c choice, number string) {
 			return
 		}
 	}
-}
-
-func (l *Language) plain(v any) string {
-	w := writer{language: &Language{messages: l.messages, base: l.base, english: l.english, numbers: l.numbers}}
-	w.value(v)
-	return w.out.String()
 }
 
 func (c choice) has(key string) bool {

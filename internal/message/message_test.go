@@ -168,17 +168,20 @@ func TestWhatIsWrongWithATranslationIsSaid(t *testing.T) {
 		t.Error(faults)
 	}
 	for text, want := range map[string]string{
-		"Token":                             `the translation has [], English [{client}]`,
-		"Token {client} {more}":             `the translation has [{client} {more}], English [{client}]`,
-		"<b>Token</b> {client}":             `the translation has [<b> {client}], English [{client}]`,
-		"Token {client":                     `a placeholder is not closed`,
-		"{client, plural, other {# token}}": `the plural form few is missing`,
+		"Token":                 `the translation has [], English [{client}]`,
+		"Token {client} {more}": `the translation has [{client} {more}], English [{client}]`,
+		"<b>Token</b> {client}": `the translation has [<b> {client}], English [{client}]`,
+		"Token {client":         `a placeholder is not closed`,
 	} {
 		f := message.File{Language: "pl", Messages: []message.Entry{{English: "Token of {client}", Translation: text}}}
 		faults := catalogue(t).Faults(f)
 		if !slices.ContainsFunc(faults, func(s string) bool { return strings.Contains(s, want) }) {
 			t.Errorf("of %q it is said %q, not %q", text, faults, want)
 		}
+	}
+	lacking := message.File{Language: "pl", Messages: []message.Entry{{English: expire, Translation: "{n, plural, one {wygasa # token} few {wygasają # tokeny} other {wygasa # tokena}}"}}}
+	if faults := catalogue(t).Faults(lacking); len(faults) != 1 || !strings.Contains(faults[0], "the plural form many is missing") {
+		t.Error(faults)
 	}
 	gone := message.File{Language: "pl", Messages: []message.Entry{{English: "Find", Translation: "Szukaj"}}}
 	if faults := catalogue(t).Faults(gone); len(faults) != 1 || !strings.Contains(faults[0], "in no page any more") {
