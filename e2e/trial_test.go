@@ -2,7 +2,9 @@ package e2e
 
 import (
 	"context"
+	"crypto/tls"
 	"net"
+	"net/http"
 	"strings"
 	"testing"
 	"time"
@@ -154,4 +156,42 @@ func TestAServerThatMovesIsFollowedAndKept(t *testing.T) {
 	listens(t, there, true)
 	listens(t, here, false)
 	a.quiet(t)
+}
+
+// Every door of the server has its certificate or has none, and is the same door
+// however often it is opened.
+func TestTLSOnTrialComesAndGoesAtEveryDoor(t *testing.T) {
+	home := startHome(t)
+	certificate, key := pair(t, t.TempDir(), "trial")
+	entrance, figures, envoy := free(t), free(t), free(t)
+	for name, value := range map[string]string{
+		"guard.upstream": "http://127.0.0.1:1", "guard.listen": entrance, "gateway.ext_authz.listen": envoy, "metrics.listen": figures,
+	} {
+		home.manager(t, "config", "properties", "set", name, value)
+	}
+	home.manager(t, "config", "apply")
+	home.manager(t, "restart")
+	home.manager(t, "config", "properties", "set", "server.tls.certificate", certificate)
+	home.manager(t, "config", "properties", "set", "server.tls.key", key)
+	has := func(scheme string) {
+		t.Helper()
+		for address, want := range map[string]int{strings.TrimPrefix(home.url, "http://") + "/healthz": http.StatusOK, entrance + "/": http.StatusUnauthorized} {
+			eventually(t, address+" by "+scheme, func() bool { return statusOf(scheme+"://"+address, "") == want })
+		}
+		eventually(t, "Envoy's door by "+scheme, func() bool {
+			conn, err := tls.Dial("tcp", envoy, &tls.Config{InsecureSkipVerify: true, NextProtos: []string{"h2"}})
+			if err == nil {
+				_ = conn.Close()
+			}
+			return (err == nil) == (scheme == "https")
+		})
+		if got := statusOf("http://"+figures+"/metrics", ""); got != http.StatusOK {
+			t.Errorf("by %s the metrics answer %d", scheme, got)
+		}
+	}
+	has("http")
+	home.manager(t, "config", "apply", "--trial", "1h")
+	has("https")
+	home.manager(t, "config", "revert")
+	has("http")
 }

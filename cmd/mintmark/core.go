@@ -63,9 +63,10 @@ type core struct {
 	clock     *authority.Clock
 	operator  string // user@host
 	serving   bool
-	changed   chan struct{}         // what is in force has changed
-	moved     move.Moved            // by the last move of the whole state
-	progress  func(done, total int) // told of a move; nil: nobody is
+	apart     struct{ guard, extAuthz func() edge.Decider } // what their doors ask, however often they are opened
+	changed   chan struct{}                                 // what is in force has changed
+	moved     move.Moved                                    // by the last move of the whole state
+	progress  func(done, total int)                         // told of a move; nil: nobody is
 	host      string
 	log       *slog.Logger
 }

@@ -46,7 +46,7 @@ func (s *server) guard(g config.Gateways) (service, error) {
 		return nil, err
 	}
 	handler, err := gateway.NewGuard(gateway.GuardConfig{
-		Live: s.door("guard"), Upstream: upstream, Patience: g.GuardTimeout, Log: s.log, Now: time.Now,
+		Live: s.apart.guard(), Upstream: upstream, Patience: g.GuardTimeout, Log: s.log, Now: time.Now,
 		Rules:             func() pathrule.Rules { return s.running.Settings().Gateways.GuardRules },
 		KeepAuthorization: func() bool { return s.running.Settings().Gateways.GuardKeeps },
 	})
@@ -62,7 +62,7 @@ func (s *server) guard(g config.Gateways) (service, error) {
 
 func (s *server) extAuthz() (service, error) {
 	return extauthz.New(extauthz.Config{
-		Live: s.door("ext_authz"), TrustedProxies: s.proxies, Ready: s.live.Ready, NewID: requestID, Log: s.log,
+		Live: s.apart.extAuthz(), TrustedProxies: s.proxies, Ready: s.live.Ready, NewID: requestID, Log: s.log,
 		Audience: s.running.Audience,
 	})
 }

@@ -47,8 +47,8 @@ type opened struct {
 // listeners are what a server has open, and follow what its settings want.
 type listeners struct {
 	*server
-	console http.Handler
-	failed  chan error // of the first that ends by itself
+	public, figures http.Handler // of the public address, and of metrics
+	failed          chan error   // of the first that ends by itself
 
 	mu     sync.Mutex
 	open   []opened // on the network
@@ -60,7 +60,9 @@ type listeners struct {
 }
 
 func (s *server) listeners(console http.Handler) *listeners {
-	return &listeners{server: s, console: console, failed: make(chan error, 1), pairs: make(map[[2]string]*certificate)}
+	return &listeners{
+		server: s, public: s.handler("", console), figures: s.metrics.Handler(), failed: make(chan error, 1), pairs: make(map[[2]string]*certificate),
+	}
 }
 
 // wanted are the entrances of the network, the public one first. What listens there
@@ -69,9 +71,9 @@ func (l *listeners) wanted(settings config.Settings) []entrance {
 	web := func(h http.Handler) func() (service, error) {
 		return func() (service, error) { return edge.Server(h, l.log, time.Now), nil }
 	}
-	all := []entrance{{property: config.Listen, address: settings.Listen, protocols: []string{"h2", "http/1.1"}, answers: web(l.handler("", l.console))}}
+	all := []entrance{{property: config.Listen, address: settings.Listen, protocols: []string{"h2", "http/1.1"}, answers: web(l.public)}}
 	if settings.Metrics != "" {
-		all = append(all, entrance{property: config.Metrics, address: settings.Metrics, answers: web(l.metrics.Handler())})
+		all = append(all, entrance{property: config.Metrics, address: settings.Metrics, answers: web(l.figures)})
 	}
 	if address := settings.Gateways.ExtAuthz; address != "" {
 		all = append(all, entrance{property: config.ExtAuthzListen, address: address, protocols: []string{"h2"}, answers: l.extAuthz})
@@ -238,8 +240,8 @@ func (l *listeners) openLocal(ctx context.Context) error {
 	return nil
 }
 
-// public is the address that people are told.
-func (l *listeners) public() net.Addr {
+// address is the one that people are told.
+func (l *listeners) address() net.Addr {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.open[0].at.Addr()

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"net/http"
+	"sync"
 	"time"
 
 	"mintmark/internal/authority"
@@ -23,10 +24,12 @@ func (k *core) observe(book *config.Book) {
 		token, source := k.running.Limits()
 		return limits.Rate(token), limits.Rate(source)
 	}})
+	k.apart.guard = sync.OnceValue(func() edge.Decider { return k.door("guard") })
+	k.apart.extAuthz = sync.OnceValue(func() edge.Decider { return k.door("ext_authz") })
 }
 
 // door is the live set as one door asks it: within the limits, its refusals kept,
-// and counted.
+// and counted. Each has one name, and is made once.
 func (k *core) door(name string) edge.Decider {
 	return k.metrics.Door(name, k.refusals.Around(name, k.limits.Around(k.live)))
 }

@@ -118,7 +118,7 @@ func (s *server) run(ctx context.Context) (err error) {
 	}
 	defer s.forgetCode()
 	all.begin()
-	s.announce(all.public())
+	s.announce(all.address())
 	s.notify("READY=1")
 	background, end := context.WithCancel(context.WithoutCancel(ctx))
 	defer end()
