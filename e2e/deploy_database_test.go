@@ -22,7 +22,7 @@ type database struct {
 	server         *exec.Cmd
 }
 
-func startDatabase(t *testing.T) *database {
+func startDatabase(t testing.TB) *database {
 	t.Helper()
 	found, err := filepath.Glob("/usr/lib/postgresql/*/bin/initdb")
 	if err != nil || len(found) == 0 {
@@ -72,7 +72,7 @@ func startDatabase(t *testing.T) *database {
 }
 
 // run runs the server until it is stopped or the test ends.
-func (d *database) run(t *testing.T) {
+func (d *database) run(t testing.TB) {
 	t.Helper()
 	said := &output{}
 	d.server = d.command("postgres", "-D", filepath.Join(d.dir, "data"))
@@ -92,7 +92,7 @@ func (d *database) run(t *testing.T) {
 }
 
 // stop ends the server at once, as `pg_ctl stop -m immediate` does.
-func (d *database) stop(t *testing.T) {
+func (d *database) stop(t testing.TB) {
 	t.Helper()
 	if d.server == nil {
 		return
@@ -104,7 +104,7 @@ func (d *database) stop(t *testing.T) {
 	d.server = nil
 }
 
-func lookUp(t *testing.T, name string) *syscall.Credential {
+func lookUp(t testing.TB, name string) *syscall.Credential {
 	t.Helper()
 	u, err := user.Lookup(name)
 	if err != nil {
@@ -139,7 +139,7 @@ func (d *database) psql(connection string, args ...string) (string, error) {
 	return strings.TrimSpace(string(out)), err
 }
 
-func (d *database) must(t *testing.T, args ...string) string {
+func (d *database) must(t testing.TB, args ...string) string {
 	t.Helper()
 	out, err := d.psql("", args...)
 	if err != nil {

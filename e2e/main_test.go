@@ -99,7 +99,7 @@ func (h home) stop(t *testing.T) {
 }
 
 // freeAddress answers an address that was free a moment ago.
-func freeAddress(t *testing.T) string {
+func freeAddress(t testing.TB) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

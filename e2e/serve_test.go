@@ -297,7 +297,7 @@ func TestServeSaysWhyItDoesNotStart(t *testing.T) {
 
 // pair writes a certificate for localhost and its key as PEM files, each in one
 // rename as a careful tool does it.
-func pair(t *testing.T, folder, name string) (certificate, key string) {
+func pair(t testing.TB, folder, name string) (certificate, key string) {
 	t.Helper()
 	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -321,7 +321,7 @@ func pair(t *testing.T, folder, name string) (certificate, key string) {
 	return certificate, key
 }
 
-func put(t *testing.T, path string, data []byte) {
+func put(t testing.TB, path string, data []byte) {
 	t.Helper()
 	if err := os.WriteFile(path+".new", data, 0o600); err != nil {
 		t.Fatal(err)

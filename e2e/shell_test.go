@@ -117,7 +117,7 @@ func (h home) kill(t *testing.T) {
 }
 
 // eventually waits until something holds.
-func eventually(t *testing.T, what string, holds func() bool) {
+func eventually(t testing.TB, what string, holds func() bool) {
 	t.Helper()
 	for deadline := time.Now().Add(stepTimeout); !holds(); time.Sleep(25 * time.Millisecond) {
 		if time.Now().After(deadline) {
@@ -127,7 +127,7 @@ func eventually(t *testing.T, what string, holds func() bool) {
 }
 
 // write makes a file of the service's user alone.
-func write(t *testing.T, path, text string) string {
+func write(t testing.TB, path, text string) string {
 	t.Helper()
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
@@ -146,7 +146,7 @@ func tokenFile(t *testing.T, text string) string {
 	return write(t, filepath.Join(folder, "token.json"), text)
 }
 
-func read(t *testing.T, path string) string {
+func read(t testing.TB, path string) string {
 	t.Helper()
 	data, err := os.ReadFile(path)
 	if err != nil {
