@@ -4,22 +4,18 @@ import (
 	"bufio"
 	"bytes"
 	"errors"
-	"fmt"
 	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
-	"slices"
 	"strings"
 	"sync"
 	"syscall"
 	"testing"
 	"time"
-	"unicode/utf8"
 
 	"github.com/creack/pty"
-	"github.com/google/go-cmp/cmp"
 )
 
 const (
@@ -321,37 +317,6 @@ func TestALongTableGoesThroughThePager(t *testing.T) {
 	s = startScreen(t, command)
 	s.sees("paged:PROPERTY")
 	s.ends(0)
-}
-
-// A table is as wide as the terminal, and says the same; no word is broken, and
-// what goes to a file is as it was.
-func TestATableFitsTheTerminal(t *testing.T) {
-	home := startHome(t)
-	id := home.refusedAs(t, home.token(t, "etl", "user", "--tag", "team:data"), "role=admin")
-	inspect := []string{"token", "inspect", "--request", id}
-	wide := home.run(t, inspect...)
-	if wide.code != 10 || !regexp.MustCompile(`(?m)^role +false +user, wanted admin +The door asks for another role`).MatchString(wide.out) {
-		t.Fatalf("without a terminal: %d %s", wide.code, wide.out)
-	}
-	for _, across := range []int{80, 100} {
-		command := exec.Command("sh", "-c", fmt.Sprintf(`stty rows 200 cols %d; exec "$@"`, across), "sh", filepath.Join(home.dir, "manager"))
-		command.Args = append(command.Args, inspect...)
-		s := startScreen(t, command)
-		s.ends(10)
-		_, table, found := strings.Cut(s.lines(), "CHECK ")
-		if !found {
-			t.Fatalf("no table:\n%s", s.lines())
-		}
-		for line := range strings.Lines("CHECK " + table) {
-			if n := utf8.RuneCountInString(strings.TrimSuffix(line, "\n")); n > across {
-				t.Errorf("%d of %d columns: %s", n, across, line)
-			}
-		}
-		words := func(text string) []string { all := strings.Fields(text); slices.Sort(all); return all }
-		if diff := cmp.Diff(words(wide.out), words("CHECK "+table)); diff != "" {
-			t.Errorf("at %d columns (-want +got):\n%s", across, diff)
-		}
-	}
 }
 
 // What takes longer than half a second shows a person how far it is, and says

@@ -48,8 +48,8 @@ func (c *cli) listAdmins() *cobra.Command {
 				}
 				return printList(c, "AdminList", admins.Items, []column[api.Admin]{
 					{name: "NAME", of: func(a api.Admin) string { return a.Name }},
-					{name: "CREATED", of: func(a api.Admin) string { return c.when(&a.CreatedAt, "–") }},
-					{name: "CREATED BY", of: func(a api.Admin) string { return a.CreatedBy }},
+					{name: "CREATED", of: func(a api.Admin) string { return c.when(&a.CreatedAt, "–") }, spare: 2},
+					{name: "CREATED BY", of: func(a api.Admin) string { return a.CreatedBy }, spare: 1},
 					{name: "PASSWORD CHANGED", of: func(a api.Admin) string { return c.when(&a.PasswordChangedAt, "–") }},
 				}, nil)
 			})

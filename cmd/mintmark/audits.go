@@ -25,18 +25,19 @@ func (c *cli) auditCommand() *cobra.Command {
 				if err != nil {
 					return err
 				}
-				narrow := c.narrow()
+				narrow, at := c.narrow(), time.RFC3339
 				target := func(e api.Event) string { return orDash(e.Label) }
 				if narrow {
+					at = strings.Replace(at, "T", " ", 1) // RFC 3339, section 5.6: for people; it can go on below there
 					target = func(e api.Event) string { return orDash(strings.TrimSpace(e.Label + " " + shortTarget(e.Target))) }
 				}
 				return printList(c, "EventList", page.Items, []column[api.Event]{
-					{name: "TIME", of: func(e api.Event) string { return e.At.UTC().Format(time.RFC3339) }},
-					{name: "ACTOR", of: func(e api.Event) string { return orDash(e.Actor.Name) }},
+					{name: "TIME", of: func(e api.Event) string { return e.At.UTC().Format(at) }},
+					{name: "ACTOR", of: func(e api.Event) string { return orDash(e.Actor.Name) }, spare: 2},
 					{name: "ACTION", of: func(e api.Event) string { return e.Action }},
 					{name: "TARGET", of: target},
 					{name: "TARGET ID", of: func(e api.Event) string { return orDash(e.Target) }, more: narrow},
-					{name: "FROM", of: func(e api.Event) string { return orDash(e.From) }},
+					{name: "FROM", of: func(e api.Event) string { return orDash(e.From) }, spare: 1},
 					{name: "OUTCOME", of: func(e api.Event) string { return e.Outcome }},
 					{name: "NUMBER", of: func(e api.Event) string { return strconv.FormatUint(e.Seq, 10) }, more: true},
 					{name: "REQUEST", of: func(e api.Event) string { return orDash(e.RequestID) }, more: true},

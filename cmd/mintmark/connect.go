@@ -178,7 +178,7 @@ func (w watched) RoundTrip(r *http.Request) (*http.Response, error) {
 	}
 	if w.c.flags.verbose {
 		// Not the query: what people search for is theirs.
-		w.c.say("%s %s: %d in %s, request %s", r.Method, r.URL.Path, answer.StatusCode, time.Since(began).Round(time.Millisecond), answer.Header.Get("X-Request-Id"))
+		w.c.note("%s %s: %d in %s, request %s", r.Method, r.URL.Path, answer.StatusCode, time.Since(began).Round(time.Millisecond), answer.Header.Get("X-Request-Id"))
 	}
 	return answer, nil
 }

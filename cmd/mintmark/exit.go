@@ -188,7 +188,7 @@ func (c *cli) report(err error) int {
 	}
 	fmt.Fprintf(c.err, "%s: %s\n", c.paint(c.err, red, "error"), clean(f.message))
 	if f.requestID != "" && c.flags.server != "" {
-		fmt.Fprintf(c.err, "  request %s\n", clean(f.requestID))
+		fmt.Fprintln(c.err, c.paint(c.err, dim, "  request "+clean(f.requestID)))
 	}
 	if f.hint != "" {
 		fmt.Fprintf(c.err, "  %s\n", clean(f.hint))

@@ -23,13 +23,13 @@ func (c *cli) keyCommand() *cobra.Command {
 				}
 				return printList(c, "KeyList", keys.Items, []column[api.Key]{
 					{name: "NAME", of: func(k api.Key) string { return k.Name }},
-					{name: "KEY", of: func(k api.Key) string { return bitting.Blocks(k.ID) }},
+					{name: "KEY", of: func(k api.Key) string { return bitting.Blocks(k.ID) }, spare: 2},
 					{name: "STATE", of: func(k api.Key) string { return k.State }},
-					{name: "ALG", of: func(k api.Key) string { return k.Algorithm }},
+					{name: "ALG", of: func(k api.Key) string { return k.Algorithm }, spare: 3},
 					{name: "CREATED", of: func(k api.Key) string { return c.when(&k.CreatedAt, "–") }},
 					{name: "SIGNS SINCE", of: func(k api.Key) string { return c.when(k.CurrentSince, "–") }},
 					{name: "UNTIL", of: func(k api.Key) string { return c.when(k.Until, "–") }},
-					{name: "KID", of: func(k api.Key) string { return k.ID }},
+					{name: "KID", of: func(k api.Key) string { return k.ID }, spare: 1},
 				}, nil)
 			})
 		},

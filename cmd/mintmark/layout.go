@@ -2,6 +2,7 @@ package main
 
 import (
 	"os"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -21,41 +22,111 @@ func (c *cli) across() int {
 	return 0
 }
 
-// fit makes columns narrower until they are across at the most, the widest first
-// and none narrower than its longest word, which people copy. Where that is not
-// enough the widths stay as they are.
-func fit(rows [][]string, widths []int, across int) []int {
-	over := -gap - across
-	least, fitted := make([]int, len(widths)), make([]int, len(widths))
-	for i, w := range widths {
-		over += w + gap
-		fitted[i] = w
+// fitting leaves out what a list can do without, one column after the other, until
+// the rest goes into the terminal, and answers what it left out. What was asked for
+// stays, and so does everything where nobody's terminal is.
+func fitting[T any](c *cli, columns []column[T], items []T) (kept []column[T], left []string) {
+	across := c.across()
+	if across == 0 || !c.narrow() || c.flags.columns != "" {
+		return columns, nil
 	}
+	for room(leastOf(grid(c, columns, items))) > across {
+		next := -1
+		for i, col := range columns {
+			if col.spare > 0 && (next < 0 || col.spare < columns[next].spare) {
+				next = i
+			}
+		}
+		if next < 0 {
+			break
+		}
+		left = append(left, columns[next].name)
+		columns = slices.Delete(slices.Clone(columns), next, next+1)
+	}
+	return columns, left
+}
+
+// leastOf is how narrow columns can be: each as its longest word, which people
+// copy.
+func leastOf(rows [][]string) []int {
+	return widest(rows, func(cell string) (n int) {
+		for word := range strings.FieldsSeq(cell) {
+			n = max(n, utf8.RuneCountInString(word))
+		}
+		return n
+	})
+}
+
+// widest is how wide columns are, by the widest of their cells.
+func widest(rows [][]string, width func(string) int) (widths []int) {
 	for _, row := range rows {
 		for i, cell := range row {
-			for _, word := range strings.Fields(cell) {
-				least[i] = max(least[i], utf8.RuneCountInString(word))
+			if i == len(widths) {
+				widths = append(widths, 0)
 			}
+			widths[i] = max(widths[i], width(cell))
 		}
 	}
-	for ; over > 0; over-- {
-		widest := -1
+	return widths
+}
+
+// room is what columns need beside each other.
+func room(widths []int) int {
+	n := -gap
+	for _, w := range widths {
+		n += w + gap
+	}
+	return n
+}
+
+// fit makes columns narrower until they are across at the most, the widest first
+// and none narrower than its longest word: then it is as narrow as it can be.
+func fit(rows [][]string, widths []int, across int) []int {
+	least, fitted := leastOf(rows), slices.Clone(widths)
+	for over := room(widths) - across; over > 0; over-- {
+		next := -1
 		for i, w := range fitted {
-			if w > least[i] && (widest < 0 || w > fitted[widest]) {
-				widest = i
+			if w > least[i] && (next < 0 || w > fitted[next]) {
+				next = i
 			}
 		}
-		if widest < 0 {
-			return widths
+		if next < 0 {
+			break
 		}
-		fitted[widest]--
+		fitted[next]--
 	}
 	return fitted
 }
 
+// line is one line of a table; a row has more where a cell goes on below.
+type line struct {
+	row    int
+	cells  []string
+	widths []int // nil: it has tabs between
+}
+
+// lay makes lines of rows.
+func (c *cli) lay(rows [][]string) (lines []line) {
+	if c.flags.output == "tsv" {
+		for n, row := range rows {
+			lines = append(lines, line{n, row, nil})
+		}
+		return lines
+	}
+	widths := widest(rows, utf8.RuneCountInString)
+	if across := c.across(); across > 0 {
+		widths = fit(rows, widths, across)
+	}
+	for n, row := range rows {
+		for _, cells := range laid(row, widths) {
+			lines = append(lines, line{n, cells, widths})
+		}
+	}
+	return lines
+}
+
 // laid is a row as lines: a cell that is wider than its column goes on below.
-func laid(row []string, widths []int) []string {
-	var lines [][]string
+func laid(row []string, widths []int) (lines [][]string) {
 	for i, cell := range row {
 		for n, part := range wrapped(cell, widths[i]) {
 			if n == len(lines) {
@@ -64,11 +135,7 @@ func laid(row []string, widths []int) []string {
 			lines[n][i] = part
 		}
 	}
-	out := make([]string, len(lines))
-	for n, line := range lines {
-		out[n] = aligned(line, widths)
-	}
-	return out
+	return lines
 }
 
 // wrapped breaks a text at its spaces; one that has room stays as it is.
@@ -91,10 +158,20 @@ func wrapped(text string, width int) []string {
 	return append(lines, line)
 }
 
-func aligned(row []string, widths []int) string {
-	var b strings.Builder
-	for i, cell := range row {
-		b.WriteString(cell + strings.Repeat(" ", widths[i]-utf8.RuneCountInString(cell)+gap))
+// text is the line as it is printed; what is painted takes no more room.
+func (l line) text(paint func(column int, text string) string) string {
+	if l.widths == nil {
+		return strings.Join(l.cells, "\t")
 	}
-	return strings.TrimRight(b.String(), " ")
+	var b strings.Builder
+	blank := 0
+	for i, cell := range l.cells {
+		cell = strings.TrimRight(cell, " ")
+		if cell != "" {
+			b.WriteString(strings.Repeat(" ", blank) + paint(i, cell))
+			blank = 0
+		}
+		blank += l.widths[i] - utf8.RuneCountInString(cell) + gap
+	}
+	return b.String()
 }

@@ -10,7 +10,6 @@ import (
 	"os/exec"
 	"slices"
 	"strings"
-	"unicode/utf8"
 
 	"golang.org/x/term"
 )
@@ -19,9 +18,11 @@ const apiVersion = "mintmark/v1"
 
 // column is one column of a table.
 type column[T any] struct {
-	name string
-	of   func(T) string
-	more bool // only when asked for with --columns
+	name  string
+	of    func(T) string
+	more  bool // only when asked for with --columns
+	word  bool // what it says are words of ours, which can have a colour
+	spare int  // a terminal that is too narrow goes without it: the lowest first, 0 never
 }
 
 // printList prints records: as a table of the given columns, or as JSON.
@@ -48,21 +49,36 @@ func printList[T any](c *cli, kind string, items []T, columns []column[T], extra
 	if err != nil {
 		return err
 	}
-	var head []string
-	if !c.flags.noHeaders {
-		for _, col := range columns {
-			head = append(head, col.name)
-		}
+	columns, left := fitting(c, columns, items)
+	heads := 1
+	if c.flags.noHeaders {
+		heads = 0
 	}
-	rows := make([][]string, 0, len(items))
-	for _, item := range items {
+	err = c.table(grid(c, columns, items), heads, slices.IndexFunc(columns, func(col column[T]) bool { return col.word }))
+	if len(left) > 0 {
+		c.note("No room for %s; --columns shows them.", strings.Join(left, ", "))
+	}
+	return err
+}
+
+// grid is what a table shows: its head, unless nobody wants one, and a row for
+// each record.
+func grid[T any](c *cli, columns []column[T], items []T) [][]string {
+	rows := make([][]string, 0, len(items)+1)
+	add := func(of func(column[T]) string) {
 		row := make([]string, len(columns))
 		for i, col := range columns {
-			row[i] = col.of(item)
+			row[i] = of(col)
 		}
 		rows = append(rows, row)
 	}
-	return c.table(head, rows)
+	if !c.flags.noHeaders {
+		add(func(col column[T]) string { return col.name })
+	}
+	for _, item := range items {
+		add(func(col column[T]) string { return col.of(item) })
+	}
+	return rows
 }
 
 func chosen[T any](c *cli, all []column[T]) ([]column[T], error) {
@@ -85,44 +101,30 @@ func chosen[T any](c *cli, all []column[T]) ([]column[T], error) {
 	return out, nil
 }
 
-// table prints rows under a head, which may be nil: aligned for people, within the
-// width of their terminal, or with tabs between.
-func (c *cli) table(head []string, rows [][]string) error {
-	if head != nil {
-		rows = append([][]string{head}, rows...)
-	}
-	var widths []int
+// table prints rows, of which the first may be heads: aligned for people, within the
+// width of their terminal, or with tabs between. One column, unless it is -1, has
+// words that can have a colour.
+func (c *cli) table(rows [][]string, heads, words int) error {
 	for _, row := range rows {
 		for i, cell := range row {
-			cell = clean(strings.NewReplacer("\n", " ", "\t", " ").Replace(cell))
-			if row[i] = cell; i == len(widths) {
-				widths = append(widths, 0)
-			}
-			widths[i] = max(widths[i], utf8.RuneCountInString(cell))
+			row[i] = clean(strings.NewReplacer("\n", " ", "\t", " ").Replace(cell))
 		}
 	}
-	if across := c.across(); across > 0 {
-		widths = fit(rows, widths, across)
-	}
-	var lines []string
-	heading := 0 // how many lines the head has
-	for n, row := range rows {
-		if c.flags.output == "tsv" {
-			lines = append(lines, strings.Join(row, "\t"))
-		} else {
-			lines = append(lines, laid(row, widths)...)
-		}
-		if n == 0 && head != nil {
-			heading = len(lines)
-		}
-	}
+	lines := c.lay(rows)
 	pager := c.pager(len(lines))
 	var b bytes.Buffer
-	for n, line := range lines {
-		if n < heading && pager == "" {
-			line = c.paint(c.out, bold, line)
-		}
-		b.WriteString(line + "\n")
+	for _, l := range lines {
+		b.WriteString(l.text(func(column int, text string) string {
+			switch {
+			case pager != "":
+				return text
+			case l.row < heads:
+				return c.paint(c.out, bold, text)
+			case column == words:
+				return c.paint(c.out, colourOf(rows[l.row][column]), text)
+			}
+			return text
+		}) + "\n")
 	}
 	if pager == "" {
 		_, err := c.out.Write(b.Bytes())
@@ -148,7 +150,7 @@ func (c *cli) pager(lines int) string {
 // value.
 func (c *cli) one(kind string, record any, lines [][]string) error {
 	if !c.asJSON() {
-		return c.table(nil, lines)
+		return c.table(lines, 0, 0)
 	}
 	data, err := json.Marshal(record)
 	if err != nil {

@@ -77,9 +77,9 @@ func (c *cli) listProperties(ctx context.Context, l *link, _ []string) error {
 	return printList(c, "PropertyList", conf.Properties, []column[api.Property]{
 		{name: "PROPERTY", of: func(p api.Property) string { return p.Name }},
 		{name: "RUNNING", of: func(p api.Property) string { return orUnset(p.Running) }},
-		{name: "SOURCE", of: func(p api.Property) string { return p.Source }},
+		{name: "SOURCE", of: func(p api.Property) string { return p.Source }, spare: 2},
 		{name: "STAGED", of: stagedText},
-		{name: "EFFECT", of: func(p api.Property) string { return effect(p.Live) }},
+		{name: "EFFECT", of: func(p api.Property) string { return effect(p.Live) }, spare: 1},
 		{name: "APPLIED", of: func(p api.Property) string { return orUnset(p.Applied) }, more: true},
 		{name: "DEFAULT", of: func(p api.Property) string { return orUnset(p.Default) }, more: true},
 		{name: "ENVIRONMENT", of: func(p api.Property) string { return p.Env }, more: true},
@@ -121,12 +121,12 @@ func (c *cli) showConfig(ctx context.Context, l *link, _ []string) error {
 		}
 		items = append(items, s)
 	}
-	c.say("Revision %d; %s staged, %s waiting for restart.", conf.Staging.Revision, orNothing(conf.Staging.Count), orNothing(conf.Staging.Waiting))
+	c.note("Revision %d; %s staged, %s waiting for restart.", conf.Staging.Revision, orNothing(conf.Staging.Count), orNothing(conf.Staging.Waiting))
 	c.sayTrial(conf.Staging.Trial)
 	return printList(c, "Configuration", items, []column[setting]{
 		{name: "PROPERTY", of: func(s setting) string { return s.Name }},
 		{name: "VALUE", of: func(s setting) string { return shown(s.Name, s.Value) }},
-		{name: "SOURCE", of: func(s setting) string { return s.Source }},
+		{name: "SOURCE", of: func(s setting) string { return s.Source }, spare: 1},
 	}, map[string]any{"revision": conf.Staging.Revision, "trial": conf.Staging.Trial})
 }
 
@@ -310,7 +310,7 @@ func (c *cli) differences(items []api.Difference) error {
 				c.warn("%s: %s", d.Property, d.Warning)
 			}
 		}
-		return c.table(nil, rows)
+		return c.table(rows, 0, -1)
 	}
 	return printList(c, "DifferenceList", items, []column[api.Difference]{
 		{name: "PROPERTY", of: func(d api.Difference) string { return d.Property }},

@@ -178,12 +178,12 @@ func (c *cli) printEvidence(e api.Evidence) error {
 		e.AsOf.UTC().Format("15:04:05 UTC"), c.until(e.CountedSince), others)
 	err := printList(c, "Evidence", e.Items, []column[api.TokenEvidence]{
 		{name: "CLIENT ID", of: func(t api.TokenEvidence) string { return t.Token.ClientID }},
-		{name: "ID", of: func(t api.TokenEvidence) string { return shortID(t.Token.ID) }},
+		{name: "ID", of: func(t api.TokenEvidence) string { return c.idOf(t.Token.ID) }},
 		{name: "STATE", of: func(t api.TokenEvidence) string { return movedWord(t) }},
 		{name: "LAST UNDER PREVIOUS", of: func(t api.TokenEvidence) string { return c.keyUse(t.Under) }},
-		{name: "LAST UNDER CURRENT", of: func(t api.TokenEvidence) string { return c.keyUse(t.Current) }},
-		{name: "CONTACT", of: func(t api.TokenEvidence) string { return orDash(t.Token.Contact) }},
-		{name: "IN TRIAL", of: func(t api.TokenEvidence) string { return refusedWord(t.TrialRefusals) }},
+		{name: "LAST UNDER CURRENT", of: func(t api.TokenEvidence) string { return c.keyUse(t.Current) }, spare: 1},
+		{name: "CONTACT", of: func(t api.TokenEvidence) string { return orDash(t.Token.Contact) }, spare: 2},
+		{name: "IN TRIAL", of: func(t api.TokenEvidence) string { return refusedWord(t.TrialRefusals) }, spare: 3},
 	}, nil)
 	if err != nil {
 		return err
@@ -195,7 +195,7 @@ func (c *cli) printEvidence(e api.Evidence) error {
 	if e.Silent > 0 {
 		c.say("Silent is not proof: monthly jobs look like this. Try it: %s key trial-stop --for 15m", c.program)
 	}
-	c.say("Services that check tokens by themselves are not seen here.")
+	c.note("Services that check tokens by themselves are not seen here.")
 	return nil
 }
 

@@ -252,7 +252,7 @@ func (c *cli) doctorCommand() *cobra.Command {
 			}
 			err = printList(c, "CheckList", checks, []column[api.Check]{
 				{name: "CHECK", of: func(k api.Check) string { return k.Name }},
-				{name: "STATE", of: checkWord},
+				{name: "STATE", of: checkWord, word: true},
 				{name: "FACT", of: func(k api.Check) string { return k.Fact }},
 				{name: "WHAT TO DO", of: func(k api.Check) string { return orDash(k.Fix) }},
 			}, nil)

@@ -14,14 +14,25 @@ import (
 
 // The four uses of colour. It never carries a meaning alone.
 const (
-	red    = "31" // the word error
-	yellow = "33" // the word warning
+	red    = "31" // the word error, and what is one
+	yellow = "33" // the word warning, and what is one
 	bold   = "1"  // headings
 	dim    = "2"  // what is about the rest
 )
 
+// colourOf is the colour of a word in a table; normal is unmarked.
+func colourOf(word string) string {
+	switch word {
+	case "problem", "dead":
+		return red
+	case "attention", "expires soon":
+		return yellow
+	}
+	return ""
+}
+
 func (c *cli) paint(on io.Writer, code, text string) string {
-	if c.flags.noColor || !terminal(on) {
+	if code == "" || c.flags.noColor || !terminal(on) {
 		return text
 	}
 	return "\x1b[" + code + "m" + text + "\x1b[0m"
@@ -75,6 +86,13 @@ func (c *cli) say(format string, args ...any) {
 	}
 }
 
+// note is what is said about the result and the way to it: nobody has to read it.
+func (c *cli) note(format string, args ...any) {
+	if !c.flags.quiet {
+		fmt.Fprintln(c.err, c.paint(c.err, dim, clean(fmt.Sprintf(format, args...))))
+	}
+}
+
 // warn is said however quiet it has to be.
 func (c *cli) warn(format string, args ...any) {
 	fmt.Fprintf(c.err, "%s: %s\n", c.paint(c.err, yellow, "warning"), clean(fmt.Sprintf(format, args...)))
@@ -113,6 +131,22 @@ func (c *cli) exact(on io.Writer) bool {
 // narrow reports whether the result goes to a person's terminal, where a row has
 // to fit; anything else gets every value whole and in a column of its own.
 func (c *cli) narrow() bool { return c.flags.output != "tsv" && terminal(c.out) }
+
+// listed is a list in one cell. At a terminal it can go on below after a comma.
+func (c *cli) listed(all []string) string {
+	if c.narrow() {
+		return orDash(strings.Join(all, ", "))
+	}
+	return orDash(strings.Join(all, ","))
+}
+
+// idOf is an id in a cell, short for people: a command takes the beginning too.
+func (c *cli) idOf(id string) string {
+	if c.narrow() {
+		return shortID(id)
+	}
+	return id
+}
 
 // until prints a time to come in the conversation.
 func (c *cli) until(t time.Time) string {

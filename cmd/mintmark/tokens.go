@@ -127,28 +127,28 @@ func (c *cli) printTokens(ctx context.Context, l *link, q api.TokenQuery, all bo
 		}
 	}
 	if q.Cursor != "" && !c.asJSON() {
-		c.say("There are more; see them with --all.")
+		c.note("There are more; see them with --all.")
 	}
 	return len(items), printList(c, "TokenList", items, c.tokenColumns(), map[string]any{"next_cursor": q.Cursor, "total": total, "total_is_floor": floor})
 }
 
 func (c *cli) tokenColumns() []column[api.Token] {
 	narrow := c.narrow()
-	id, used := func(t api.Token) string { return t.ID }, func(t api.Token) string { return c.when(t.LastUsedAt, "never") }
+	used := func(t api.Token) string { return c.when(t.LastUsedAt, "never") }
 	if narrow {
-		id, used = func(t api.Token) string { return shortID(t.ID) }, c.lastUse
+		used = c.lastUse
 	}
 	return []column[api.Token]{
 		{name: "CLIENT ID", of: func(t api.Token) string { return t.ClientID }},
-		{name: "ID", of: id},
-		{name: "KEY", of: func(t api.Token) string { return bitting.Blocks(t.ID) }},
-		{name: "ROLE", of: func(t api.Token) string { return roleWord(t.Role) }},
-		{name: "TAGS", of: func(t api.Token) string { return orDash(strings.Join(t.Tags, ",")) }},
-		{name: "LAST USED", of: used},
+		{name: "ID", of: func(t api.Token) string { return c.idOf(t.ID) }},
+		{name: "KEY", of: func(t api.Token) string { return bitting.Blocks(t.ID) }, spare: 1},
+		{name: "ROLE", of: func(t api.Token) string { return roleWord(t.Role) }, spare: 4},
+		{name: "TAGS", of: func(t api.Token) string { return c.listed(t.Tags) }, spare: 2},
+		{name: "LAST USED", of: used, spare: 6},
 		{name: "LAST USED FROM", of: func(t api.Token) string { return orDash(t.LastUsedFrom) }, more: narrow},
-		{name: "24H", of: requestsWord},
-		{name: "EXPIRES", of: func(t api.Token) string { return c.when(t.ExpiresAt, "never") }},
-		{name: "STATE", of: c.stateWord},
+		{name: "24H", of: requestsWord, spare: 3},
+		{name: "EXPIRES", of: func(t api.Token) string { return c.when(t.ExpiresAt, "never") }, spare: 5},
+		{name: "STATE", of: c.stateWord, word: true, spare: 7},
 		{name: "FULL ID", of: func(t api.Token) string { return t.ID }, more: true},
 		{name: "DESCRIPTION", of: func(t api.Token) string { return orDash(t.Description) }, more: true},
 		{name: "CONTACT", of: func(t api.Token) string { return orDash(t.Contact) }, more: true},
@@ -190,13 +190,13 @@ func (c *cli) showToken(ctx context.Context, l *link, name string) error {
 		{"key", bitting.Blocks(t.ID)},
 		{"client id", t.ClientID},
 		{"role", roleWord(t.Role)},
-		{"tags", orDash(strings.Join(t.Tags, ","))},
+		{"tags", c.listed(t.Tags)},
 		{"state", t.State},
-		{"audience", strings.Join(t.Audience, ",")},
+		{"audience", c.listed(t.Audience)},
 		{"issuer", t.Issuer},
 		{"description", orDash(t.Description)},
 		{"contact", orDash(t.Contact)},
-		{"allowed addresses", orDash(strings.Join(t.AllowedAddresses, ","))},
+		{"allowed addresses", c.listed(t.AllowedAddresses)},
 		{"created", c.when(&t.CreatedAt, "–") + " by " + t.CreatedBy},
 		{"expires", c.when(t.ExpiresAt, "never")},
 		{"last used", c.when(t.LastUsedAt, "never")},

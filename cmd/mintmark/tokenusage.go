@@ -28,7 +28,7 @@ func (c *cli) showUsage(ctx context.Context, l *link, name string) error {
 	if u.SavedAt != nil {
 		saved = "saved " + c.when(u.SavedAt, "never")
 	}
-	c.say("%s of %s (as of %s; counted since %s, %s).", shortID(t.ID), t.ClientID, u.AsOf.UTC().Format("15:04:05 UTC"), c.until(u.CountedSince), saved)
+	c.note("%s of %s (as of %s; counted since %s, %s).", shortID(t.ID), t.ClientID, u.AsOf.UTC().Format("15:04:05 UTC"), c.until(u.CountedSince), saved)
 	if len(u.Sources) == 0 {
 		c.say("No request has used it since.")
 		return nil
@@ -57,8 +57,8 @@ func (c *cli) printUsage(u api.TokenUsage) error {
 	}
 	err = printList(c, "", u.Sources, []column[api.UsageSource]{
 		{name: "FROM", of: func(s api.UsageSource) string { return orText(s.From, "all others") }},
-		{name: "VIA", of: func(s api.UsageSource) string { return orDash(s.Via) }},
-		{name: "FIRST", of: func(s api.UsageSource) string { return c.when(&s.First, "–") }},
+		{name: "VIA", of: func(s api.UsageSource) string { return orDash(s.Via) }, spare: 2},
+		{name: "FIRST", of: func(s api.UsageSource) string { return c.when(&s.First, "–") }, spare: 1},
 		{name: "LAST", of: func(s api.UsageSource) string { return c.when(&s.Last, "–") }},
 		{name: "ALLOWED", of: func(s api.UsageSource) string { return strconv.FormatUint(s.Allowed, 10) }},
 		{name: "REFUSED", of: func(s api.UsageSource) string { return strconv.FormatUint(s.Refused, 10) }},
