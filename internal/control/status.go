@@ -118,15 +118,15 @@ func (c *Control) storeCheck(s Status) Check {
 	check := Check{Name: "token store", OK: true, Fact: "persistent, " + s.Store.Location}
 	silent := "the store does not answer; not known: " + strings.Join(s.Unknown, ", ")
 	switch {
-	case s.Store.Problem != "":
-		check.OK, check.Fact = false, "changes cannot be written: "+s.Store.Problem
-		if len(s.Unknown) > 0 {
-			check.Fact += "; " + silent
-		}
-		check.Fix = "Make the place writable again; the next change tries by itself."
 	case len(s.Unknown) > 0:
 		check.OK, check.Fact = false, silent
 		check.Fix = "Look whether it can be reached and is not overloaded; requests are answered as before until its state is too old (fleet.max_staleness)."
+		if s.Store.Problem != "" {
+			check.Fact = "changes cannot be written: " + s.Store.Problem + "; " + silent
+		}
+	case s.Store.Problem != "":
+		check.OK, check.Fact = false, "changes cannot be written: "+s.Store.Problem
+		check.Fix = "Make the place writable again; the next change tries by itself."
 	case s.Store.Alarm != "":
 		check.Warning, check.Fact = true, s.Store.Alarm
 		check.Fix = "Compare the newest tokens and revocations with what clients were told; a restart takes this away."
