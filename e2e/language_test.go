@@ -66,7 +66,10 @@ func (a *album) reads(t testing.TB, tag string) {
 func (s *stage) tongues() []scene {
 	id := string(s.made["dfsadmin"].ID)
 	return []scene{
-		{path: "/tokens"}, {path: "/tokens?q=zzz"}, {path: "/tokens?state=deleted"}, {path: "/tokens?expiring=14d&tag=team:data"},
+		{path: "/tokens"},
+		{path: "/tokens?q=zzz"},
+		{path: "/tokens?state=deleted"},
+		{path: "/tokens?expiring=14d&tag=team:data"},
 		{path: "/tokens/new"},
 		{name: "a form at fault", path: "/tokens/new", steps: playing(`document.querySelector("#f-lifetime").value = "date"`, `document.querySelector("#new-form .primary").click()`, "wait #new-dialog .errors")},
 		{name: "a token made", path: "/tokens/new", steps: playing(`document.querySelector("#f-client_id").value = "dfsadmin"`, `document.querySelector("#new-form .primary").click()`, "wait #result-dialog")},
@@ -74,11 +77,28 @@ func (s *stage) tongues() []scene {
 		{name: "the menu", path: "/tokens", steps: playing(`document.querySelector("#manage").click()`)},
 		{name: "shortcuts", path: "/tokens", steps: pressing("?")},
 		{name: "a paste", path: "/tokens", steps: playing(`document.querySelector("#search").value = "eyJhbGciOiJub25lIn0.e30.x"`, `document.querySelector("#search").dispatchEvent(new Event("input"))`)},
-		{path: "/tokens/" + id}, {path: "/tokens/" + id + "/delete"}, {path: "/tokens/" + id + "/replace"},
-		{path: "/secret"}, {path: "/secret?state=moved"}, {path: "/secret/trial"}, {path: "/secret/extend"}, {path: "/secret/stop"}, {path: "/secret/reset"}, {path: "/secret/contact/" + id},
-		{path: "/audit"}, {path: "/audit?actor=nobody"}, {path: "/explain"},
+		{path: "/tokens/" + id},
+		{path: "/tokens/" + id + "/delete"},
+		{path: "/tokens/" + id + "/replace"},
+		{path: "/secret"},
+		{path: "/secret?state=moved"},
+		{path: "/secret/trial"},
+		{path: "/secret/extend"},
+		{path: "/secret/stop"},
+		{path: "/secret/reset"},
+		{path: "/secret/contact/" + id},
+		{path: "/audit"},
+		{path: "/audit?actor=nobody"},
+		{path: "/explain"},
 		{name: "an explanation", path: "/explain", steps: playing(`document.querySelector("#f-subject").value = "eyJhbGciOiJub25lIn0.e30.x"`, `document.querySelector("form[action='/explain'] .primary").click()`, "wait #answer")},
-		{path: "/settings"}, {path: "/settings?q=zzz"}, {path: "/settings/review"}, {path: "/settings/storage"}, {path: "/status"}, {path: "/menu"}, {path: "/reauth"}, {path: "/nowhere"},
+		{path: "/settings"},
+		{path: "/settings?q=zzz"},
+		{path: "/settings/review"},
+		{path: "/settings/storage"},
+		{path: "/status"},
+		{path: "/menu"},
+		{path: "/reauth"},
+		{path: "/nowhere"},
 	}
 }
 
@@ -88,9 +108,14 @@ func (s *stage) beginnings() []scene {
 	id := string(s.made["old-probe"].ID)
 	apply := playing("wait #review-dialog", `document.querySelector("#review-dialog .primary").click()`, "wait #on-trial-dialog")
 	return []scene{
-		{path: "/tokens"}, {path: "/tokens/" + id}, {path: "/tokens/" + id + "/delete"}, {path: "/secret"}, {path: "/secret/rotate"},
+		{path: "/tokens"},
+		{path: "/tokens/" + id},
+		{path: "/tokens/" + id + "/delete"},
+		{path: "/secret"},
+		{path: "/secret/rotate"},
 		{name: "a leak", path: "/secret/rotate", steps: playing(`document.querySelector("[value=none]").click()`)},
-		{path: "/settings/storage"}, {path: "/status"},
+		{path: "/settings/storage"},
+		{path: "/status"},
 		{name: "staged", path: "/settings", steps: s.staging("/settings", "login.pause", "10m", "log.level", "debug")},
 		{name: "a review", path: "/settings/review"},
 		{name: "a trial", path: "/settings/review", steps: apply},

@@ -91,25 +91,40 @@ func TestAListLeavesOutWhatATerminalHasNoRoomFor(t *testing.T) {
 		said    string
 	}{
 		"tokens at 80": {
-			80, []string{"token", "list"}, []string{"CLIENT ID", "ID", "LAST USED", "STATE"},
-			[]string{longName, id[:12], "198.51.100.104", "expires"}, "No room for KEY, TAGS, 24H, ROLE, EXPIRES; --columns shows them.",
+			80,
+			[]string{"token", "list"},
+			[]string{"CLIENT ID", "ID", "LAST USED", "STATE"},
+			[]string{longName, id[:12], "198.51.100.104", "expires"},
+			"No room for KEY, TAGS, 24H, ROLE, EXPIRES; --columns shows them.",
 		},
 		"tokens at 120": {
-			120, []string{"token", "list"}, []string{"CLIENT ID", "ID", "ROLE", "TAGS", "LAST USED", "24H", "EXPIRES", "STATE"},
-			[]string{longName, id[:12], "team:data,", "env:production", "198.51.100.104"}, "No room for KEY; --columns shows them.",
+			120,
+			[]string{"token", "list"},
+			[]string{"CLIENT ID", "ID", "ROLE", "TAGS", "LAST USED", "24H", "EXPIRES", "STATE"},
+			[]string{longName, id[:12], "team:data,", "env:production", "198.51.100.104"},
+			"No room for KEY; --columns shows them.",
 		},
 		"tokens at 160": {
-			160, []string{"token", "list"}, []string{"CLIENT ID", "ID", "KEY", "ROLE", "TAGS", "LAST USED", "24H", "EXPIRES", "STATE"},
-			[]string{longName, id[:12], "team:data, env:production", "expires soon"}, "",
+			160,
+			[]string{"token", "list"},
+			[]string{"CLIENT ID", "ID", "KEY", "ROLE", "TAGS", "LAST USED", "24H", "EXPIRES", "STATE"},
+			[]string{longName, id[:12], "team:data, env:production", "expires soon"},
+			"",
 		},
 		"tokens at 80, quietly": {80, []string{"token", "list", "-q"}, []string{"CLIENT ID", "ID", "LAST USED", "STATE"}, []string{longName}, ""},
 		"a log at 80": {
-			80, []string{"audit", "list", "--action", "token."}, []string{"TIME", "ACTION", "TARGET", "OUTCOME"},
-			[]string{longName, id[:12], "token.created"}, "No room for FROM, ACTOR; --columns shows them.",
+			80,
+			[]string{"audit", "list", "--action", "token."},
+			[]string{"TIME", "ACTION", "TARGET", "OUTCOME"},
+			[]string{longName, id[:12], "token.created"},
+			"No room for FROM, ACTOR; --columns shows them.",
 		},
 		"a log at 120": {
-			120, []string{"audit", "list", "--action", "token."}, []string{"TIME", "ACTOR", "ACTION", "TARGET", "FROM", "OUTCOME"},
-			[]string{longName, id[:12], "local"}, "",
+			120,
+			[]string{"audit", "list", "--action", "token."},
+			[]string{"TIME", "ACTOR", "ACTION", "TARGET", "FROM", "OUTCOME"},
+			[]string{longName, id[:12], "local"},
+			"",
 		},
 		"keys at 80":  {80, []string{"key", "list"}, []string{"NAME", "KEY", "STATE", "ALG", "CREATED", "SIGNS SINCE", "UNTIL"}, []string{"key_"}, "No room for KID; --columns shows them."},
 		"keys at 120": {120, []string{"key", "list"}, []string{"NAME", "KEY", "STATE", "ALG", "CREATED", "SIGNS SINCE", "UNTIL", "KID"}, []string{key}, ""},
@@ -177,7 +192,9 @@ func TestWordsOfStateHaveAColour(t *testing.T) {
 			t.Errorf("%s: there are colours in %q", args, plain)
 		}
 		// Free space, ages and rates are not the same twice.
-		same := func(text string) []string { return words(figures.ReplaceAllString(colours.ReplaceAllString(text, ""), "0")) }
+		same := func(text string) []string {
+			return words(figures.ReplaceAllString(colours.ReplaceAllString(text, ""), "0"))
+		}
 		if diff := cmp.Diff(same(coloured), same(plain)); diff != "" {
 			t.Errorf("%s (-coloured +plain):\n%s", args, diff)
 		}
