@@ -37,7 +37,7 @@ func (c *cli) applyCommand() *cobra.Command {
 		"With --trial, what can shut people out (the address, TLS, proxies, the audience, the sign-in) goes back by itself after that\n" +
 		"time unless config confirm keeps it. With --server that is so for 10 minutes without a word; on the machine itself, from\n" +
 		"where it can always be changed back, it is not."
-	cmd.Example = c.example("manager config apply", "manager config apply --dry-run", "manager config apply --trial 10m")
+	cmd.Example = c.example("manager config apply", "manager config apply --trial 10m")
 	cmd.Flags().Uint64Var(&revision, "revision", 0, "only if this is still the applied revision")
 	cmd.Flags().BoolVar(&dry, "dry-run", false, "only check it and show the difference")
 	cmd.Flags().StringVar(&trial, "trial", "", "how long it is on trial, as in 10m")
