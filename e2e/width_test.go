@@ -66,8 +66,8 @@ func words(text string) []string {
 
 const longName = "payments-reconciliation-nightly-eu-west-1"
 
-// longNames is a home with a token of a long name and two tags that was used, and
-// one that nobody used; it answers the id of the first.
+// longNames is a home with a token of a long name and two tags that was used before
+// the secret was rotated, and one that nobody used; it answers the id of the first.
 func longNames(t *testing.T) (home, string) {
 	t.Helper()
 	home := startHome(t)
@@ -75,6 +75,7 @@ func longNames(t *testing.T) (home, string) {
 	token := home.token(t, longName, "user", "--tag", "team:data", "--tag", "env:production", "--expires", "9d")
 	useToken(t, home, token, "198.51.100.104")
 	home.token(t, "ci", "admin")
+	home.manager(t, "key", "rotate", "--overlap", "14d")
 	return home, strings.TrimSpace(home.manager(t, "token", "list", "--client-id", longName, "--no-headers", "--columns", "id"))
 }
 
@@ -128,6 +129,14 @@ func TestAListLeavesOutWhatATerminalHasNoRoomFor(t *testing.T) {
 		},
 		"keys at 80":  {80, []string{"key", "list"}, []string{"NAME", "KEY", "STATE", "ALG", "CREATED", "SIGNS SINCE", "UNTIL"}, []string{"key_"}, "No room for KID; --columns shows them."},
 		"keys at 120": {120, []string{"key", "list"}, []string{"NAME", "KEY", "STATE", "ALG", "CREATED", "SIGNS SINCE", "UNTIL", "KID"}, []string{key}, ""},
+		"the evidence at 80": {
+			80, []string{"key", "evidence", "-q"}, []string{"CLIENT ID", "ID", "STATE", "LAST UNDER"},
+			[]string{longName, id[:12], "198.51.100.104"}, "",
+		},
+		"the evidence at 120": {
+			120, []string{"key", "evidence", "-q"}, []string{"CLIENT ID", "ID", "STATE", "LAST UNDER", "LAST UNDER", "CONTACT", "IN TRIAL"},
+			[]string{longName, id[:12], "198.51.100.104"}, "",
+		},
 		"what was asked for": {
 			80, []string{"token", "list", "--columns", "id,key,tags"}, []string{"ID", "KEY", "TAGS"}, []string{"team:data, env:production"}, "",
 		},
@@ -166,9 +175,9 @@ func TestNothingIsLeftOutWithoutATerminal(t *testing.T) {
 			}
 		}
 	}
-	home.manager(t, "key", "rotate", "--overlap", "14d")
-	if got := home.manager(t, "key", "evidence", "--columns", "id"); !strings.Contains(got, id+"\n") {
-		t.Errorf("the evidence shortens %s:\n%s", id, got)
+	evidence := home.manager(t, "key", "evidence", "-o", "tsv", "--columns", "id,previous_from,current_from", "--no-headers")
+	if !strings.Contains(evidence, id+"\t198.51.100.104\t–\n") {
+		t.Errorf("the evidence of %s:\n%s", id, evidence)
 	}
 }
 

@@ -176,12 +176,15 @@ func (c *cli) printEvidence(e api.Evidence) error {
 	}
 	c.say("%d of %s still %s under %s (as of %s; uses are counted since %s%s).", e.NotMoved+e.Mixed, plural(allOf(e), "token"), come, e.Key.Name,
 		e.AsOf.UTC().Format("15:04:05 UTC"), c.until(e.CountedSince), others)
+	narrow := c.narrow()
 	err := printList(c, "Evidence", e.Items, []column[api.TokenEvidence]{
 		{name: "CLIENT ID", of: func(t api.TokenEvidence) string { return t.Token.ClientID }},
 		{name: "ID", of: func(t api.TokenEvidence) string { return c.idOf(t.Token.ID) }},
 		{name: "STATE", of: func(t api.TokenEvidence) string { return movedWord(t) }},
 		{name: "LAST UNDER PREVIOUS", of: func(t api.TokenEvidence) string { return c.keyUse(t.Under) }},
+		{name: "PREVIOUS FROM", of: func(t api.TokenEvidence) string { return keyUser(t.Under) }, more: narrow},
 		{name: "LAST UNDER CURRENT", of: func(t api.TokenEvidence) string { return c.keyUse(t.Current) }, spare: 1},
+		{name: "CURRENT FROM", of: func(t api.TokenEvidence) string { return keyUser(t.Current) }, more: narrow},
 		{name: "CONTACT", of: func(t api.TokenEvidence) string { return orDash(t.Token.Contact) }, spare: 2},
 		{name: "IN TRIAL", of: func(t api.TokenEvidence) string { return refusedWord(t.TrialRefusals) }, spare: 3},
 	}, nil)
@@ -214,10 +217,21 @@ func stateWord(state string) string {
 }
 
 func (c *cli) keyUse(u *api.KeyUse) string {
+	switch {
+	case u == nil:
+		return "–"
+	case c.narrow():
+		return c.when(&u.Last, "–") + "  " + u.From
+	}
+	return c.when(&u.Last, "–")
+}
+
+// keyUser is where the last use came from.
+func keyUser(u *api.KeyUse) string {
 	if u == nil {
 		return "–"
 	}
-	return c.when(&u.Last, "–") + "  " + u.From
+	return orDash(u.From)
 }
 
 func (c *cli) extendCommand() *cobra.Command {
