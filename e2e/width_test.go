@@ -212,4 +212,8 @@ func TestWordsOfStateHaveAColour(t *testing.T) {
 	shows(10, []string{"  \x1b[33mattention\x1b[0m  "}, "doctor")
 	home.kill(t)
 	shows(1, []string{"\x1b[31mdead\x1b[0m"}, "status")
+	if err := os.WriteFile(filepath.Join(home.dir, "tokens.json"), []byte("{"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	shows(10, []string{"  \x1b[31mproblem\x1b[0m  "}, "doctor")
 }
