@@ -130,12 +130,18 @@ func TestAListLeavesOutWhatATerminalHasNoRoomFor(t *testing.T) {
 		"keys at 80":  {80, []string{"key", "list"}, []string{"NAME", "KEY", "STATE", "ALG", "CREATED", "SIGNS SINCE", "UNTIL"}, []string{"key_"}, "No room for KID; --columns shows them."},
 		"keys at 120": {120, []string{"key", "list"}, []string{"NAME", "KEY", "STATE", "ALG", "CREATED", "SIGNS SINCE", "UNTIL", "KID"}, []string{key}, ""},
 		"the evidence at 80": {
-			80, []string{"key", "evidence", "-q"}, []string{"CLIENT ID", "ID", "STATE", "LAST UNDER"},
-			[]string{longName, id[:12], "198.51.100.104"}, "",
+			80,
+			[]string{"key", "evidence", "-q"},
+			[]string{"CLIENT ID", "ID", "STATE", "LAST UNDER"},
+			[]string{longName, id[:12], "198.51.100.104"},
+			"",
 		},
 		"the evidence at 120": {
-			120, []string{"key", "evidence", "-q"}, []string{"CLIENT ID", "ID", "STATE", "LAST UNDER", "LAST UNDER", "CONTACT", "IN TRIAL"},
-			[]string{longName, id[:12], "198.51.100.104"}, "",
+			120,
+			[]string{"key", "evidence", "-q"},
+			[]string{"CLIENT ID", "ID", "STATE", "LAST UNDER", "LAST UNDER", "CONTACT", "IN TRIAL"},
+			[]string{longName, id[:12], "198.51.100.104"},
+			"",
 		},
 		"what was asked for": {
 			80, []string{"token", "list", "--columns", "id,key,tags"}, []string{"ID", "KEY", "TAGS"}, []string{"team:data, env:production"}, "",
