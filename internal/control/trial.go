@@ -2,6 +2,7 @@ package control
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"mintmark/internal/authority"
@@ -44,6 +45,15 @@ func trialOf(b *config.Book) *Trial {
 		return nil
 	}
 	return &Trial{Revision: t.Revision, Back: t.Back, Until: t.Until, Properties: t.Properties, By: t.By.Name}
+}
+
+// OnTrial reports whether a property is among those on trial.
+func (c *Control) OnTrial(property string) bool {
+	if c.Book == nil {
+		return false
+	}
+	t, runs := c.Book.Trial()
+	return runs && slices.Contains(t.Properties, property)
 }
 
 func checkTrial(field string, length time.Duration) error {

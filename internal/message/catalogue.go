@@ -45,6 +45,7 @@ func Split(key string) (english, note string) {
 // Catalogue is every language there is.
 type Catalogue struct {
 	languages []*Language // English is the first
+	spoken    int         // how many of them somebody speaks
 	matcher   language.Matcher
 }
 
@@ -65,7 +66,7 @@ func New(english File, others ...File) (*Catalogue, error) {
 		}
 		c.languages, tags = append(c.languages, l), append(tags, l.rules)
 	}
-	c.matcher = language.NewMatcher(tags)
+	c.matcher, c.spoken = language.NewMatcher(tags), len(tags)
 	c.languages = append(c.languages,
 		first.pseudo(Language{Tag: "en-XA", Name: "Accented", Pseudo: true}, accented), first.pseudo(Language{Tag: "ar-XB", Name: "Mirrored", RightToLeft: true, Pseudo: true}, mirrored))
 	return c, nil
@@ -120,6 +121,9 @@ func (c *Catalogue) Choose(chosen, accept string) *Language {
 		if l.Tag == chosen {
 			return l
 		}
+	}
+	if c.spoken == 1 {
+		return c.English()
 	}
 	wanted, _, err := language.ParseAcceptLanguage(accept)
 	if err != nil || len(wanted) == 0 {

@@ -71,7 +71,7 @@ func NewAttributes(pairs ...string) Attributes {
 	var b strings.Builder
 	for i := 0; i+1 < len(pairs); i += 2 {
 		value := pairs[i+1]
-		if pairs[i] == "href" && (!strings.HasPrefix(value, "/") && !strings.HasPrefix(value, "#") || strings.HasPrefix(value, "//") || strings.HasPrefix(value, "/\\")) {
+		if pairs[i] == "href" && (!strings.HasPrefix(value, "/") && !strings.HasPrefix(value, "#") || strings.HasPrefix(value, "//") || strings.ContainsAny(value, "\\\t\r\n")) {
 			value = "#"
 		}
 		b.WriteString(" " + pairs[i])

@@ -14,6 +14,12 @@ import (
 	"mintmark/internal/message"
 )
 
+// staysTLS reports that TLS is not on trial: a browser that was told to use nothing
+// else for a year (RFC 6797) would not find back.
+func (w *console) staysTLS() bool {
+	return w.OnTrial == nil || !w.OnTrial(config.Certificate) && !w.OnTrial(config.Key)
+}
+
 // trialPage is the settings with the question what becomes of those on trial.
 func (w *console) trialPage(rw http.ResponseWriter, r *http.Request, a admin) {
 	w.showSettings(visit{rw, r, a}, http.StatusOK, settingsBody{Asks: true}, page{})

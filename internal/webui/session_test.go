@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"mintmark/internal/authority"
+	"mintmark/internal/config"
 )
 
 // asksToSignIn fails the test unless v is signed out and told why.
@@ -250,5 +251,37 @@ func TestUnsafeMethodsAndForeignSitesChangeNothing(t *testing.T) {
 	page, err := h.authority.Audit(t.Context(), operator(), authority.AuditQuery{Action: "token."})
 	if err != nil || page.Total == 0 || len(page.Events) != 1 {
 		t.Errorf("%d events of tokens, %v", len(page.Events), err)
+	}
+}
+
+func TestTLSOnTrialIsNotAskedForInTheFuture(t *testing.T) {
+	h := newHouse(t, nil, withBook)
+	h.signedIn(t)
+	v := h.secureVisitor(t)
+	told := func() string {
+		answer, _ := v.send("/sign-in", nil)
+		return answer.Header.Get("Strict-Transport-Security")
+	}
+	root := config.Author{Kind: "local", Name: "root@tokens-01"}
+	apply := func(property, value string) {
+		t.Helper()
+		err := h.book.Stage(property, &value, root, h.now())
+		if err == nil {
+			_, _, err = h.book.ApplyOnTrial(0, time.Hour, root, h.now())
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	apply(config.LoginPause, "6m")
+	if told() == "" {
+		t.Error("a trial of something else keeps HSTS back")
+	}
+	if err := h.book.Keep(0, root, h.now()); err != nil {
+		t.Fatal(err)
+	}
+	apply(config.Certificate, "/etc/mintmark/tls.crt")
+	if got := told(); got != "" {
+		t.Errorf("while the certificate is on trial browsers are told %q", got)
 	}
 }
