@@ -2,7 +2,10 @@ package main
 
 import (
 	"context"
+	"slices"
 	"time"
+
+	"mintmark/internal/config"
 )
 
 const (
@@ -30,8 +33,12 @@ func (s *server) open(ctx context.Context, all *listeners) error {
 	return err
 }
 
-// goBack ends a trial that cannot go on, and reports whether there was one.
+// goBack ends a trial that cannot go on, and reports whether there was one. One
+// that is not about where the server listens has nothing to do with it.
 func (s *server) goBack(ctx context.Context, why error) bool {
+	if !slices.ContainsFunc([]string{config.Listen, config.Certificate, config.Key}, s.control.OnTrial) {
+		return false
+	}
 	if s.control.GoBack(ctx, s.self(), why.Error()) != nil {
 		return false
 	}
@@ -58,9 +65,11 @@ func (s *server) follow(ctx context.Context, all *listeners) {
 		case <-later:
 			later = nil
 		}
-		if err := all.follow(ctx, s.running.Settings()); err != nil && !s.goBack(ctx, err) {
-			s.log.Error("the server cannot be reached as the settings say; this is tried again", "error", err)
+		if err := all.follow(ctx, s.running.Settings()); err != nil {
 			later = time.After(onceMore)
+			if !s.goBack(ctx, err) {
+				s.log.Error("the server cannot be reached as the settings say; this is tried again", "error", err)
+			}
 		}
 	}
 }

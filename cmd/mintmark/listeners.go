@@ -40,6 +40,7 @@ func (p entrance) same(other entrance) bool {
 type opened struct {
 	service
 	entrance
+	pair  *certificate // nil: without TLS
 	at    net.Listener
 	leave *atomic.Bool // it is not wanted any more: that it ends is no failure
 }
@@ -51,7 +52,7 @@ type listeners struct {
 	failed          chan error   // of the first that ends by itself
 
 	mu     sync.Mutex
-	open   []opened // on the network
+	open   []opened // on the network; none of them is closed
 	local  []opened
 	begun  bool // they answer; until then who comes waits
 	pairs  map[[2]string]*certificate
@@ -65,7 +66,7 @@ func (s *server) listeners(console http.Handler) *listeners {
 	}
 }
 
-// wanted are the entrances of the network, the public one first. What listens there
+// wanted are the entrances of the network. What listens there
 // has the server's certificate, if there is one; metrics do not.
 func (l *listeners) wanted(settings config.Settings) []entrance {
 	web := func(h http.Handler) func() (service, error) {
@@ -93,7 +94,8 @@ func (l *listeners) wanted(settings config.Settings) []entrance {
 }
 
 // follow opens what the settings want and is not open, and leaves what they do not
-// want any more. After an error what was there before is still there.
+// want any more. After an error what was there before is still there, or its port
+// could not be had back.
 func (l *listeners) follow(ctx context.Context, settings config.Settings) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -120,62 +122,77 @@ func (l *listeners) follow(ctx context.Context, settings config.Settings) error 
 }
 
 // replace opens an entrance. A port cannot be listened on twice, so what has it for
-// the same purpose lets go of it first, and gets it back if it has to.
+// the same purpose lets go of it first, and gets it back if it has to. What cannot
+// be had back is open no more: to follow once more tries it again.
 func (l *listeners) replace(ctx context.Context, p entrance) error {
+	next, err := l.ready(p)
+	if err != nil {
+		return err
+	}
 	i := slices.IndexFunc(l.open, func(o opened) bool {
 		return o.property == p.property && port(p.address) != "" && port(o.address) == port(p.address)
 	})
-	if i >= 0 {
-		l.open[i].leave.Store(true)
-		_ = l.open[i].at.Close()
+	if i < 0 {
+		if err = l.enter(ctx, &next); err == nil {
+			l.open = append(l.open, next)
+		}
+		return err
 	}
-	o, err := l.openAt(ctx, p)
-	if err == nil {
-		l.log.Info("listening", "property", o.property, "address", o.at.Addr().String())
-		l.open = append(l.open, o)
+	before := l.open[i]
+	before.leave.Store(true)
+	_ = before.at.Close()
+	l.leaves(before, l.running.Settings().Drain)
+	if err = l.enter(ctx, &next); err == nil {
+		l.open[i] = next
 		return nil
 	}
-	if i >= 0 {
-		before, again := l.openAt(ctx, l.open[i].entrance)
-		if again != nil {
-			return errors.Join(err, again)
-		}
-		l.leaves(l.open[i], l.running.Settings().Drain)
-		l.open[i] = before
+	again, lost := l.ready(before.entrance)
+	if lost == nil {
+		lost = l.enter(ctx, &again)
 	}
+	if lost != nil {
+		l.open = slices.Delete(l.open, i, i+1)
+		return errors.Join(err, lost)
+	}
+	l.open[i] = again
 	return err
 }
 
-func (l *listeners) openAt(ctx context.Context, p entrance) (opened, error) {
-	var pair *certificate
+// ready makes what answers at an entrance, and all else that can fail before it is
+// listened on.
+func (l *listeners) ready(p entrance) (opened, error) {
+	o := opened{entrance: p, leave: new(atomic.Bool)}
+	var err error
 	if p.certificate != "" {
-		var err error
-		if pair, err = l.pair(p.certificate, p.key); err != nil {
+		if o.pair, err = l.pair(p.certificate, p.key); err != nil {
 			return opened{}, fail(exitInvalid, "server.tls", "%s", err)
 		}
 	}
-	answers, err := p.answers()
-	if err != nil {
-		return opened{}, err
-	}
-	at, err := l.listen(ctx, p.property, p.address)
+	o.service, err = p.answers()
+	return o, err
+}
+
+// enter listens where o is to be reached, and lets it answer if the others do.
+func (l *listeners) enter(ctx context.Context, o *opened) error {
+	at, err := l.listen(ctx, o.property, o.address)
 	if f := (*failure)(nil); errors.As(err, &f) && f.code == "server.port_in_use" {
-		return opened{}, f.advise(l.program() + " config properties set " + p.property + " HOST:PORT, then " + l.program() + " config apply, chooses another")
+		return f.advise(l.program() + " config properties set " + o.property + " HOST:PORT, then " + l.program() + " config apply, chooses another")
 	}
 	if err != nil {
-		return opened{}, err
+		return err
 	}
-	if p.property != config.ExtAuthzListen { // gRPC sets hardly any deadline, and wants the connection itself
+	if o.property != config.ExtAuthzListen { // gRPC sets hardly any deadline, and wants the connection itself
 		at = edge.Unhurried(at, time.Now)
 	}
-	if pair != nil {
-		at = tls.NewListener(at, &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: pair.get, NextProtos: p.protocols})
+	if o.pair != nil {
+		at = tls.NewListener(at, &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: o.pair.get, NextProtos: o.protocols})
 	}
-	o := opened{answers, p, at, new(atomic.Bool)}
+	o.at = at
+	l.log.Info("listening", "property", o.property, "address", at.Addr().String())
 	if l.begun {
-		l.serve(o)
+		l.serve(*o)
 	}
-	return o, nil
+	return nil
 }
 
 // pair is the certificate of two files, which all entrances share.
@@ -236,15 +253,16 @@ func (l *listeners) openLocal(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	l.local = append(l.local, opened{edge.Server(l.handler(l.operator, nil), l.log, time.Now), entrance{}, at, new(atomic.Bool)})
+	l.local = append(l.local, opened{service: edge.Server(l.handler(l.operator, nil), l.log, time.Now), at: at, leave: new(atomic.Bool)})
 	return nil
 }
 
-// address is the one that people are told.
+// address is the one that people are told, once all listeners are open.
 func (l *listeners) address() net.Addr {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.open[0].at.Addr()
+	public := slices.IndexFunc(l.open, func(o opened) bool { return o.property == config.Listen })
+	return l.open[public].at.Addr()
 }
 
 // drain lets requests that are under way finish, everywhere.

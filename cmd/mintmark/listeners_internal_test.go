@@ -1,0 +1,117 @@
+package main
+
+import (
+	"context"
+	"log/slog"
+	"net"
+	"net/http"
+	"testing"
+
+	"mintmark/internal/config"
+	"mintmark/internal/control"
+)
+
+// listening is what listens where settings say, and the port of that.
+func listening(t *testing.T) (*listeners, string) {
+	t.Helper()
+	running, err := control.NewRunning(config.Layers{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	k := &core{log: slog.New(slog.DiscardHandler), running: running}
+	l := &listeners{
+		server: &server{core: k, cli: &cli{program: "mintmark"}}, public: http.NotFoundHandler(), figures: http.NotFoundHandler(),
+		failed: make(chan error, 1), pairs: make(map[[2]string]*certificate),
+	}
+	t.Cleanup(func() { l.drain(0) })
+	free := take(t, "127.0.0.1:0")
+	_, port, err := net.SplitHostPort(free.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := free.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := l.follow(t.Context(), config.Settings{Listen: "127.0.0.1:" + port}); err != nil {
+		t.Fatal(err)
+	}
+	l.begin()
+	return l, port
+}
+
+// take has an address until the test ends, or before.
+func take(t *testing.T, address string) net.Listener {
+	t.Helper()
+	at, err := new(net.ListenConfig).Listen(context.WithoutCancel(t.Context()), "tcp", address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = at.Close() })
+	return at
+}
+
+// answers asks there what only a server answers.
+func answers(t *testing.T, address string) {
+	t.Helper()
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+address+"/", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := http.DefaultClient.Do(r)
+	if err != nil {
+		t.Fatalf("nobody answers: %v", err)
+	}
+	if err := got.Body.Close(); err != nil || got.StatusCode != http.StatusNotFound {
+		t.Errorf("got %s, %v", got.Status, err)
+	}
+}
+
+// elsewhere is no address of this machine (RFC 5737 section 3).
+const elsewhere = "192.0.2.7:"
+
+func TestAnAddressThatCannotBeListenedOnLeavesTheOneBefore(t *testing.T) {
+	t.Parallel()
+	l, port := listening(t)
+	if l.follow(t.Context(), config.Settings{Listen: elsewhere + port}) == nil {
+		t.Fatal("it listens where it cannot")
+	}
+	answers(t, "127.0.0.1:"+port)
+}
+
+func TestAnAddressThatWasLostIsListenedOnAgain(t *testing.T) {
+	t.Parallel()
+	l, port := listening(t)
+	here := "127.0.0.1:" + port
+	var thief net.Listener
+	again := l.open[0].answers
+	l.open[0].answers = func() (service, error) { // it is asked for between letting go and coming back
+		thief = take(t, here)
+		return again()
+	}
+	if l.follow(t.Context(), config.Settings{Listen: elsewhere + port}) == nil {
+		t.Fatal("it listens where it cannot")
+	}
+	if l.follow(t.Context(), config.Settings{Listen: here}) == nil {
+		t.Fatal("it is said to listen where another does")
+	}
+	if err := thief.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := l.follow(t.Context(), config.Settings{Listen: here}); err != nil {
+		t.Fatal(err)
+	}
+	answers(t, here)
+}
+
+func TestWhatWasLeftForAnAddressIsOpenedOnTheWayBack(t *testing.T) {
+	t.Parallel()
+	l, port := listening(t)
+	here, taken := "127.0.0.1:"+port, take(t, "127.0.0.1:0").Addr().String()
+	if l.follow(t.Context(), config.Settings{Listen: "localhost:" + port, Metrics: taken}) == nil {
+		t.Fatal("it listens where another does")
+	}
+	if err := l.follow(t.Context(), config.Settings{Listen: here}); err != nil {
+		t.Fatal(err)
+	}
+	answers(t, here)
+}
