@@ -3,9 +3,11 @@ package main
 import (
 	"context"
 	"slices"
+	"strings"
 	"time"
 
 	"mintmark/internal/config"
+	"mintmark/internal/control"
 )
 
 const (
@@ -17,7 +19,7 @@ const (
 	onceMore = 5 * time.Second
 )
 
-// notConfirmed is said of a trial that nobody has ended.
+// notConfirmed is said of a trial that was over before a start.
 const notConfirmed = "settings on trial were not confirmed in time; those before are in force again"
 
 // open opens all listeners, or none. An address on trial that cannot be listened
@@ -39,11 +41,34 @@ func (s *server) goBack(ctx context.Context, why error) bool {
 	if !slices.ContainsFunc([]string{config.Listen, config.Certificate, config.Key}, s.control.OnTrial) {
 		return false
 	}
-	if s.control.GoBack(ctx, s.self(), why.Error()) != nil {
+	back, err := s.control.GoBack(ctx, s.self(), why.Error())
+	if !back.Back {
 		return false
 	}
-	s.log.Error("the settings on trial do not work; those before are in force again", "error", why)
+	s.log.Error("the settings on trial do not work", "error", why)
+	s.sayBack(back, err)
 	return true
+}
+
+// sayBack says how it stands after a trial that nobody has ended.
+func (s *server) sayBack(back control.Return, err error) {
+	about := []any{"why", back.Why}
+	if err != nil {
+		about = append(about, "error", err)
+	}
+	if len(back.Waiting) > 0 {
+		about = append(about, "after_restart", strings.Join(back.Waiting, ", "))
+	}
+	switch {
+	case !back.Back:
+		s.log.Error("a trial is over, and the settings before could not be applied again; this is tried again", about...)
+	case !back.InForce:
+		s.log.Error("the settings before the trial are applied again, but not in force yet; this is tried again", about...)
+	case err != nil:
+		s.log.Error("the settings before the trial are in force again, but no signing key of their algorithm could be made; this is tried again", about...)
+	default:
+		s.log.Warn("the settings before the trial are in force again", about...)
+	}
 }
 
 // follow lets the listeners follow the settings, and ends trials, until ctx ends.
@@ -75,10 +100,7 @@ func (s *server) follow(ctx context.Context, all *listeners) {
 }
 
 func (s *server) endTrial(ctx context.Context, uptime time.Duration) {
-	switch ended, err := s.control.EndTrial(ctx, s.self(), uptime); {
-	case err != nil:
-		s.log.Error("a trial is over, and the settings before could not be put in force; this is tried again", "error", err)
-	case ended:
-		s.log.Warn(notConfirmed)
+	if back, err := s.control.EndTrial(ctx, s.self(), uptime); back.Back || err != nil {
+		s.sayBack(back, err)
 	}
 }

@@ -51,6 +51,8 @@ type Control struct {
 	Config
 	mu      sync.Mutex // one change at a time: what was checked is what is applied
 	watched watch
+	owed    string        // why a trial ended whose way back is applied, and not all in force yet; "": it is
+	again   time.Duration // the age of the process at which that is tried again
 }
 
 var _ Controller = (*Control)(nil)
@@ -273,7 +275,6 @@ func (c *Control) apply(ctx context.Context, by authority.Caller, revision uint6
 	if err != nil {
 		return Applied{}, translate(err)
 	}
-	c.record(ctx, by)
 	_, applied := c.Book.Applied()
 	out.Trial = trialOf(c.Book)
 	err = c.inForce(ctx, by, &out, applied)

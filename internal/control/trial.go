@@ -2,6 +2,7 @@ package control
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"time"
 
@@ -101,13 +102,14 @@ func (c *Control) Settle(ctx context.Context, by authority.Caller, a Answer) (Ap
 	return Applied{Revision: at, Trial: trialOf(c.Book)}, nil
 }
 
-// goBack applies the revision before the trial again.
+// goBack applies the revision before the trial again. It has done so if the
+// revision that it answers is not 0, whatever the error.
 func (c *Control) goBack(ctx context.Context, by authority.Caller, revision uint64, who config.Author, why string) (Applied, error) {
 	before, after, err := c.Book.Revert(revision, why, who, c.Now().UTC())
 	if err != nil {
 		return Applied{}, translate(err)
 	}
-	c.record(ctx, by)
+	c.owed = why
 	var out Applied
 	out.Revision, _ = c.Book.Applied()
 	for _, p := range config.Catalogue() {
@@ -119,26 +121,49 @@ func (c *Control) goBack(ctx context.Context, by authority.Caller, revision uint
 	return out, err
 }
 
-// inForce lets the process run what was applied.
+// inForce lets the process run what was applied, and only then moves the note of
+// it, which lasts already: a store that hangs is no reason to wait.
 func (c *Control) inForce(ctx context.Context, by authority.Caller, out *Applied, applied map[string]string) error {
 	var err error
 	if out.RestartNeeded, err = c.Running.take(applied); err != nil {
+		c.record(ctx, by)
 		return translate(err)
 	}
 	if c.Changed != nil {
 		c.Changed()
 	}
+	c.record(ctx, by)
 	// Whether or not anything was staged: it mends what was cut short the last time.
 	if _, err := c.Authority.RenewNext(context.WithoutCancel(ctx), by); err != nil {
 		return &authority.Error{
-			Kind: authority.KindOf(err), Code: "config.next_key", Err: err,
+			Kind: authority.KindOf(err), Code: noNextKey, Err: err,
 			Msg: "The configuration is applied, but no signing key of that algorithm could be made. Apply once more.",
 		}
 	}
+	c.owed = ""
 	return nil
 }
 
-// againAfter is how long a trial that could not be ended waits for the next try.
+// noNextKey is the code of a configuration that is in force without a key of its
+// algorithm for the next rotation.
+const noNextKey = "config.next_key"
+
+// Return is how it stands after a trial has ended without anybody's doing.
+type Return struct {
+	Back    bool     // the revision before is applied again
+	InForce bool     // this process runs it, but for what waits
+	Why     string   // the trial ended
+	Waiting []string // properties that it runs from its next start on
+}
+
+func returned(a Applied, why string, err error) Return {
+	var e *authority.Error
+	noKey := errors.As(err, &e) && e.Code == noNextKey
+	return Return{Back: a.Revision != 0, InForce: err == nil || noKey, Why: why, Waiting: a.RestartNeeded}
+}
+
+// againAfter is how long it takes until what failed at the end of a trial is tried
+// once more.
 const againAfter = time.Minute
 
 // watch is the trial that a process has seen, and the age of the process at which
@@ -149,41 +174,59 @@ type watch struct {
 	over     time.Duration
 }
 
-// EndTrial goes back when the time of a trial is up, and reports whether it did.
-// uptime is how long the process has run by a clock that does not jump: a trial
-// lasts for what was left of it when the process saw it first, wherever the clock
-// goes meanwhile. It is meant for once a second.
-func (c *Control) EndTrial(ctx context.Context, by authority.Caller, uptime time.Duration) (bool, error) {
+// EndTrial goes back when the time of a trial is up. The zero Return and no error
+// say that there was nothing to do. uptime is how long the process has run by a
+// clock that does not jump: a trial lasts for what was left of it when the process
+// saw it first, wherever the clock goes meanwhile. What has gone back and could not
+// be put in force is tried again every minute, and answered again. It is meant for
+// once a second.
+func (c *Control) EndTrial(ctx context.Context, by authority.Caller, uptime time.Duration) (Return, error) {
 	if c.Book == nil {
-		return false, nil
+		return Return{}, nil
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if c.owed != "" && uptime >= c.again {
+		return c.pay(ctx, by, uptime)
+	}
 	t, runs := c.Book.Trial()
 	if !runs {
-		return false, nil
+		return Return{}, nil
 	}
 	if t.Revision != c.watched.revision || !t.Until.Equal(c.watched.until) {
 		c.watched = watch{t.Revision, t.Until, uptime + t.Left(c.Now())}
 	}
 	if uptime < c.watched.over {
-		return false, nil
+		return Return{}, nil
 	}
-	if _, err := c.goBack(ctx, by, t.Revision, config.Itself(), config.OutOfTime); err != nil {
-		c.watched.over = uptime + againAfter
-		return false, err
+	a, err := c.goBack(ctx, by, t.Revision, config.Itself(), config.OutOfTime)
+	if err != nil { // once more in a minute: to go back, or to put it in force
+		c.watched.over, c.again = uptime+againAfter, uptime+againAfter
 	}
-	return true, nil
+	return returned(a, config.OutOfTime, err), err
+}
+
+// pay puts in force what went back and could not be put in force then.
+func (c *Control) pay(ctx context.Context, by authority.Caller, uptime time.Duration) (Return, error) {
+	why := c.owed
+	var out Applied
+	var applied map[string]string
+	out.Revision, applied = c.Book.Applied()
+	err := c.inForce(ctx, by, &out, applied)
+	if err != nil {
+		c.again = uptime + againAfter
+	}
+	return returned(out, why, err), err
 }
 
 // GoBack ends a trial that cannot go on, and says why. Without one its error is
-// that nothing is on trial.
-func (c *Control) GoBack(ctx context.Context, by authority.Caller, why string) error {
+// that nothing is on trial. What could not be put in force is left to EndTrial.
+func (c *Control) GoBack(ctx context.Context, by authority.Caller, why string) (Return, error) {
 	if err := c.writable(by); err != nil {
-		return err
+		return Return{}, err
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	_, err := c.goBack(ctx, by, 0, config.Itself(), why)
-	return err
+	a, err := c.goBack(ctx, by, 0, config.Itself(), why)
+	return returned(a, why, err), err
 }

@@ -48,7 +48,7 @@ func (d *desk) ends(t *testing.T, uptime time.Duration) bool {
 	t.Helper()
 	ended, err := d.EndTrial(t.Context(), operator(), uptime)
 	must(t, err)
-	return ended
+	return ended.Back
 }
 
 // trial is what everybody is told of the trial, in every place where it is told.
@@ -160,12 +160,71 @@ func TestATrialThatCannotBeEndedIsTriedAgainInAMinute(t *testing.T) {
 	same(t, "a minute later", d.ends(t, 11*time.Minute), true)
 }
 
+// What went back in the book and could not be put in force is not forgotten.
+func TestWhatWentBackIsPutInForceWhenThatCanBe(t *testing.T) {
+	t.Parallel()
+	d, told := onTrial(t)
+	same(t, "over", d.ends(t, 0), false)
+	certificate, err := config.Lookup(config.Certificate)
+	must(t, err)
+	d.env = map[string]string{certificate.Env(): d.path("a.pem")} // and no key
+	back, err := d.EndTrial(t.Context(), operator(), 10*time.Minute)
+	wantCode(t, err, authority.Invalid, "config.invalid")
+	same(t, "how it stands", back, control.Return{Back: true, Why: config.OutOfTime})
+	if _, runs := d.Book.Trial(); runs {
+		t.Error("it still runs")
+	}
+	same(t, "listens", d.running.Settings().Listen, there)
+	same(t, "told", *told, 1)
+	same(t, "tried again a second later", d.ends(t, 10*time.Minute+time.Second), false)
+	_, err = d.EndTrial(t.Context(), operator(), 11*time.Minute)
+	wantCode(t, err, authority.Invalid, "config.invalid")
+	d.env = noLayers
+	same(t, "tried again before its time", d.ends(t, 12*time.Minute-time.Second), false)
+	same(t, "tried again", d.ends(t, 12*time.Minute), true)
+	same(t, "listens", d.running.Settings().Listen, here)
+	same(t, "told", *told, 2)
+	same(t, "once more", d.ends(t, time.Hour), false)
+}
+
+func TestWhatWentBackIsInForceThoughTheNextKeyCannotBeMade(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t, map[string]string{config.Listen: here, config.Store: "tokens.json"})
+	d.stage(t, config.Listen, there)
+	d.stage(t, config.Algorithm, "EdDSA")
+	_, err := d.Apply(t.Context(), maria(), 0, 10*time.Minute)
+	must(t, err)
+	disk := new(failingFrom)
+	d.wrap = func(s authority.Store) authority.Store { disk.Store, disk.n = s, 1; return disk }
+	d.reopen(t)
+	same(t, "over", d.ends(t, 0), false)
+	back, err := d.EndTrial(t.Context(), operator(), 10*time.Minute)
+	wantCode(t, err, authority.Unavailable, "config.next_key")
+	same(t, "how it stands", back, control.Return{Back: true, InForce: true, Why: config.OutOfTime})
+	same(t, "listens", d.running.Settings().Listen, here)
+	disk.n = 1
+	same(t, "tried again", d.ends(t, 11*time.Minute), true)
+	same(t, "once more", d.ends(t, time.Hour), false)
+}
+
+func TestATrialThatEndsSaysWhatWaitsForARestart(t *testing.T) {
+	t.Parallel()
+	d, _ := onTrial(t)
+	d.restart(t) // now the level on trial is in force, too
+	back, err := d.GoBack(t.Context(), operator(), "the port is in use")
+	must(t, err)
+	same(t, "what waits", back.Waiting, []string{config.LogLevel})
+}
+
 func TestATrialThatCannotGoOnSaysWhy(t *testing.T) {
 	t.Parallel()
 	d, _ := onTrial(t)
-	must(t, d.GoBack(t.Context(), operator(), "the port is in use"))
+	back, err := d.GoBack(t.Context(), operator(), "the port is in use")
+	must(t, err)
+	same(t, "how it stands", back, control.Return{Back: true, InForce: true, Why: "the port is in use"})
 	same(t, "listens", d.running.Settings().Listen, here)
-	wantCode(t, d.GoBack(t.Context(), operator(), "the port is in use"), authority.Conflict, "config.no_trial")
+	_, err = d.GoBack(t.Context(), operator(), "the port is in use")
+	wantCode(t, err, authority.Conflict, "config.no_trial")
 }
 
 func TestDuringATrialNothingElseIsAppliedNorIsAStoreMoved(t *testing.T) {
@@ -248,7 +307,7 @@ func TestATrialHasOneEnd(t *testing.T) {
 			})
 		}
 		group.Go(func() {
-			if ended, err := d.EndTrial(t.Context(), operator(), time.Hour); ended {
+			if ended, err := d.EndTrial(t.Context(), operator(), time.Hour); ended.Back {
 				ends <- "out of time"
 			} else if err != nil {
 				t.Error(err)
