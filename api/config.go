@@ -96,8 +96,15 @@ type ExtendTrial struct {
 	By       string `json:"by,omitempty"`
 }
 
-// Revision names a revision of the configuration. To roll back, 0 is the one
-// before; to confirm or revert, 0 is whatever is on trial.
+// Rollback asks for an earlier revision to be applied again; 0 is the newest that
+// differs and was not reverted. With a Trial it is on trial, as with Apply.
+type Rollback struct {
+	Revision uint64 `json:"revision,omitempty"`
+	Trial    string `json:"trial,omitempty"`
+}
+
+// Revision names a revision of the configuration that is on trial; 0 is whatever
+// is.
 type Revision struct {
 	Revision uint64 `json:"revision,omitempty"`
 }

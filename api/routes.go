@@ -305,8 +305,13 @@ func (c *Client) ConfigDiscard(ctx context.Context) (Discarded, error) {
 // ConfigRollback applies an earlier revision again; 0: the one before. What was
 // staged is dropped; after an error all is as it was.
 func (c *Client) ConfigRollback(ctx context.Context, revision uint64) (Applied, error) {
+	return c.ConfigRollbackAs(ctx, Rollback{Revision: revision})
+}
+
+// ConfigRollbackAs is ConfigRollback with all that can be asked for.
+func (c *Client) ConfigRollbackAs(ctx context.Context, r Rollback) (Applied, error) {
 	var out Applied
-	return out, c.do(ctx, call{method: http.MethodPost, path: "api/v1/config/rollback", in: Revision{revision}, out: &out})
+	return out, c.do(ctx, call{method: http.MethodPost, path: "api/v1/config/rollback", in: r, out: &out})
 }
 
 // KeySet answers the public keys, a JWK Set (RFC 7517 section 5).

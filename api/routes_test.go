@@ -92,6 +92,7 @@ func TestEveryMethodAsksItsRoute(t *testing.T) {
 		{func() error { return only(c.ConfigRevert(ctx, 0)) }, `POST /api/v1/config/revert {}`},
 		{func() error { return only(c.ConfigDiscard(ctx)) }, "POST /api/v1/config/discard"},
 		{func() error { return only(c.ConfigRollback(ctx, 0)) }, `POST /api/v1/config/rollback {}`},
+		{func() error { return only(c.ConfigRollbackAs(ctx, api.Rollback{Trial: "10m"})) }, `POST /api/v1/config/rollback {"trial":"10m"}`},
 		{func() error { return only(c.KeySet(ctx)) }, "GET /.well-known/jwks.json"},
 		{func() error { return only(c.Metadata(ctx)) }, "GET /.well-known/oauth-authorization-server"},
 		{func() error { return only(c.Alive(ctx)) }, "GET /healthz"},

@@ -28,8 +28,6 @@ func (c *cli) configCommand() *cobra.Command {
 	list.Example = c.example("manager config properties list", "manager config properties list --columns property,running,environment")
 	single := c.group("properties", "Read and stage single properties; nothing runs differently until config apply",
 		c.example("manager config properties set tokens.lifetime.default 30d", "manager config apply"), list, get, set, unset)
-	rollback := c.configCall("rollback [REVISION]", "Apply an earlier revision again; without a number the one before", 0, 1, c.rollback)
-	rollback.Example = c.example("manager config rollback", "manager config rollback 14 --yes")
 	return c.group("config", "Read, stage and apply properties", c.example("manager config diff", "manager config apply"),
 		single,
 		c.configCall("show", "Show the applied configuration", 0, 0, c.showConfig),
@@ -38,7 +36,7 @@ func (c *cli) configCommand() *cobra.Command {
 		c.applyCommand(),
 		c.confirmCommand(), c.extendTrialCommand(), c.revertCommand(),
 		c.configCall("discard", "Drop what is staged", 0, 0, c.discard),
-		rollback,
+		c.rollbackCommand(),
 	)
 }
 
@@ -394,7 +392,7 @@ func (c *cli) discard(ctx context.Context, l *link, _ []string) error {
 }
 
 // rollback applies an earlier revision again, once that is agreed.
-func (c *cli) rollback(ctx context.Context, l *link, args []string) error {
+func (c *cli) rollback(ctx context.Context, l *link, args []string, trial string) error {
 	var revision uint64
 	if len(args) == 1 {
 		var err error
@@ -405,7 +403,7 @@ func (c *cli) rollback(ctx context.Context, l *link, args []string) error {
 	if err := c.agree(ctx, "rolling back", "Rolling back applies an earlier revision and drops what is staged. Go on?"); err != nil {
 		return err
 	}
-	applied, err := l.ConfigRollback(ctx, revision)
+	applied, err := l.ConfigRollbackAs(ctx, api.Rollback{Revision: revision, Trial: trial})
 	if err != nil {
 		return err
 	}

@@ -9,6 +9,7 @@ import (
 
 	"mintmark/api"
 	"mintmark/internal/config"
+	"mintmark/internal/control"
 )
 
 func (c *cli) applyCommand() *cobra.Command {
@@ -40,9 +41,43 @@ func (c *cli) applyCommand() *cobra.Command {
 	cmd.Example = c.example("manager config apply", "manager config apply --trial 10m")
 	cmd.Flags().Uint64Var(&revision, "revision", 0, "only if this is still the applied revision")
 	cmd.Flags().BoolVar(&dry, "dry-run", false, "only check it and show the difference")
-	cmd.Flags().StringVar(&trial, "trial", "", "how long it is on trial, as in 10m")
-	cmd.Flags().BoolVar(&forGood, "no-trial", false, "for good, also with --server")
+	trialFlags(cmd, &trial, &forGood)
 	return cmd
+}
+
+func trialFlags(cmd *cobra.Command, trial *string, forGood *bool) {
+	cmd.Flags().StringVar(trial, "trial", "", "how long it is on trial, as in 10m")
+	cmd.Flags().BoolVar(forGood, "no-trial", false, "for good, also with --server")
+}
+
+func (c *cli) rollbackCommand() *cobra.Command {
+	var trial string
+	var forGood bool
+	cmd := c.configCall("rollback [REVISION]", "Apply an earlier revision again; without a number the one before", 0, 1, func(ctx context.Context, l *link, args []string) error {
+		length, err := c.trialLength(trial, forGood)
+		if err != nil {
+			return err
+		}
+		return c.rollback(ctx, l, args, length)
+	})
+	cmd.Long = "Without a number it is the newest revision that differs from what is applied and was not reverted. Like config apply, it is on\n" +
+		"trial for 10 minutes with --server, and for good on the machine itself, unless told otherwise."
+	cmd.Example = c.example("manager config rollback", "manager config rollback 14 --yes")
+	trialFlags(cmd, &trial, &forGood)
+	return cmd
+}
+
+// trialText checks the length of a trial that was given with a flag. A length of 0
+// is not "for good".
+func trialText(flag, text string) error {
+	switch d, err := config.ParseDuration(text); {
+	case text == "":
+	case err != nil:
+		return fail(exitInvalid, flag+".form", "--%s: %s", flag, err)
+	case d == 0:
+		return fail(exitInvalid, "trial.length", "--%s: %s", flag, control.TrialLasts)
+	}
+	return nil
 }
 
 // trialLength is what the server is asked for. Only who comes over the network
@@ -52,10 +87,7 @@ func (c *cli) trialLength(trial string, forGood bool) (string, error) {
 	case trial != "" && forGood:
 		return "", fail(exitUsage, "usage", "on trial, or for good: give one of --trial and --no-trial")
 	case trial != "":
-		if _, err := config.ParseDuration(trial); err != nil {
-			return "", fail(exitInvalid, "trial.form", "--trial: %s", err)
-		}
-		return trial, nil
+		return trial, trialText("trial", trial)
 	case forGood || c.flags.server == "":
 		return "", nil
 	}
@@ -97,8 +129,8 @@ func (c *cli) revertCommand() *cobra.Command {
 func (c *cli) extendTrialCommand() *cobra.Command {
 	more := ""
 	cmd := c.settling("extend", "Give what is on trial more time", func(ctx context.Context, l *link, revision uint64) (api.Applied, error) {
-		if _, err := config.ParseDuration(more); more != "" && err != nil {
-			return api.Applied{}, fail(exitInvalid, "by.form", "--by: %s", err)
+		if err := trialText("by", more); err != nil {
+			return api.Applied{}, err
 		}
 		return l.ConfigExtend(ctx, api.ExtendTrial{Revision: revision, By: more})
 	}, func(a api.Applied) { c.sayTrial(a.Trial) })

@@ -68,6 +68,7 @@ type document struct {
 	StagedAt time.Time          `json:"staged_at"`
 	Trial    *Trial             `json:"trial,omitempty"`
 	History  []Revision         `json:"history"`
+	Reverted []uint64           `json:"reverted,omitempty"` // revisions of the history whose trial went back
 	Changes  []Change           `json:"pending_changes"`
 	Changed  uint64             `json:"last_change"` // the id of the latest change, pending or not
 	Checksum string             `json:"checksum"`
@@ -117,7 +118,7 @@ func decode(data []byte) (document, error) {
 
 func (d document) clone() document {
 	d.Applied, d.Staged = maps.Clone(d.Applied), maps.Clone(d.Staged)
-	d.History, d.Changes = slices.Clone(d.History), slices.Clone(d.Changes)
+	d.History, d.Reverted, d.Changes = slices.Clone(d.History), slices.Clone(d.Reverted), slices.Clone(d.Changes)
 	if d.Trial != nil {
 		t := d.Trial.clone()
 		d.Trial = &t
@@ -343,16 +344,16 @@ func (b *Book) Discard(by Author, now time.Time) (int, error) {
 // ErrNoRevision says that the history does not hold a revision.
 var ErrNoRevision = errors.New("the history does not hold that revision")
 
-// Rollback stages what leads back to an earlier revision; 0 is the one before
-// the applied one. What was staged before is dropped; Restage undoes it. While a
+// Rollback stages what leads back to an earlier revision; 0 is the newest that
+// differs from the applied one and whose trial did not go back. What was staged before is dropped; Restage undoes it. While a
 // revision is on trial it is an *OnTrialError.
 func (b *Book) Rollback(revision uint64, by Author, now time.Time) error {
 	return b.update(func(d *document) (*Change, error) {
 		if d.Trial != nil {
 			return nil, &OnTrialError{d.Trial.clone()}
 		}
-		if revision == 0 && d.Revision > 1 {
-			revision = d.Revision - 1
+		if revision == 0 {
+			revision = d.before()
 		}
 		i := slices.IndexFunc(d.History, func(r Revision) bool { return r.Revision == revision })
 		if i < 0 {
@@ -379,6 +380,17 @@ func (b *Book) Rollback(revision uint64, by Author, now time.Time) error {
 		}
 		return d.change(now, by, "config.rollback_staged", map[string]string{"revision": strconv.FormatUint(revision, 10)}), nil
 	})
+}
+
+// before is the revision to which a rollback leads that names none; 0: there is
+// none.
+func (d *document) before() uint64 {
+	for _, r := range slices.Backward(d.History) {
+		if r.Revision < d.Revision && !slices.Contains(d.Reverted, r.Revision) && !maps.Equal(r.Applied, d.Applied) {
+			return r.Revision
+		}
+	}
+	return 0
 }
 
 // Restage undoes a Rollback that could not be applied: what Staged answered

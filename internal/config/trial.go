@@ -166,6 +166,7 @@ func (b *Book) Revert(revision uint64, why string, by Author, now time.Time) (be
 		before, after = d.Applied, then
 		items := changes(before, after)
 		items["why"], items["back_to"] = why, strconv.FormatUint(t.Back, 10)
+		d.Reverted = append(d.Reverted, t.Revision)
 		d.Trial = nil
 		d.adopt(then, by, now)
 		return d.change(now, by, "config.reverted", items), nil
@@ -204,5 +205,6 @@ func (d *document) adopt(values map[string]string, by Author, now time.Time) {
 	d.History = append(d.History, Revision{d.Revision, now, by, maps.Clone(values)})
 	if len(d.History) > maxHistory {
 		d.History = d.History[len(d.History)-maxHistory:]
+		d.Reverted = slices.DeleteFunc(d.Reverted, func(r uint64) bool { return r < d.History[0].Revision })
 	}
 }

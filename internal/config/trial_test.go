@@ -100,6 +100,41 @@ func TestATrialThatIsRevertedIsAsBeforeInANewRevision(t *testing.T) {
 	}
 }
 
+// Who rolls back wants neither what did not work nor what is applied already.
+func TestARollbackWithoutANumberPassesOverWhatWasReverted(t *testing.T) {
+	t.Parallel()
+	b, s := onTrial(t)
+	revert := func() {
+		t.Helper()
+		if _, _, err := b.Revert(0, config.OutOfTime, config.Itself(), t0); err != nil {
+			t.Fatal(err)
+		}
+	}
+	revert()
+	if err := b.Rollback(0, maria, t0); !errors.Is(err, config.ErrNoRevision) {
+		t.Errorf("a rollback from what the first revision says: %v", err)
+	}
+	stage(t, b, config.Lifetime, "90d")
+	same(t, "revision", apply(t, b), uint64(4))
+	stage(t, b, config.Listen, elsewhere)
+	if _, _, err := b.ApplyOnTrial(0, time.Minute, maria, t0); err != nil {
+		t.Fatal(err)
+	}
+	revert()
+	b = reopen(t, s)
+	if err := b.Rollback(0, maria, t0); err != nil {
+		t.Fatal(err)
+	}
+	same(t, "revision", apply(t, b), uint64(7))
+	_, applied := b.Applied()
+	same(t, "applied", applied, map[string]string{config.Listen: "127.0.0.1:3000", config.Lifetime: "30d"})
+	if err := b.Rollback(5, maria, t0); err != nil {
+		t.Fatal(err)
+	}
+	staged, _, _ := b.Staged()
+	same(t, "with its number it is had again", *staged[config.Listen], elsewhere)
+}
+
 // Going back would leave behind what was made in the new store.
 func TestARevertLeavesTheTokensWhereTheyAre(t *testing.T) {
 	t.Parallel()

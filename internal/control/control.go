@@ -138,6 +138,6 @@ type Controller interface {
 	Apply(ctx context.Context, c authority.Caller, revision uint64, trial time.Duration) (Applied, error)   // revision 0: whatever it is; trial 0: for good
 	Settle(ctx context.Context, c authority.Caller, a Answer) (Applied, error)                              // what becomes of a trial
 	Discard(ctx context.Context, c authority.Caller) (int, error)
-	Rollback(ctx context.Context, c authority.Caller, revision uint64) (Applied, error) // applies what differs, or leaves all as it was; 0: the revision before
+	Rollback(ctx context.Context, c authority.Caller, revision uint64, trial time.Duration) (Applied, error) // applies what differs, or leaves all as it was; 0: the revision before; 0: for good
 	Status(ctx context.Context, c authority.Caller) (Status, error)
 }

@@ -310,9 +310,13 @@ func (c *Control) Discard(ctx context.Context, by authority.Caller) (int, error)
 }
 
 // Rollback applies an earlier revision again, in the place of what is staged.
-// When that cannot be, what was staged is staged again.
-func (c *Control) Rollback(ctx context.Context, by authority.Caller, revision uint64) (Applied, error) {
+// When that cannot be, what was staged is staged again. It may be on trial as an
+// Apply may.
+func (c *Control) Rollback(ctx context.Context, by authority.Caller, revision uint64, trial time.Duration) (Applied, error) {
 	if err := c.writable(by); err != nil {
+		return Applied{}, err
+	}
+	if err := checkTrial("trial", trial); err != nil {
 		return Applied{}, err
 	}
 	c.mu.Lock()
@@ -323,7 +327,7 @@ func (c *Control) Rollback(ctx context.Context, by authority.Caller, revision ui
 		return Applied{}, translate(err)
 	}
 	c.record(ctx, by)
-	applied, err := c.apply(ctx, by, 0, 0)
+	applied, err := c.apply(ctx, by, 0, trial)
 	if now, _ := c.Book.Applied(); err != nil && now == before {
 		err = errors.Join(err, c.Book.Restage(staged, stagedBy, stagedAt, author(by), c.Now().UTC()))
 		c.record(ctx, by)

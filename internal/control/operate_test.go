@@ -219,7 +219,7 @@ func TestRollbackAppliesAnEarlierRevisionAgain(t *testing.T) {
 	d.stage(t, config.Copy, "never")
 	d.apply(t)
 	d.stage(t, config.Drain, "1m") // dropped
-	back, err := d.Rollback(t.Context(), maria(), 0)
+	back, err := d.Rollback(t.Context(), maria(), 0, 0)
 	must(t, err)
 	same(t, "differences", len(back.Differences), 1)
 	same(t, "revision", back.Revision, uint64(3))
@@ -228,10 +228,10 @@ func TestRollbackAppliesAnEarlierRevisionAgain(t *testing.T) {
 	if n != 0 || err != nil {
 		t.Fatalf("discard: %d, %v", n, err)
 	}
-	back, err = d.Rollback(t.Context(), maria(), 3)
+	back, err = d.Rollback(t.Context(), maria(), 3, 0)
 	must(t, err)
 	same(t, "differences", len(back.Differences), 0)
-	_, err = d.Rollback(t.Context(), maria(), 9)
+	_, err = d.Rollback(t.Context(), maria(), 9, 0)
 	wantCode(t, err, authority.NotFound, "config.no_revision")
 	same(t, "events", d.events(t)[4:], []string{"config.rollback_staged 5", "config.applied 6", "config.rollback_staged 7"})
 }
@@ -254,7 +254,7 @@ func TestARollbackThatCannotBeAppliedLeavesAllAsItWas(t *testing.T) {
 					d.stage(t, config.Copy, "never")
 				}
 				fail(t, d)
-				if _, err := d.Rollback(t.Context(), maria(), 0); err == nil {
+				if _, err := d.Rollback(t.Context(), maria(), 0, 0); err == nil {
 					t.Fatal("it was applied")
 				}
 				d.pen.failing(-1, nil, false)
@@ -285,7 +285,7 @@ func TestRollbackTakesAStoreBack(t *testing.T) {
 	second := d.issue(t, "second")
 	_, err := d.authority.RevokeToken(t.Context(), operator(), dead, false)
 	must(t, err)
-	back, err := d.Rollback(t.Context(), maria(), 0)
+	back, err := d.Rollback(t.Context(), maria(), 0, 0)
 	must(t, err)
 	if c := back.Carried; c == nil || c.Existing != 1 || c.Carried != 1 || c.CaughtUp.Changes != 1 || len(c.CaughtUp.Missing) != 0 {
 		t.Errorf("carried %+v", c)
@@ -376,7 +376,7 @@ func TestOnlyAdministratorsOperate(t *testing.T) {
 			"diff":       third(d.Diff(t.Context(), c.caller)),
 			"apply":      second(d.Apply(t.Context(), c.caller, 0, 0)),
 			"discard":    second(d.Discard(t.Context(), c.caller)),
-			"rollback":   second(d.Rollback(t.Context(), c.caller, 0)),
+			"rollback":   second(d.Rollback(t.Context(), c.caller, 0, 0)),
 			"settle":     second(d.Settle(t.Context(), c.caller, control.Answer{Decision: control.Keep})),
 			"go back":    second(d.GoBack(t.Context(), c.caller, "why")),
 			"status":     second(d.Status(t.Context(), c.caller)),
@@ -408,7 +408,7 @@ func TestWithoutAHomeNothingCanBeStaged(t *testing.T) {
 	for what, err := range map[string]error{
 		"stage": third(c.Stage(t.Context(), operator(), config.Copy, nil)), "diff": third(c.Diff(t.Context(), operator())),
 		"apply": second(c.Apply(t.Context(), operator(), 0, 0)), "discard": second(c.Discard(t.Context(), operator())),
-		"rollback": second(c.Rollback(t.Context(), operator(), 0)), "settle": second(c.Settle(t.Context(), operator(), control.Answer{Decision: control.Keep})),
+		"rollback": second(c.Rollback(t.Context(), operator(), 0, 0)), "settle": second(c.Settle(t.Context(), operator(), control.Answer{Decision: control.Keep})),
 	} {
 		if e := wantCode(t, err, authority.Conflict, "config.no_home"); !strings.Contains(e.Msg, "mintmark init") {
 			t.Errorf("%s: %v", what, err)

@@ -22,7 +22,7 @@ func (d *desk) work(t *testing.T) error {
 	_, err2 := d.Apply(t.Context(), maria(), 0, 0)
 	_, _, err3 := d.Stage(t.Context(), maria(), config.Drain, &minute)
 	_, err4 := d.Discard(t.Context(), maria())
-	_, err5 := d.Rollback(t.Context(), maria(), 1)
+	_, err5 := d.Rollback(t.Context(), maria(), 1, 0)
 	return errors.Join(err, err2, err3, err4, err5)
 }
 

@@ -40,6 +40,9 @@ type Answer struct {
 // MinTrial is the shortest trial.
 const MinTrial = time.Second
 
+// TrialLasts is said of every other length, with the code "trial.length".
+const TrialLasts = "a trial lasts from 1 second to 24 hours"
+
 func trialOf(b *config.Book) *Trial {
 	t, runs := b.Trial()
 	if !runs {
@@ -61,10 +64,9 @@ func checkTrial(field string, length time.Duration) error {
 	if length == 0 || length >= MinTrial && length <= config.MaxTrial {
 		return nil
 	}
-	const text = "a trial lasts from 1 second to 24 hours"
 	return &authority.Error{
-		Kind: authority.Invalid, Code: "request.invalid", Msg: text,
-		Fields: []authority.FieldError{{Field: field, Code: "trial.length", Msg: text}},
+		Kind: authority.Invalid, Code: "request.invalid", Msg: TrialLasts,
+		Fields: []authority.FieldError{{Field: field, Code: "trial.length", Msg: TrialLasts}},
 	}
 }
 
@@ -136,17 +138,13 @@ func (c *Control) inForce(ctx context.Context, by authority.Caller, out *Applied
 	// Whether or not anything was staged: it mends what was cut short the last time.
 	if _, err := c.Authority.RenewNext(context.WithoutCancel(ctx), by); err != nil {
 		return &authority.Error{
-			Kind: authority.KindOf(err), Code: noNextKey, Err: err,
+			Kind: authority.KindOf(err), Code: "config.next_key", Err: err,
 			Msg: "The configuration is applied, but no signing key of that algorithm could be made. Apply once more.",
 		}
 	}
 	c.owed = ""
 	return nil
 }
-
-// noNextKey is the code of a configuration that is in force without a key of its
-// algorithm for the next rotation.
-const noNextKey = "config.next_key"
 
 // Return is how it stands after a trial has ended without anybody's doing.
 type Return struct {
@@ -158,7 +156,7 @@ type Return struct {
 
 func returned(a Applied, why string, err error) Return {
 	var e *authority.Error
-	noKey := errors.As(err, &e) && e.Code == noNextKey
+	noKey := errors.As(err, &e) && e.Code == "config.next_key" // all else is in force
 	return Return{Back: a.Revision != 0, InForce: err == nil || noKey, Why: why, Waiting: a.RestartNeeded}
 }
 

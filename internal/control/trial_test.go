@@ -234,13 +234,30 @@ func TestDuringATrialNothingElseIsAppliedNorIsAStoreMoved(t *testing.T) {
 	d.stage(t, config.Store, path)
 	_, err := d.Apply(t.Context(), maria(), 0, 0)
 	wantCode(t, err, authority.Conflict, "config.on_trial")
-	_, err = d.Rollback(t.Context(), maria(), 0)
+	_, err = d.Rollback(t.Context(), maria(), 0, 0)
 	wantCode(t, err, authority.Conflict, "config.on_trial")
 	same(t, "store", d.authority.Facts().Location, d.path("tokens.json"))
 	same(t, "staged", text(d.property(t, config.Store).Staged), path)
 	d.settle(t, control.Keep)
 	d.apply(t)
 	same(t, "store", d.authority.Facts().Location, path)
+}
+
+func TestARollbackMayBeOnTrial(t *testing.T) {
+	t.Parallel()
+	d, _ := onTrial(t)
+	d.settle(t, control.Keep)
+	_, err := d.Rollback(t.Context(), maria(), 0, time.Millisecond)
+	wantCode(t, err, authority.Invalid, "request.invalid")
+	a, err := d.Rollback(t.Context(), maria(), 0, time.Minute)
+	must(t, err)
+	if a.Trial == nil || a.Trial.Revision != 3 || a.Trial.Back != 2 {
+		t.Fatalf("the trial is %+v", a.Trial)
+	}
+	same(t, "listens", d.running.Settings().Listen, here)
+	same(t, "over", d.ends(t, 0), false)
+	same(t, "over after a minute", d.ends(t, time.Minute), true)
+	same(t, "listens", d.running.Settings().Listen, there)
 }
 
 func TestTheStoreOfATrialStaysTheStore(t *testing.T) {

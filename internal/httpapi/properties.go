@@ -1,6 +1,8 @@
 package httpapi
 
 import (
+	"time"
+
 	"mintmark/api"
 	"mintmark/internal/control"
 )
@@ -39,7 +41,7 @@ func (a *API) diffConfig(c *call, _ none) (api.DifferenceList, error) {
 
 func (a *API) applyConfig(c *call, in api.Apply) (api.Applied, error) {
 	var f faults
-	trial := f.duration("trial", in.Trial, 0)
+	trial := f.trial("trial", in.Trial)
 	if err := f.err(); err != nil {
 		return api.Applied{}, err
 	}
@@ -60,11 +62,21 @@ func (a *API) revertConfig(c *call, in api.Revision) (api.Applied, error) {
 
 func (a *API) extendConfig(c *call, in api.ExtendTrial) (api.Applied, error) {
 	var f faults
-	more := f.duration("by", in.By, 0)
+	more := f.trial("by", in.By)
 	if err := f.err(); err != nil {
 		return api.Applied{}, err
 	}
 	return a.settle(c, control.Answer{Revision: in.Revision, Decision: control.Extend, More: more})
+}
+
+// trial is the length of a trial, 0 when none is given: a given length of 0 is not
+// "for good".
+func (f *faults) trial(field, text string) time.Duration {
+	d := f.duration(field, text, 0)
+	if text != "" && d == 0 && len(*f) == 0 {
+		f.add(field, "trial.length", control.TrialLasts)
+	}
+	return d
 }
 
 func (a *API) settle(c *call, answer control.Answer) (api.Applied, error) {
@@ -101,8 +113,13 @@ func (a *API) discardConfig(c *call, _ none) (api.Discarded, error) {
 	return api.Discarded{Discarded: n}, err
 }
 
-func (a *API) rollbackConfig(c *call, in api.Revision) (api.Applied, error) {
-	applied, err := a.Control.Rollback(c.request.Context(), c.caller, in.Revision)
+func (a *API) rollbackConfig(c *call, in api.Rollback) (api.Applied, error) {
+	var f faults
+	trial := f.trial("trial", in.Trial)
+	if err := f.err(); err != nil {
+		return api.Applied{}, err
+	}
+	applied, err := a.Control.Rollback(c.request.Context(), c.caller, in.Revision, trial)
 	if err != nil {
 		return api.Applied{}, err
 	}

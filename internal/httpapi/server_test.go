@@ -263,9 +263,20 @@ func TestWhatIsOnTrialIsKeptExtendedOrGoesBack(t *testing.T) {
 			t.Errorf("%s without a trial: %v", what, err)
 		}
 	}
-	for _, length := range []string{"soon", "48h"} {
-		if _, err := c.ConfigApplyAs(ctx, api.Apply{Trial: length}); refused(t, err).Code != "request.invalid" {
-			t.Errorf("a trial of %s: %v", length, err)
+	for length, code := range map[string]string{"soon": "form", "48h": "length", "0s": "length"} {
+		for what, err := range map[string]error{
+			"trial apply":    only(c.ConfigApplyAs(ctx, api.Apply{Trial: length})),
+			"trial rollback": only(c.ConfigRollbackAs(ctx, api.Rollback{Trial: length})),
+			"by extend":      only(c.ConfigExtend(ctx, api.ExtendTrial{By: length})),
+		} {
+			field, _, _ := strings.Cut(what, " ")
+			want := "trial." + code
+			if code == "form" {
+				want = field + "." + code
+			}
+			if got := refused(t, err); got.Code != "request.invalid" || len(got.Fields) != 1 || got.Fields[0].Field != field || got.Fields[0].Code != want {
+				t.Errorf("%s of %s: %+v", what, length, got)
+			}
 		}
 	}
 }

@@ -209,8 +209,8 @@ func (a *API) configRoutes() []Route {
 			Refuses: []string{"config.no_home", "config.unwritable", "config.unknown", "config.full"},
 		}, a.discardConfig),
 		does(Route{
-			Method: http.MethodPost, Path: "/api/v1/config/rollback", Summary: "Apply an earlier revision again, or leave all as it is.",
-			Refuses: []string{"config.no_home", "config.no_revision", "config.on_trial", "config.invalid", "config.unwritable", "config.unknown", "config.full", "store.both", "store.foreign", "store.unusable"},
+			Method: http.MethodPost, Path: "/api/v1/config/rollback", Summary: "Apply an earlier revision again, for good or on trial, or leave all as it is.",
+			Refuses: []string{"request.invalid", "config.no_home", "config.no_revision", "config.on_trial", "config.invalid", "config.unwritable", "config.unknown", "config.full", "store.both", "store.foreign", "store.unusable"},
 		}, a.rollbackConfig),
 	}
 }
