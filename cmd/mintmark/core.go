@@ -105,7 +105,10 @@ func (c *cli) openCore(ctx context.Context, dir home.Dir, h how) (_ *core, err e
 			return nil, err
 		}
 		if late, err = book.EndTrial(time.Now().UTC()); err != nil {
-			return nil, err
+			if h.serving {
+				return nil, err
+			}
+			c.warn("settings on trial were not confirmed in time, and those before cannot be put back now: %s", err) // a disk that is full is still looked at
 		}
 		_, layers.File = book.Applied()
 	}

@@ -152,13 +152,14 @@ type restoring struct {
 func (c *cli) survey(ctx context.Context, dir home.Dir) (*restoring, *durable.Held, error) {
 	now := time.Now().UTC()
 	r := &restoring{dir: dir, at: now, id: now.Format("20060102T150405Z") + "-" + newID()[:6]}
-	if book, err := config.Open(c.files, dir.Config()); err == nil {
-		_, r.applied = book.Applied()
-	}
 	k, err := c.openCore(ctx, dir, how{})
 	if err != nil && withoutTokens(err) {
 		r.broken = err
 		k, err = c.openCore(ctx, dir, how{noTokens: true})
+	}
+	// Not before: whoever opens a home ends a trial whose time is up.
+	if book, err := config.Open(c.files, dir.Config()); err == nil {
+		r.applied = book.Kept()
 	}
 	var locked *durable.LockedError
 	switch {

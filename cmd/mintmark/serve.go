@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"sync"
 	"syscall"
 	"time"
 
@@ -123,12 +124,9 @@ func (s *server) run(ctx context.Context) (err error) {
 	background, end := context.WithCancel(context.WithoutCancel(ctx))
 	defer end()
 	go s.maintain(background)
-	go s.follow(background, all)
-	left := make(chan struct{})
-	go func() {
-		defer close(left)
-		s.attend(background)
-	}()
+	var left sync.WaitGroup
+	left.Go(func() { s.follow(background, all) })
+	left.Go(func() { s.attend(background) })
 	go s.hear(background)
 	counted := make(chan error, 1)
 	go func() { counted <- s.usage.Run(background) }()
@@ -146,7 +144,7 @@ func (s *server) run(ctx context.Context) (err error) {
 	if lost := <-counted; lost != nil {
 		s.log.Error("the last counts of use were not saved", "error", lost)
 	}
-	<-left
+	left.Wait()
 	return err
 }
 

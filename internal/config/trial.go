@@ -150,18 +150,9 @@ func (b *Book) Revert(revision uint64, why string, by Author, now time.Time) (be
 		if err != nil {
 			return nil, err
 		}
-		i := slices.IndexFunc(d.History, func(r Revision) bool { return r.Revision == t.Back })
-		if i < 0 {
-			return nil, ErrNoRevision
-		}
-		then := maps.Clone(d.History[i].Applied)
-		if faults := unknown(then); len(faults) > 0 {
-			return nil, &FaultsError{faults}
-		}
-		if place, is := d.Applied[Store]; is {
-			then[Store] = place
-		} else {
-			delete(then, Store)
+		then, err := d.back(t)
+		if err != nil {
+			return nil, err
 		}
 		before, after = d.Applied, then
 		items := changes(before, after)
@@ -175,6 +166,36 @@ func (b *Book) Revert(revision uint64, why string, by Author, now time.Time) (be
 		return nil, nil, err
 	}
 	return maps.Clone(before), maps.Clone(after), nil
+}
+
+// back is what a trial goes back to. The store stays.
+func (d *document) back(t *Trial) (map[string]string, error) {
+	i := slices.IndexFunc(d.History, func(r Revision) bool { return r.Revision == t.Back })
+	if i < 0 {
+		return nil, ErrNoRevision
+	}
+	then := maps.Clone(d.History[i].Applied)
+	if faults := unknown(then); len(faults) > 0 {
+		return nil, &FaultsError{faults}
+	}
+	if place, is := d.Applied[Store]; is {
+		then[Store] = place
+	} else {
+		delete(then, Store)
+	}
+	return then, nil
+}
+
+// Kept is what is applied without a trial that may run: what that goes back to.
+func (b *Book) Kept() map[string]string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.doc.Trial != nil {
+		if then, err := b.doc.back(b.doc.Trial); err == nil {
+			return then
+		}
+	}
+	return maps.Clone(b.doc.Applied)
 }
 
 // changes tells what differs between two configurations.

@@ -135,6 +135,18 @@ func TestARollbackWithoutANumberPassesOverWhatWasReverted(t *testing.T) {
 	same(t, "with its number it is had again", *staged[config.Listen], elsewhere)
 }
 
+func TestWhatIsKeptOfATrialIsWhatItGoesBackTo(t *testing.T) {
+	t.Parallel()
+	b, _ := onTrial(t)
+	before := map[string]string{config.Listen: "127.0.0.1:3000", config.Lifetime: "30d"}
+	same(t, "on trial", b.Kept(), before)
+	if err := b.Keep(0, maria, t0); err != nil {
+		t.Fatal(err)
+	}
+	_, applied := b.Applied()
+	same(t, "kept", b.Kept(), applied)
+}
+
 // Going back would leave behind what was made in the new store.
 func TestARevertLeavesTheTokensWhereTheyAre(t *testing.T) {
 	t.Parallel()
