@@ -108,7 +108,7 @@ func (c *cli) openCore(ctx context.Context, dir home.Dir, h how) (_ *core, err e
 			if h.serving {
 				return nil, err
 			}
-			c.warn("settings on trial were not confirmed in time, and those before cannot be put back now: %s", err) // a disk that is full is still looked at
+			c.warn("%s: %s", notWrittenBack, err) // a full disk must not keep anybody from looking
 		}
 		_, layers.File = book.Applied()
 	}

@@ -22,6 +22,9 @@ const (
 // notConfirmed is said of a trial that was over before a start.
 const notConfirmed = "settings on trial were not confirmed in time; those before are in force again"
 
+// notWrittenBack is said of one that cannot be ended yet.
+const notWrittenBack = "settings on trial were not confirmed in time, and those before cannot be put back now"
+
 // open opens all listeners, or none. An address on trial that cannot be listened
 // on is no reason not to start: the one before is listened on again.
 func (s *server) open(ctx context.Context, all *listeners) error {
