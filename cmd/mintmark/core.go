@@ -65,6 +65,7 @@ type core struct {
 	serving   bool
 	apart     struct{ guard, extAuthz func() edge.Decider } // what their doors ask, however often they are opened
 	changed   chan struct{}                                 // what is in force has changed
+	deaf      atomic.Pointer[string]                        // why it does not listen where it should; nil: it does
 	moved     move.Moved                                    // by the last move of the whole state
 	progress  func(done, total int)                         // told of a move; nil: nobody is
 	host      string

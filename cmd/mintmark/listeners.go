@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -95,13 +96,24 @@ func (l *listeners) wanted(settings config.Settings) []entrance {
 
 // follow opens what the settings want and is not open, and leaves what they do not
 // want any more. After an error what was there before is still there, or its port
-// could not be had back.
+// could not be had back, and the status says why.
 func (l *listeners) follow(ctx context.Context, settings config.Settings) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.closed {
 		return nil
 	}
+	err := l.move(ctx, settings)
+	if err == nil {
+		l.deaf.Store(nil)
+		return nil
+	}
+	why := strings.ReplaceAll(err.Error(), "\n", "; ")
+	l.deaf.Store(&why)
+	return err
+}
+
+func (l *listeners) move(ctx context.Context, settings config.Settings) error {
 	wanted := l.wanted(settings)
 	for _, p := range wanted {
 		if slices.ContainsFunc(l.open, func(o opened) bool { return o.same(p) }) {

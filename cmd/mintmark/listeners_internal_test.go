@@ -5,8 +5,11 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"strings"
 	"testing"
+	"time"
 
+	"mintmark/internal/authority"
 	"mintmark/internal/config"
 	"mintmark/internal/control"
 )
@@ -18,7 +21,7 @@ func listening(t *testing.T) (*listeners, string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	k := &core{log: slog.New(slog.DiscardHandler), running: running}
+	k := &core{log: slog.New(slog.DiscardHandler), running: running, clock: authority.NewClock(time.Now)}
 	l := &listeners{
 		server: &server{core: k, cli: &cli{program: "mintmark"}}, public: http.NotFoundHandler(), figures: http.NotFoundHandler(),
 		failed: make(chan error, 1), pairs: make(map[[2]string]*certificate),
@@ -94,11 +97,17 @@ func TestAnAddressThatWasLostIsListenedOnAgain(t *testing.T) {
 	if l.follow(t.Context(), config.Settings{Listen: here}) == nil {
 		t.Fatal("it is said to listen where another does")
 	}
+	if got := l.surroundings()[0]; got.Name != "address" || got.OK || !strings.Contains(got.Fact, here+" is already in use by ") {
+		t.Errorf("the status says %+v", got)
+	}
 	if err := thief.Close(); err != nil {
 		t.Fatal(err)
 	}
 	if err := l.follow(t.Context(), config.Settings{Listen: here}); err != nil {
 		t.Fatal(err)
+	}
+	if got := l.surroundings()[0]; got.Name == "address" {
+		t.Errorf("the status says %+v", got)
 	}
 	answers(t, here)
 }

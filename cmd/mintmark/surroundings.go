@@ -27,6 +27,9 @@ const (
 func (k *core) surroundings() []control.Check {
 	settings := k.running.Settings()
 	var checks []control.Check
+	if why := k.deaf.Load(); why != nil {
+		checks = append(checks, addressCheck(*why))
+	}
 	if settings.Certificate != "" {
 		checks = append(checks, certificateCheck(settings.Certificate, settings.Key, time.Now()), keyFileCheck(settings.Key))
 	}
@@ -43,6 +46,14 @@ func (k *core) surroundings() []control.Check {
 		checks = append(checks, logCheck(info.Size(), k.dir.Manager()))
 	}
 	return checks
+}
+
+// addressCheck is there only when a server does not listen where it should.
+func addressCheck(why string) control.Check {
+	return control.Check{
+		Name: "address", Fact: "the server does not listen where the settings say: " + why,
+		Fix: "Free the address, or choose another: manager config properties set PROPERTY HOST:PORT, then manager config apply; it is tried again every " + onceMore.String() + ".",
+	}
 }
 
 func certificateCheck(certificate, key string, now time.Time) control.Check {
