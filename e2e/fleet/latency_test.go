@@ -23,7 +23,7 @@ func BenchmarkARevocationReachesEveryNode(b *testing.B) {
 			name = fmt.Sprintf("while %d callers verify", callers)
 		}
 		b.Run(name, func(b *testing.B) {
-			f := newFleet(b, 3)
+			f := newFleetBehind(b, 3, func(*cluster) *proxy { return nil })
 			stop := f.load(b, callers)
 			defer stop()
 			bare := newBare(b, f.cluster)
@@ -48,6 +48,10 @@ func BenchmarkARevocationReachesEveryNode(b *testing.B) {
 	}
 }
 
+// between is the pause of who asks a node again whether it refuses: asking without
+// one is a load of its own, on every node.
+const between = 500 * time.Microsecond
+
 // revocation answers, for each other node, how long after asking for a revocation
 // it refuses, and how long after its answer.
 func (f *fleet) revocation(b *testing.B) (asked, answered []time.Duration) {
@@ -69,6 +73,7 @@ func (f *fleet) revocation(b *testing.B) (asked, answered []time.Duration) {
 	for i, n := range others {
 		wg.Go(func() {
 			for !asks(n, http.StatusUnauthorized) {
+				time.Sleep(between)
 			}
 			refused[i] = time.Now()
 		})

@@ -211,11 +211,20 @@ func (f *fleet) authorization() string { return *f.admin.Load() }
 
 func newFleet(t testing.TB, size int) *fleet {
 	t.Helper()
+	return newFleetBehind(t, size, func(c *cluster) *proxy { return newProxy(t, net.JoinHostPort(c.host, fmt.Sprint(c.port))) })
+}
+
+// newFleetBehind is one whose nodes reach the database by a proxy each; nil: straight.
+func newFleetBehind(t testing.TB, size int, between func(*cluster) *proxy) *fleet {
+	t.Helper()
 	f := &fleet{cluster: newCluster(t)}
 	sealing := ""
 	for i := range size {
-		p := newProxy(t, net.JoinHostPort(f.cluster.host, fmt.Sprint(f.cluster.port)))
-		n := join(t, fmt.Sprintf("node-%d-%s", i+1, strings.NewReplacer("/", "-", "=", "-").Replace(t.Name())), f.cluster.url(p.address()), sealing)
+		p, address := between(f.cluster), ""
+		if p != nil {
+			address = p.address()
+		}
+		n := join(t, fmt.Sprintf("node-%d-%s", i+1, strings.NewReplacer("/", "-", "=", "-").Replace(t.Name())), f.cluster.url(address), sealing)
 		n.proxy = p
 		if sealing == "" {
 			sealing = filepath.Join(n.dir, "sealing.key")
