@@ -25,7 +25,7 @@ func givers() map[string]int {
 // makers are those that make codes of the field they are handed first.
 func makers() map[string][]string {
 	return map[string][]string{
-		"time": {".form"}, "number": {".form"}, "flag": {".form"}, "duration": {".form"}, "parseText": {".too_long", ".characters"},
+		"time": {".form"}, "number": {".form"}, "flag": {".form"}, "duration": {".form"}, "trial": {".form"}, "parseText": {".too_long", ".characters"},
 	}
 }
 
