@@ -47,9 +47,10 @@ func onTrial(t *testing.T, since time.Time, length time.Duration) home.Dir {
 	if err != nil {
 		t.Fatal(err)
 	}
-	address := "127.0.0.1:3902"
-	if err := book.Stage(config.Listen, &address, config.Itself(), since); err != nil {
-		t.Fatal(err)
+	for name, value := range map[string]string{config.Listen: "127.0.0.1:3902", config.LogLevel: "debug"} {
+		if err := book.Stage(name, &value, config.Itself(), since); err != nil {
+			t.Fatal(err)
+		}
 	}
 	if _, _, err := book.ApplyOnTrial(0, length, config.Itself(), since); err != nil {
 		t.Fatal(err)
@@ -70,6 +71,14 @@ func TestALapsedTrialOnAFullDiskStopsAServerAlone(t *testing.T) {
 	}
 	if exit, said := command(t, files, "serve", "--home", string(dir)); exit == exitDone || !strings.Contains(said, "no space left") {
 		t.Errorf("serve: %d %s", exit, said)
+	}
+}
+
+func TestARevertSaysWhatComesWithTheNextStart(t *testing.T) {
+	t.Parallel()
+	dir := onTrial(t, time.Now(), time.Hour)
+	if exit, said := command(t, durable.Files{}, "config", "revert", "--home", string(dir)); exit != exitDone || !strings.Contains(said, "From the next start on: log.level.\n") {
+		t.Errorf("config revert: %d %s", exit, said)
 	}
 }
 

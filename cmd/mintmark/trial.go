@@ -123,7 +123,12 @@ func (c *cli) confirmCommand() *cobra.Command {
 func (c *cli) revertCommand() *cobra.Command {
 	return c.settling("revert", "Go back from what is on trial to the revision before", func(ctx context.Context, l *link, revision uint64) (api.Applied, error) {
 		return l.ConfigRevert(ctx, revision)
-	}, func(a api.Applied) { c.tell("Back to what was applied before, as revision %d.", a.Revision) })
+	}, func(a api.Applied) {
+		c.tell("Back to what was applied before, as revision %d.", a.Revision)
+		if len(a.RestartNeeded) > 0 {
+			c.tell("From the next start on: %s.", strings.Join(a.RestartNeeded, ", "))
+		}
+	})
 }
 
 func (c *cli) extendTrialCommand() *cobra.Command {
