@@ -101,7 +101,7 @@ func TestAFullPageIsLight(t *testing.T) {
 	}
 	page, files := v.weight("/tokens")
 	t.Logf("the page has %d bytes, its files %d", page, files)
-	if page+files > 150<<10 {
+	if page+files > 150_000 {
 		t.Errorf("the page with 50 rows weighs %d bytes", page+files)
 	}
 }

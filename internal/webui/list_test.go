@@ -100,7 +100,7 @@ func TestListFiltersSortsAndSaysWhatItLeavesOut(t *testing.T) {
 	}
 	_, body := v.get("/tokens")
 	shows(t, body, "3 active</a> ·", "1 expires within 14 days", "1 expired", "1 deleted", `aria-sort="ascending"`, `href="/tokens?dir=desc&amp;sort=client_id"`,
-		"+2 more", "in 9 days", "Never", "Never used</span>", `<small class="today">1 in 24 h</small>`, `<small class="num">1 in 24 h</small>`, `aria-label="1 request in 14 days, most on 23 Nov: 1"`, `aria-label="No request in 14 days"`, "Use is counted in memory, since 23 Nov 2026, 14:08 UTC.", "just now", "no tags", "manager token list --state active")
+		"+2 more", "in 9 days", "Never", "Never used</span>", `<small class=today>1 in 24 h</small>`, `<small class=num>1 in 24 h</small>`, `aria-label="1 request in 14 days, most on 23 Nov: 1"`, `aria-label="No request in 14 days"`, "Use is counted in memory, since 23 Nov 2026, 14:08 UTC.", "just now", "no tags", "manager token list --state active")
 	if strings.Count(body, "aria-sort") != 1 {
 		t.Error("more than one column says that it is sorted")
 	}
@@ -158,7 +158,7 @@ func TestLongListsPageAndStaySmall(t *testing.T) {
 	if got := rows(body); !strings.HasPrefix(got, "zulu ") {
 		t.Errorf("after zulu was made the list shows %s", got)
 	}
-	shows(t, body, `<span class="new">New</span>`)
+	shows(t, body, `<span class=new>New</span>`)
 }
 
 func TestPastedTokenIsNeverSearchedNorShownAgain(t *testing.T) {
