@@ -66,8 +66,9 @@ func words(text string) []string {
 
 const longName = "payments-reconciliation-nightly-eu-west-1"
 
-// longNames is a home with a token of a long name and two tags that was used before
-// the secret was rotated, and one that nobody used; it answers the id of the first.
+// longNames is a home with a token of a long name and two tags that is used before
+// and after the secret is rotated, and one that nobody used; it answers the id of the
+// first.
 func longNames(t *testing.T) (home, string) {
 	t.Helper()
 	home := startHome(t)
@@ -76,6 +77,7 @@ func longNames(t *testing.T) (home, string) {
 	useToken(t, home, token, "198.51.100.104")
 	home.token(t, "ci", "admin")
 	home.manager(t, "key", "rotate", "--overlap", "14d")
+	useToken(t, home, token, "198.51.100.104")
 	return home, strings.TrimSpace(home.manager(t, "token", "list", "--client-id", longName, "--no-headers", "--columns", "id"))
 }
 
