@@ -35,7 +35,7 @@ const (
 func newWire(t *testing.T) wire {
 	t.Helper()
 	if os.Getuid() != 0 {
-		t.Skip("NOT RUN: network namespaces need root")
+		lacking(t, "root, for network namespaces,")
 	}
 	if _, err := exec.LookPath("ip"); err != nil {
 		lacking(t, "ip (Debian: iproute2)")
