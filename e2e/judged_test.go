@@ -62,6 +62,12 @@ func newSitter(t testing.TB, s *stage, out string) *sitter {
 	return a
 }
 
+// settle waits for two frames, and for the end of every transition.
+func (s *sitter) settle(t *testing.T) {
+	t.Helper()
+	ask(t, s.browser, chromedp.Evaluate[bool](`new Promise(done => requestAnimationFrame(() => requestAnimationFrame(() => { for (const a of document.getAnimations()) a.finish(); document.activeElement?.matches("input, textarea") && (document.activeElement.style.caretColor = "transparent"); done(true); })))`, chromedp.EvalAwaitPromise))
+}
+
 // sit answers the picture of a pose.
 func (s *sitter) sit(t *testing.T, p pose) []byte {
 	t.Helper()
@@ -91,10 +97,10 @@ func (s *sitter) sit(t *testing.T, p pose) []byte {
 			_, _ = chromedp.Call(s.ctx, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{})
 		}()
 	}
-	// Two frames, and every transition has come to its end.
-	ask(t, s.browser, chromedp.Evaluate[bool](`new Promise(done => requestAnimationFrame(() => requestAnimationFrame(() => { for (const a of document.getAnimations()) a.finish(); document.activeElement?.matches("input, textarea") && (document.activeElement.style.caretColor = "transparent"); done(true); })))`, chromedp.EvalAwaitPromise))
-	if p.whole {
-		return ask(t, s.browser, chromedp.FullScreenshot(100))
+	s.settle(t)
+	if p.whole { // in a window as high as the page: rows far below one are not drawn
+		s.do(t, chromedp.EmulateViewport(p.width, ask(t, s.browser, chromedp.Evaluate[int64](`document.documentElement.scrollHeight`))))
+		s.settle(t)
 	}
 	return ask(t, s.browser, chromedp.CaptureScreenshot())
 }
@@ -188,6 +194,7 @@ func (s *stage) poses(t *testing.T, dark, light []string) []pose {
 	return []pose{
 		{name: "a-tokens", path: "/tokens", media: light},
 		{name: "b-tokens-dark", path: "/tokens", media: dark},
+		{name: "c-tokens-800", path: "/tokens", width: 800},
 		{name: "c-tokens-390", path: "/tokens", width: 390},
 		{name: "c-tokens-320-dark", path: "/tokens", width: 320, media: dark},
 		{name: "d-tokens-320-twice", path: "/tokens", width: 320, steps: playing(`document.documentElement.style.fontSize = "200%"`), whole: true},

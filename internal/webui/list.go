@@ -39,6 +39,7 @@ func (w *console) copyFacts(a admin, d *tokenDialog) {
 type tokensBody struct {
 	tokenDialog
 	List           authority.TokenList
+	Rows           []*tokenRow
 	Counts         authority.TokenCounts
 	Request        authority.ListRequest
 	Sorts          map[string]string
@@ -60,21 +61,13 @@ type tokensBody struct {
 	today          time.Time
 }
 
-// Recent is the requests with a token by day; nil when they are not known.
-func (b tokensBody) Recent(id authority.TokenID) *recent {
-	if r := b.recent[id]; r != nil {
-		return &recent{days: *r, first: authority.FirstRecentDay(b.today)}
-	}
-	return nil
-}
-
 type option struct {
 	Value string
 	Label message.Text
 }
 
 // States are the choices of the state filter, with what each would show.
-func (b tokensBody) States() []option {
+func (b *tokensBody) States() []option {
 	c := b.Counts
 	return []option{
 		{"active", say("active ({n})", "n", c.Active)},
@@ -88,24 +81,19 @@ func (b tokensBody) States() []option {
 
 // At is the address of something to do with one token that comes back to the
 // list as it is filtered.
-func (b tokensBody) At(id authority.TokenID, verb string) string {
+func (b *tokensBody) At(id authority.TokenID, verb string) string {
 	return withQuery("/tokens/"+string(id)+"/"+verb, b.Query)
 }
 
 // Back is the address of the list, at the row of a token.
-func (b tokensBody) Back(id authority.TokenID) string {
+func (b *tokensBody) Back(id authority.TokenID) string {
 	return withQuery("/tokens", b.Query) + "#" + string(id)
 }
 
 // Unfiltered reports whether every active token is asked for.
-func (b tokensBody) Unfiltered() bool {
+func (b *tokensBody) Unfiltered() bool {
 	r := b.Request
 	return r.Text == "" && r.Role == "" && r.Tag == "" && r.ClientID == "" && r.Expiring == 0 && r.State == string(authority.StateActive) && !b.Secret
-}
-
-// Fresh reports whether t is the token that has just been made.
-func (b tokensBody) Fresh(t authority.TokenView) bool {
-	return b.Dialog == "result" && t.ID == b.Token.ID
 }
 
 func withQuery(path, query string) string {
@@ -139,11 +127,12 @@ func (w *console) showTokens(v visit, status int, b tokensBody, p page) {
 	b.Form.Choices, b.Form.Never = expiryChoices(policy), policy.NeverExpire && policy.MaxLifetime == 0
 	b.Form.Known = w.knownTags(v)
 	w.copyFacts(v.admin, &b.tokenDialog)
+	b.Rows = w.rows(v, &b)
 	b.MyAddr, b.Kept = edge.Of(v.r).From(), w.kept()
 	if policy.RestoreGrace > 0 {
 		b.Grace = spell(policy.RestoreGrace)
 	}
-	p.Name, p.Nav, p.Body = "tokens", "tokens", b
+	p.Name, p.Nav, p.Body = "tokens", "tokens", &b
 	if p.Title == nil {
 		p.Title = say("API Tokens")
 	}
@@ -181,9 +170,7 @@ func (w *console) loadTokens(v visit, b *tokensBody) error {
 		}
 	}
 	b.links()
-	if b.Dialog == "result" && !slices.ContainsFunc(b.List.Items, b.Fresh) {
-		b.List.Items = append([]authority.TokenView{b.Token}, b.List.Items...)
-	}
+	b.showFresh()
 	w.loadRecent(v, b)
 	if len(b.List.Items) == 0 && !b.Unfiltered() {
 		return w.lookElsewhere(v, b)
