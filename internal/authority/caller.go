@@ -68,6 +68,12 @@ func (c Caller) Local() bool { return c.local }
 // the few things that are not records of the store.
 func Permit(c Caller) error { return c.mustAdmin() }
 
+// PermitRecent answers whether a login has entered its password within limit; others
+// have none to enter.
+func PermitRecent(c Caller, now time.Time, limit time.Duration) error {
+	return c.mustBeRecent(now, limit)
+}
+
 // mustAdmin is the check of every administrative method.
 func (c Caller) mustAdmin() error {
 	switch c.role {

@@ -77,7 +77,7 @@ func newDesk(t *testing.T, applied map[string]string) *desk {
 	t.Helper()
 	d := &desk{
 		dir: filepath.Join(t.TempDir(), "home"), pen: &pen{left: -1}, ring: signing.InMemory(rand.Reader),
-		env: noLayers, flags: noLayers, clock: time.Date(2026, 11, 23, 14, 8, 2, 5e8, time.UTC),
+		env: noLayers, flags: noLayers, clock: morning(),
 	}
 	must(t, os.Mkdir(d.dir, 0o700))
 	if path, ok := applied[config.Store]; ok && path == "tokens.json" {
@@ -95,6 +95,9 @@ func newDesk(t *testing.T, applied map[string]string) *desk {
 }
 
 func (d *desk) path(name string) string { return filepath.Join(d.dir, name) }
+
+// morning is when every desk is opened.
+func morning() time.Time { return time.Date(2026, 11, 23, 14, 8, 2, 5e8, time.UTC) }
 
 // now is a clock of which no two readings are the same.
 func (d *desk) now() time.Time {
@@ -175,8 +178,11 @@ func operator() authority.Caller {
 	return authority.LocalOperator("root@tokens-01", authority.Origin{})
 }
 
-func maria() authority.Caller {
-	return authority.LoginCaller("lgn_x", "maria", time.Time{}, authority.Origin{From: "10.2.0.14"})
+// maria has just entered her password.
+func maria() authority.Caller { return mariaSince(morning()) }
+
+func mariaSince(at time.Time) authority.Caller {
+	return authority.LoginCaller("lgn_x", "maria", at, authority.Origin{From: "10.2.0.14"})
 }
 
 func must(t *testing.T, err error) {

@@ -235,14 +235,12 @@ func addFault(faults []config.Fault, f config.Fault) []config.Fault {
 	return append(faults, f)
 }
 
-// Apply makes what is staged the applied configuration, at once or not at all.
+// Apply makes what is staged the applied configuration, at once or not at all. A
+// login needs a password that was entered recently.
 // With a trial, what can shut people out goes back after so long unless it is
 // kept; the tokens stay in the store to which they were moved.
 func (c *Control) Apply(ctx context.Context, by authority.Caller, revision uint64, trial time.Duration) (Applied, error) {
-	if err := c.writable(by); err != nil {
-		return Applied{}, err
-	}
-	if err := checkTrial("trial", trial); err != nil {
+	if err := c.mayApply(by, trial); err != nil {
 		return Applied{}, err
 	}
 	c.mu.Lock()
@@ -313,10 +311,7 @@ func (c *Control) Discard(ctx context.Context, by authority.Caller) (int, error)
 // When that cannot be, what was staged is staged again. It may be on trial as an
 // Apply may.
 func (c *Control) Rollback(ctx context.Context, by authority.Caller, revision uint64, trial time.Duration) (Applied, error) {
-	if err := c.writable(by); err != nil {
-		return Applied{}, err
-	}
-	if err := checkTrial("trial", trial); err != nil {
+	if err := c.mayApply(by, trial); err != nil {
 		return Applied{}, err
 	}
 	c.mu.Lock()
@@ -398,6 +393,18 @@ func (c *Control) writable(by authority.Caller) error {
 		return &authority.Error{Kind: authority.Conflict, Code: "config.no_home", Msg: "This server has no installation directory, so its properties cannot be staged. Make one with: mintmark init DIR"}
 	}
 	return nil
+}
+
+// mayApply asks a login for its password too: whoever sits down at an open console
+// could else say that no password is needed, and copy what is guarded by it.
+func (c *Control) mayApply(by authority.Caller, trial time.Duration) error {
+	if err := c.writable(by); err != nil {
+		return err
+	}
+	if err := authority.PermitRecent(by, c.Now(), c.Authority.Policy().StepUp); err != nil {
+		return err
+	}
+	return checkTrial("trial", trial)
 }
 
 func author(by authority.Caller) config.Author {

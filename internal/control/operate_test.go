@@ -19,6 +19,24 @@ import (
 	"mintmark/internal/control"
 )
 
+// Whoever sits down at an open console stages what they like and applies nothing.
+func TestALoginAppliesWithAPasswordThatIsFresh(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t, nil)
+	late := mariaSince(morning().Add(-time.Hour))
+	long := "12h"
+	_, _, err := d.Stage(t.Context(), late, config.StepUp, &long)
+	must(t, err)
+	_, err = d.Apply(t.Context(), late, 0, time.Minute)
+	wantCode(t, err, authority.StepUp, "login.step_up")
+	_, err = d.Rollback(t.Context(), late, 1, 0)
+	wantCode(t, err, authority.StepUp, "login.step_up")
+	same(t, "in force", d.running.Policy().StepUp, 15*time.Minute)
+	_, err = d.Apply(t.Context(), maria(), 0, 0)
+	must(t, err)
+	same(t, "in force", d.running.Policy().StepUp, 12*time.Hour)
+}
+
 func TestStagedRunsNothingAndAppliedRuns(t *testing.T) {
 	t.Parallel()
 	d := newDesk(t, nil)

@@ -190,7 +190,7 @@ func (a *API) configRoutes() []Route {
 		}, a.diffConfig),
 		does(Route{
 			Method: http.MethodPost, Path: "/api/v1/config/apply", Summary: "Apply all that is staged, for good or on trial.",
-			Refuses: []string{"request.invalid", "config.no_home", "config.invalid", "config.revision", "config.on_trial", "config.unwritable", "config.unknown", "config.full", "store.both", "store.foreign", "store.unusable"},
+			Refuses: []string{"request.invalid", api.CodeStepUp, "config.no_home", "config.invalid", "config.revision", "config.on_trial", "config.unwritable", "config.unknown", "config.full", "store.both", "store.foreign", "store.unusable"},
 		}, a.applyConfig),
 		does(Route{
 			Method: http.MethodPost, Path: "/api/v1/config/confirm", Summary: "Keep what is on trial.",
@@ -210,7 +210,7 @@ func (a *API) configRoutes() []Route {
 		}, a.discardConfig),
 		does(Route{
 			Method: http.MethodPost, Path: "/api/v1/config/rollback", Summary: "Apply an earlier revision again, for good or on trial, or leave all as it is.",
-			Refuses: []string{"request.invalid", "config.no_home", "config.no_revision", "config.on_trial", "config.invalid", "config.unwritable", "config.unknown", "config.full", "store.both", "store.foreign", "store.unusable"},
+			Refuses: []string{"request.invalid", api.CodeStepUp, "config.no_home", "config.no_revision", "config.on_trial", "config.invalid", "config.unwritable", "config.unknown", "config.full", "store.both", "store.foreign", "store.unusable"},
 		}, a.rollbackConfig),
 	}
 }

@@ -30,6 +30,22 @@ func TestWhatCanShutOutIsAskedAboutOnEveryPage(t *testing.T) {
 	shows(t, body, "is on trial until 2026-11-23T14:18")
 }
 
+func TestSettingsAreAppliedWithAPasswordThatIsFresh(t *testing.T) {
+	h := newHouse(t, nil, withBook)
+	v := h.signedIn(t)
+	h.clock.Add(int64(16 * 60 * 1e9))
+	v.post("/settings/stage", url.Values{"property": {"login.step_up"}, "value": {"12h"}})
+	_, body := v.post("/settings/apply", url.Values{"revision": {"0"}})
+	shows(t, body, "Enter your password again")
+	_, body = v.get("/settings")
+	shows(t, body, "1 staged")
+	lacks(t, body, "on trial")
+	_, body = v.post("/reauth", url.Values{"password": {adminPassword}, "next": {"/settings/review"}})
+	shows(t, body, "login.step_up")
+	_, body = v.post("/settings/apply", url.Values{"revision": {"0"}})
+	shows(t, body, "Keep these settings?")
+}
+
 func TestATrialIsKeptRevertedOrExtended(t *testing.T) {
 	h := newHouse(t, nil, withBook)
 	v := h.signedIn(t)

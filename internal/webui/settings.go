@@ -114,6 +114,9 @@ func (w *console) review(v visit, status int, cause error) {
 
 func (w *console) applySettings(rw http.ResponseWriter, r *http.Request, a admin) {
 	applied, err := w.Control.Apply(r.Context(), a.Caller, formRevision(r), config.TrialLength)
+	if w.stepUp(rw, r, err, "/settings/review") {
+		return
+	}
 	if err != nil {
 		w.review(visit{rw, r, a}, statusOf(authority.KindOf(err)), err)
 		return
