@@ -90,6 +90,7 @@ func (w *console) functions(l *message.Language) template.FuncMap {
 		"days":    func(d time.Duration) int { return int(d / day) },
 		"reason":  reason,
 		"reasons": reasons,
+		"why":     whyOf,
 		"deref": func(s *string) string {
 			if s == nil {
 				return ""

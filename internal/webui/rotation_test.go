@@ -79,7 +79,7 @@ func TestARotationKeepsEverybodyAndTheNextOneWaits(t *testing.T) {
 	text := h.issue(t, authority.TokenRequest{ClientID: "etl", Role: "user"}).Text.Unsafe()
 	h.clock.Add(int64(6 * time.Minute))
 	body := v.rotate()
-	shows(t, body, "key_2026a is accepted until 7 Dec 2026, 14:14 UTC.", "previous · verifies only <span class=\"second\">until Mon 7 Dec 2026, 14:14 UTC</span> <span class=\"second\">rotated away: scheduled", "14 days left",
+	shows(t, body, "key_2026a is accepted until 7 Dec 2026, 14:14 UTC.", "previous · verifies only <span class=\"second\">until Mon 7 Dec 2026, 14:14 UTC</span> <span class=\"second\">rotated away: Scheduled", "14 days left",
 		`<button type="button" disabled aria-describedby="wait">Rotate secret…</button>`, "Finish this rotation first", "Extend…", "Trial stop 15 min…", "Stop accepting previous secret…", "Reset without overlap (leak)", "key evidence")
 	lacks(t, body, "published only just before")
 	h.use(t, text)
@@ -428,4 +428,25 @@ func golden(t *testing.T, name, body string) {
 	if diff := cmp.Diff(string(want), body); diff != "" {
 		t.Errorf("the page is another; write it with -update (-stored +served):\n%s", diff)
 	}
+}
+
+// heard is a ledger that has read what other nodes have saved.
+type heard struct {
+	authority.Ledger
+	at time.Time
+}
+
+func (l heard) State() authority.LedgerState { return authority.LedgerState{Others: l.at} }
+
+func TestEvidenceOfSeveralNodesSaysHowFarItReaches(t *testing.T) {
+	h := newHouse(t, nil)
+	v := h.signedIn(t)
+	h.issue(t, authority.TokenRequest{ClientID: "etl", Role: "user"})
+	v.post("/secret/rotate", url.Values{"overlap": {"336h0m0s"}, "reason": {"other"}, "other": {"moving <b>house</b>"}})
+	_, body := v.get("/secret")
+	shows(t, body, "rotated away: moving &lt;b&gt;house&lt;/b&gt;")
+	lacks(t, body, "other nodes")
+	h.authority.Ledger = heard{h.authority.Ledger, h.now().Add(-3 * time.Second)}
+	_, body = v.get("/secret")
+	shows(t, body, "· what other nodes have saved, as of 14:07:57 UTC ·")
 }

@@ -170,6 +170,16 @@ func reasons() []option {
 	return []option{{"scheduled", say("Scheduled")}, {"suspected leak", say("Suspected leak")}, {"someone left", say("Someone left")}, {"other", say("Other ## reason")}}
 }
 
+// whyOf says a reason that was stored: one of those offered, or somebody's words.
+func whyOf(stored string) message.Text {
+	for _, r := range reasons() {
+		if r.Value == stored {
+			return r.Label
+		}
+	}
+	return message.Verbatim(stored)
+}
+
 // action says an event's code in words: "token.created" is "Token created".
 func action(code string) message.Text {
 	words := strings.NewReplacer(".", " ", "_", " ").Replace(code)
