@@ -155,6 +155,17 @@ func TestEveryTextIsTranslatedAndFits(t *testing.T) {
 	for _, of := range first.beginnings() {
 		b.isTranslatedAndFits(t, 1440, of)
 	}
+	apply := s.staging("/settings/review", "login.pause", "10m")
+	a.show(t, scene{path: "/settings", steps: func(t testing.TB, b *browser) {
+		t.Helper()
+		apply(t, b)
+		playing("wait #review-dialog", `document.querySelector("#review-dialog .primary").click()`, "wait #on-trial-dialog")(t, b)
+	}})
+	for _, path := range []string{"/settings/trial", "/settings", "/status", "/tokens"} {
+		for _, width := range []int64{1440, 768, 320} {
+			check(width, scene{name: "settings on trial", path: path})
+		}
+	}
 	a.show(t, scene{path: "/tokens", steps: playing(`document.querySelector("#manage-menu form[action='/sign-out']").submit()`, "wait #f-username")})
 	for _, width := range []int64{1440, 768, 320} {
 		check(width, scene{path: "/sign-in?ended=idle&next=/audit"})
