@@ -67,7 +67,7 @@ type core struct {
 	changed   chan struct{}                                 // what is in force has changed
 	deaf      atomic.Pointer[string]                        // why it does not listen where it should; nil: it does
 	moved     move.Moved                                    // by the last move of the whole state
-	progress  func(done, total int)                         // told of a move; nil: nobody is
+	progress  progress                                      // of a move
 	host      string
 	log       *slog.Logger
 }

@@ -141,9 +141,7 @@ func (c *cli) applyMove(ctx context.Context, k *core, to string, dry bool) (cont
 			return control.Applied{}, err
 		}
 	}
-	var end func()
-	k.progress, end = c.progress("Moving tokens")
-	defer end()
+	k.progress = c.progress
 	return k.control.Apply(ctx, k.self(), 0, 0)
 }
 
@@ -153,6 +151,16 @@ func place(value string) string {
 		return "memory"
 	}
 	return value
+}
+
+// progress begins to show how far something is, until end; nil shows nothing.
+type progress func(what string) (tell func(done, total int), end func())
+
+func (p progress) of(what string) (tell func(done, total int), end func()) {
+	if p == nil {
+		return nil, func() {}
+	}
+	return p(what)
 }
 
 // progress draws how far something is for a person at a terminal, once it has

@@ -96,8 +96,11 @@ func (k *core) move(ctx context.Context, value string, commit func() error) (mov
 	if err != nil {
 		return move.Moved{}, err
 	}
-	m.Now, m.Progress = k.clock.Now, k.progress
+	var end func()
+	m.Now = k.clock.Now
+	m.Progress, end = k.progress.of("Moving tokens")
 	moved, err := k.store.Move(ctx, m, commit, authority.Store.Close)
+	end()
 	if err != nil {
 		return moved, errors.Join(err, m.To.Close())
 	}

@@ -83,7 +83,7 @@ func (k *core) carryCounts(ctx context.Context, shared *usagesql.Store) error {
 			continue
 		}
 		left := path + leaving + writer
-		if err := carryFile(ctx, left, writer, shared); err != nil {
+		if err := k.carryFile(ctx, left, writer, shared); err != nil {
 			return err
 		}
 		if err := os.Rename(left, path+".before"); err != nil {
@@ -93,18 +93,28 @@ func (k *core) carryCounts(ctx context.Context, shared *usagesql.Store) error {
 	return nil
 }
 
-func carryFile(ctx context.Context, path, writer string, shared *usagesql.Store) (err error) {
+func (k *core) carryFile(ctx context.Context, path, writer string, shared *usagesql.Store) (err error) {
 	file, _, err := usagesql.Open(ctx, path, time.Now()) // one that is damaged is moved aside
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, file.Close()) }()
+	total, err := file.Tokens(ctx)
+	if err != nil {
+		return err
+	}
+	tell, end := k.progress.of("Moving counts of use")
+	defer end()
+	done := 0
 	for b, err := range file.Batches(ctx, writer) {
 		if err == nil {
 			err = shared.AddUsage(ctx, b)
 		}
 		if err != nil {
 			return err
+		}
+		if done += len(b.Records); tell != nil {
+			tell(done, total)
 		}
 	}
 	since, err := file.UsageSince(ctx)

@@ -48,13 +48,14 @@ func (s *Store) Batches(ctx context.Context, writer string) iter.Seq2[authority.
 	}
 }
 
-// page reads the records of the next tokens behind one, in the order of ids: from
-// the first for none.
-func (s *Store) page(ctx context.Context, behind []authority.TokenID) ([]*authority.UsageRecord, error) {
-	where, args := ``, []any{inPage}
-	if len(behind) > 0 {
-		where, args = ` WHERE token > $2`, append(args, string(behind[0]))
-	}
+// Tokens is how many tokens something is kept of.
+func (s *Store) Tokens(ctx context.Context) (n int, err error) {
+	err = s.db.QueryRowContext(ctx, `SELECT count(*) FROM (`+tokensOf(``)+`) AS kept`).Scan(&n)
+	return n, unavailable(err)
+}
+
+// tokensOf asks which tokens something is kept of.
+func tokensOf(where string) string {
 	statement := ``
 	for i, table := range []string{"usage_keys", "usage_hours", "usage_days", "usage_sources", "usage_refusals"} {
 		if i > 0 {
@@ -62,9 +63,19 @@ func (s *Store) page(ctx context.Context, behind []authority.TokenID) ([]*author
 		}
 		statement += `SELECT token FROM ` + table + where
 	}
+	return statement
+}
+
+// page reads the records of the next tokens behind one, in the order of ids: from
+// the first for none.
+func (s *Store) page(ctx context.Context, behind []authority.TokenID) ([]*authority.UsageRecord, error) {
+	where, args := ``, []any{inPage}
+	if len(behind) > 0 {
+		where, args = ` WHERE token > $2`, append(args, string(behind[0]))
+	}
 	var page []*authority.UsageRecord
 	byToken := make(map[authority.TokenID]*authority.UsageRecord)
-	rows, err := s.db.QueryContext(ctx, statement+` ORDER BY 1 LIMIT $1`, args...)
+	rows, err := s.db.QueryContext(ctx, tokensOf(where)+` ORDER BY 1 LIMIT $1`, args...)
 	err = each(rows, err, func(scan func(...any) error) error {
 		r := new(authority.UsageRecord)
 		err := scan(&r.Token)

@@ -51,6 +51,9 @@ func TestWhatAFileHasIsAddedToASharedDatabaseOnce(t *testing.T) {
 	from, to := open(t, filepath.Join(t.TempDir(), "usage.db")), attach(t, tables(t))
 	all := lived(t, from, 1100)
 	add(t, to, 1, record("tok_old")) // counted there before
+	if n, err := from.Tokens(t.Context()); err != nil || n != len(all) {
+		t.Errorf("it has %d tokens and says %d: %v", len(all), n, err)
+	}
 	carried := 0
 	for _, enough := range []int{1, 1000} { // the first time it is cut short
 		carried = 0
