@@ -59,9 +59,11 @@ export function openModal(dialog, after) {
   dialog.addEventListener(
     "close",
     () => {
-      if (before && before !== document.body && document.contains(before)) before.focus();
+      // What the server drew open may have taken the focus before it became modal.
+      if (before && before !== document.body && !dialog.contains(before) && document.contains(before)) before.focus();
       else document.getElementById("new")?.focus();
       after?.();
+      if (document.activeElement === document.body) document.getElementById("main").focus();
     },
     { once: true },
   );
