@@ -1,0 +1,36 @@
+package e2e
+
+import (
+	"testing"
+
+	"github.com/chromedp/chromedp"
+	"github.com/chromedp/chromedp/kb"
+)
+
+// A dialog that the server drew open gives the focus back to what leads to it, and
+// never to the page as a whole: whoever works by keyboard would begin at its top.
+func TestEveryDialogGivesTheFocusBack(t *testing.T) {
+	idle, rotated := newStage(t, true), newStage(t, true)
+	ids := idle.cast(t)
+	rotated.rotated(t)
+	token, moving := "/tokens/"+string(ids["dfsadmin"]), string(rotated.made["billing"].ID)
+	for _, of := range []struct {
+		stage *stage
+		paths []string
+	}{
+		{idle, []string{"/tokens/new", token + "/delete", token + "/replace", "/secret/rotate", "/secret/reset"}},
+		{rotated, []string{"/secret/extend", "/secret/trial", "/secret/stop", "/secret/contact/" + moving}},
+	} {
+		a := newSitter(t, of.stage, "")
+		for _, path := range of.paths {
+			t.Run(path, func(t *testing.T) {
+				a.show(t, scene{path: path})
+				a.do(t, chromedp.KeyEvent(kb.Escape))
+				const place = `document.querySelector("dialog:modal") ? "still in the dialog" : document.activeElement.matches("main a, main button, main summary") ? "" : document.activeElement.outerHTML.slice(0, 200)`
+				if place := ask(t, a.browser, chromedp.Evaluate[string](`new Promise(done => setTimeout(() => done(`+place+`), 50))`, chromedp.EvalAwaitPromise)); place != "" {
+					t.Errorf("the focus is on %s", place)
+				}
+			})
+		}
+	}
+}
