@@ -186,6 +186,27 @@ func (d *document) back(t *Trial) (map[string]string, error) {
 	return then, nil
 }
 
+// AppliedWith names what else was applied with the properties of a trial and goes
+// back with them; stays reports that the store was too, which does not.
+func (b *Book) AppliedWith(t Trial) (with []string, stays bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	i := slices.IndexFunc(b.doc.History, func(r Revision) bool { return r.Revision == t.Back })
+	if i < 0 {
+		return nil, false
+	}
+	for name := range changes(b.doc.History[i].Applied, b.doc.Applied) {
+		switch {
+		case name == Store:
+			stays = true
+		case !slices.Contains(t.Properties, name):
+			with = append(with, name)
+		}
+	}
+	slices.Sort(with)
+	return with, stays
+}
+
 // Kept is what is applied without a trial that may run: what that goes back to.
 func (b *Book) Kept() map[string]string {
 	b.mu.Lock()

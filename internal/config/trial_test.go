@@ -39,6 +39,9 @@ func TestWhatCanShutOutIsOnTrialAndNothingElse(t *testing.T) {
 	})
 	_, applied := b.Applied()
 	same(t, "applied", applied, map[string]string{config.Listen: elsewhere, config.Lifetime: "60d"})
+	with, stays := b.AppliedWith(trial)
+	same(t, "what goes back with it", with, []string{config.Lifetime})
+	same(t, "the store stays", stays, false)
 	changes := b.Pending()
 	same(t, "the event tells until when", changes[len(changes)-1].Items["trial_until"], "2026-11-23T14:18:02Z")
 
@@ -165,6 +168,10 @@ func TestARevertLeavesTheTokensWhereTheyAre(t *testing.T) {
 		}
 		if _, _, err := b.ApplyOnTrial(0, time.Minute, maria, t0); err != nil {
 			t.Fatal(err)
+		}
+		trial, _ := b.Trial()
+		if with, stays := b.AppliedWith(trial); with != nil || !stays {
+			t.Errorf("from %q to %q: %v go back, and that the store stays is %v", c[0], c[1], with, stays)
 		}
 		_, now, err := b.Revert(0, "by hand", maria, t0)
 		if place, is := now[config.Store]; err != nil || place != c[1] || is != (c[1] != "") || now[config.Listen] != "127.0.0.1:3000" {

@@ -17,6 +17,8 @@ type Trial struct {
 	Back       uint64 // that it goes back to
 	Until      time.Time
 	Properties []string // those that can shut people out
+	With       []string // what else was applied with them, and goes back with them
+	Stays      bool     // the store was switched too, which does not go back
 	By         string   // who applied it
 }
 
@@ -48,7 +50,9 @@ func trialOf(b *config.Book) *Trial {
 	if !runs {
 		return nil
 	}
-	return &Trial{Revision: t.Revision, Back: t.Back, Until: t.Until, Properties: t.Properties, By: t.By.Name}
+	out := &Trial{Revision: t.Revision, Back: t.Back, Until: t.Until, Properties: t.Properties, By: t.By.Name}
+	out.With, out.Stays = b.AppliedWith(t)
+	return out
 }
 
 // OnTrial reports whether a property is among those on trial.

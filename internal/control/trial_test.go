@@ -32,6 +32,7 @@ func onTrial(t *testing.T) (*desk, *int) {
 		t.Fatalf("the trial is %+v", a.Trial)
 	}
 	same(t, "properties", a.Trial.Properties, []string{config.Listen})
+	same(t, "what goes back with them", a.Trial.With, []string{config.LogLevel})
 	same(t, "listens", d.running.Settings().Listen, there)
 	same(t, "told", told, 1)
 	return d, &told
