@@ -1,6 +1,7 @@
 package control
 
 import (
+	"maps"
 	"net/netip"
 	"sync/atomic"
 	"time"
@@ -13,6 +14,7 @@ import (
 // while it runs changes here.
 type Running struct {
 	layers config.Layers
+	begun  map[string]config.Value // what is not live, as the process began with it
 	now    atomic.Pointer[inForce]
 }
 
@@ -28,7 +30,12 @@ func NewRunning(l config.Layers) (*Running, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &Running{layers: l}
+	r := &Running{layers: l, begun: make(map[string]config.Value)}
+	for _, p := range config.Catalogue() {
+		if !p.Live {
+			r.begun[p.Name] = values[p.Name]
+		}
+	}
 	r.now.Store(&inForce{values, settings})
 	return r, nil
 }
@@ -67,36 +74,90 @@ func (r *Running) Limits() (token, source config.Rate) {
 	return s.LimitToken, s.LimitSource
 }
 
+// Begin takes a file for all that a process uses only once it listens, live or not.
+// It is for one that has not come so far: nothing of it runs that a restart would
+// have to end. Its error is a *config.FaultsError.
+func (r *Running) Begin(file map[string]string) error {
+	next, _, err := r.resolve(file)
+	if err != nil {
+		return err
+	}
+	begun := maps.Clone(r.begun)
+	for name := range begun {
+		if !usedBefore(name) {
+			begun[name] = next[name]
+		}
+	}
+	now, _, err := mix(begun, next)
+	if err == nil {
+		r.begun = begun
+		r.now.Store(now)
+	}
+	return err
+}
+
+// usedBefore reports what a process uses before it listens anywhere.
+func usedBefore(name string) bool {
+	return name == config.LogLevel || name == config.LogFormat || name == config.SealingKey
+}
+
 // take puts the live properties of a newly applied file in force and answers
 // those that wait for a restart.
 func (r *Running) take(file map[string]string) ([]string, error) {
-	l := r.layers
-	l.File = file
-	next, _, err := config.Resolve(l)
+	next, _, err := r.resolve(file)
 	if err != nil {
 		return nil, err
 	}
-	old := r.now.Load()
+	now, waiting, err := mix(r.begun, next)
+	if err != nil {
+		return nil, err
+	}
+	r.now.Store(now)
+	return waiting, nil
+}
+
+func (r *Running) resolve(file map[string]string) (map[string]config.Value, config.Settings, error) {
+	l := r.layers
+	l.File = file
+	return config.Resolve(l)
+}
+
+// mix is what a process runs that began with some values, once others are applied,
+// and which of those wait for a restart.
+func mix(begun, applied map[string]config.Value) (*inForce, []string, error) {
+	values := maps.Clone(applied)
+	for name, v := range begun {
+		values[name] = v
+	}
+	stepAside(values)
 	var waiting []string
-	mixed := make(map[string]string)
+	file := make(map[string]string)
 	for _, p := range config.Catalogue() {
-		v := next[p.Name]
-		if !p.Live {
-			if v.Text != old.values[p.Name].Text {
-				waiting = append(waiting, p.Name)
-			}
-			v = old.values[p.Name]
+		v := values[p.Name]
+		if v.Text != applied[p.Name].Text {
+			waiting = append(waiting, p.Name)
 		}
-		next[p.Name] = v
 		if v.Text != "" {
-			mixed[p.Name] = v.Text
+			file[p.Name] = v.Text
 		}
 	}
 	// The typed form comes from what is really in force, not from the file.
-	_, settings, err := config.Resolve(config.Layers{File: mixed})
+	_, settings, err := config.Resolve(config.Layers{File: file})
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	r.now.Store(&inForce{next, settings})
-	return waiting, nil
+	return &inForce{values, settings}, waiting, nil
+}
+
+// stepAside leaves the server its address. What began there and is applied
+// elsewhere, or nowhere, can move only at the next start; until then it is off.
+// It must not keep the server from where people are to find it.
+func stepAside(values map[string]config.Value) {
+	for listens, needs := range map[string]string{
+		config.Metrics: config.Metrics, config.ExtAuthzListen: config.ExtAuthzListen, config.GuardListen: config.GuardUpstream,
+	} {
+		if values[listens].Text == values[config.Listen].Text {
+			values[needs] = config.Value{Source: values[needs].Source}
+		}
+	}
 }
