@@ -48,7 +48,7 @@ func gatewayProperties() []Property {
 			Help: "The paths that the guard lets pass without a token, separated by commas, each with the methods that it is for in front; GET|POST is two.", check: rules(pathrule.ParsePublic),
 		},
 		{
-			Name: GuardRules, Group: group, Type: "list", Live: true, Example: "/admin role=admin, POST|PUT /data tag=team:data",
+			Name: GuardRules, Group: group, Type: "list", Live: true, Example: "/admin role=admin",
 			Help: "What paths demand of a token at the guard, separated by commas: methods, a path, role=admin or tag=name:value; the longest path wins.", check: rules(pathrule.Parse),
 		},
 		choice(GuardAuthorization, group, "strip", "Whether the API behind the guard sees the Authorization field.", "strip", "keep"),

@@ -22,9 +22,17 @@ func (w *console) notice(r *http.Request, a *admin) notice {
 	if a == nil || r.Method != http.MethodGet {
 		return notice{}
 	}
-	switch done := r.URL.Query().Get("done"); done {
+	done := r.URL.Query().Get("done")
+	switch done {
 	case "deleted", "restored", "kept":
 		return w.tokenNotice(r, a, done)
+	}
+	return outcome(done)
+}
+
+// outcome is what there is to say of a change that is known by its code alone.
+func outcome(done string) notice {
+	switch done {
 	case "reset":
 		return noted(say("The signing secret was reset. Every earlier token is refused from now on."))
 	case "staged":

@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"net/url"
 	"slices"
+	"time"
 
 	"mintmark/internal/authority"
 	"mintmark/internal/config"
@@ -28,27 +29,34 @@ func (w *console) trialPage(rw http.ResponseWriter, r *http.Request, a admin) {
 func (w *console) settleTrial(rw http.ResponseWriter, r *http.Request, a admin) {
 	answer := control.Answer{Revision: formRevision(r), Decision: control.Decision(r.PostFormValue("answer"))}
 	applied, err := w.Control.Settle(r.Context(), a.Caller, answer)
-	if err != nil {
-		p := page{}
-		p.Errors, p.Problem = faults(err)
-		w.showSettings(visit{rw, r, a}, statusOf(authority.KindOf(err)), settingsBody{}, p)
-		return
-	}
-	w.applied(visit{rw, r, a}, applied, map[control.Decision]string{control.Keep: "settings-kept", control.Revert: "settings-back", control.Extend: "more-time"}[answer.Decision])
+	w.applied(visit{rw, r, a}, applied, map[control.Decision]string{control.Keep: "settings-kept", control.Revert: "settings-back", control.Extend: "more-time"}[answer.Decision], err)
 }
 
 // applied answers a change of what is in force. Where the server listens elsewhere
 // by now, or is about to, an address to go to would lead nowhere: the page is the
-// answer, and says where the server is.
-func (w *console) applied(v visit, applied control.Applied, done string) {
-	switch {
-	case slices.ContainsFunc(applied.Differences, moves):
-		place, err := w.place(v)
-		if err != nil {
+// answer, and says where the server is. So it is when there is more to say than
+// an address can: what became of the tokens, or what went wrong, which may be
+// after the change was made.
+func (w *console) applied(v visit, applied control.Applied, done string, failed error) {
+	status, b, p := http.StatusOK, settingsBody{}, page{Notice: outcome(done)}
+	if failed != nil {
+		status, p.Notice = statusOf(authority.KindOf(failed)), notice{}
+		p.Errors, p.Problem = faults(failed)
+	}
+	if applied.Carried != nil {
+		b.Asks, p.Notice = failed == nil && applied.Trial != nil, noted(appliedText(applied)...)
+	}
+	if slices.ContainsFunc(applied.Differences, moves) {
+		var err error
+		if b.Moved, err = w.place(v); err != nil {
 			w.failure(v.rw, v.r, &v.admin, err)
 			return
 		}
-		w.showSettings(v, http.StatusOK, settingsBody{Moved: place, Asks: true}, page{})
+		b.Asks = true
+	}
+	switch {
+	case failed != nil || applied.Carried != nil || b.Moved != nil:
+		w.showSettings(v, status, b, p)
 	case applied.Trial != nil && done != "more-time":
 		http.Redirect(v.rw, v.r, "/settings/trial?done="+done, http.StatusSeeOther)
 	default:
@@ -89,27 +97,31 @@ func (w *console) place(v visit) (*moved, error) {
 }
 
 // trialStrip says on every page that settings go back by themselves.
-func trialStrip(t *control.Trial) strip {
+func trialStrip(now time.Time, t *control.Trial) strip {
 	if t == nil {
 		return strip{}
 	}
 	return strip{
 		Label: say("Settings on trial"), Icon: "clock", Href: "/settings/trial", Word: say("Keep or revert"),
-		Text: say("Settings are on trial. They revert at {time}.", "time", minuteOf(t)),
+		Text: say("Settings are on trial. They revert at {time}.", "time", near(now, t.Until)),
 	}
 }
 
-func minuteOf(t *control.Trial) string { return t.Until.UTC().Format("15:04 UTC") }
-
-// Tries reports whether a property is on trial.
-func (b settingsBody) Tries(property string) bool {
-	return b.Staging.Trial != nil && slices.Contains(b.Staging.Trial.Properties, property)
+// near is an instant of the next hours: without its date when that is today's.
+func near(now, t time.Time) message.Text {
+	if now.UTC().Format(time.DateOnly) == t.UTC().Format(time.DateOnly) {
+		return say("{time} UTC", "time", t.UTC().Format("15:04"))
+	}
+	return utc(t)
 }
 
-// RevertsAt is the end of the trial that runs.
-func (b settingsBody) RevertsAt() string { return minuteOf(b.Staging.Trial) }
+// Tries reports whether a property goes back with the trial that runs.
+func (b settingsBody) Tries(property string) bool {
+	t := b.Staging.Trial
+	return t != nil && (slices.Contains(t.Properties, property) || slices.Contains(t.With, property))
+}
 
 // TrialEnd says until when the trial runs.
 func (b settingsBody) TrialEnd() message.Text {
-	return say("They revert at {time}.", "time", minuteOf(b.Staging.Trial))
+	return say("They revert at {time}.", "time", b.Ends)
 }

@@ -4,6 +4,10 @@ import (
 	"net/http"
 	"net/url"
 	"testing"
+	"time"
+
+	"mintmark/internal/authority"
+	"mintmark/internal/control"
 )
 
 // tries applies a pause after failed sign-ins, on trial.
@@ -92,4 +96,43 @@ func TestAServerThatMovesSaysWhereTo(t *testing.T) {
 		_, body = v.post("/settings/trial", url.Values{"answer": {"revert"}})
 		shows(t, body, "The server listens elsewhere", `<span class="id">127.0.0.1:3000</span>`)
 	}
+}
+
+// A store that was switched, or a change that was made and not all of it, is no
+// reason to offer an address that is about to be nobody's.
+func TestAServerThatMovesSaysWhereToWhateverElseThereIs(t *testing.T) {
+	const there = `<dialog id="moved-dialog" role="alertdialog"`
+	h := newHouse(t, nil, withBook)
+	v := h.signedIn(t)
+	h.carried, h.store.place = control.Carried{Carried: 2}, "/srv/a.json"
+	v.post("/settings/stage", url.Values{"property": {"server.listen"}, "value": {"192.0.2.7:4000"}})
+	v.post("/settings/stage", url.Values{"property": {"api.access.tokens.store"}, "value": {"/srv/b.json"}})
+	_, body := v.get("/settings/review")
+	shows(t, body, "at once, for good", "The token store does not revert: tokens stay where they were moved.", "(memory)")
+	_, body = v.post("/settings/apply", url.Values{"revision": {"0"}})
+	shows(t, body, there, `href="http://192.0.2.7:4000/settings/trial"`, "2 tokens were brought along", "They revert at 14:18 UTC.")
+	lacks(t, body, ">Keep</button>")
+	_, body = v.get("/settings/trial")
+	shows(t, body, "The token store does not revert: tokens stay where they were moved.")
+	v.post("/settings/trial", url.Values{"answer": {"revert"}})
+
+	v.post("/settings/stage", url.Values{"property": {"server.listen"}, "value": {"192.0.2.7:4000"}})
+	v.post("/settings/stage", url.Values{"property": {"jwt.algorithm"}, "value": {"EdDSA"}})
+	h.store.refuse = &authority.Error{Kind: authority.Full, Code: "store.full", Msg: "There is no space left."}
+	status, body := v.post("/settings/apply", url.Values{"revision": {"0"}})
+	if status != http.StatusInsufficientStorage {
+		t.Errorf("answered %d", status)
+	}
+	shows(t, body, there, `href="http://192.0.2.7:4000/settings/trial"`, "no signing key of that algorithm could be made")
+	h.store.refuse = nil
+}
+
+func TestATrialThatEndsTomorrowSaysSo(t *testing.T) {
+	h := newHouse(t, nil, withBook)
+	v := h.signedIn(t)
+	h.clock.Add(int64(9*time.Hour + 45*time.Minute))
+	v.signIn(adminPassword)
+	shows(t, v.tries(t, "1h"), "They revert at 24 Nov 2026, 00:03 UTC.", "<dd>reverts at 24 Nov 2026, 00:03 UTC</dd>")
+	_, body := v.get("/tokens")
+	shows(t, body, "Settings are on trial. They revert at 24 Nov 2026, 00:03 UTC.")
 }

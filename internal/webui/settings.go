@@ -3,6 +3,7 @@ package webui
 import (
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -24,13 +25,46 @@ type settingsBody struct {
 	Input   string // what was typed for the property at fault
 	Fault   string // its name
 	NoHome  bool
-	Asks    bool   // what becomes of the settings on trial
-	Moved   *moved // nil: the server is where it was
+	Asks    bool         // what becomes of the settings on trial
+	Ends    message.Text // when they revert; nil without them
+	Moved   *moved       // nil: the server is where it was
 }
 
 type settingsGroup struct {
 	Name       string
 	Properties []control.Property
+}
+
+// Standing is a value as it stands in the file, or what stands for it there.
+func (settingsBody) Standing(property, value string) message.Text {
+	p, err := config.Lookup(property)
+	switch {
+	case value != "":
+		return message.Verbatim(value)
+	case err == nil && p.Default != "":
+		return say("{value} (default)", "value", p.Default)
+	case property == config.Store:
+		return say("(memory)")
+	}
+	return say("(unset)")
+}
+
+// Effect says when a change takes effect, and whether it is on trial.
+func (b settingsBody) Effect(d control.Difference) message.Text {
+	switch {
+	case !d.Live:
+		return say("next start")
+	case len(b.LockOut) == 0:
+		return say("at once")
+	case d.Property == config.Store:
+		return say("at once, for good")
+	}
+	return say("at once, on trial")
+}
+
+// Switches reports whether the store is among the changes.
+func (b settingsBody) Switches() bool {
+	return slices.ContainsFunc(b.Diff, func(d control.Difference) bool { return d.Property == config.Store })
 }
 
 func (w *console) settingsPage(rw http.ResponseWriter, r *http.Request, a admin) {
@@ -60,6 +94,9 @@ func (w *console) showSettings(v visit, status int, b settingsBody, p page) {
 		g.Properties = append(g.Properties, property)
 	}
 	b.Staging, b.NoHome = staging, w.Home == ""
+	if staging.Trial != nil {
+		b.Ends = near(w.Now(), staging.Trial.Until)
+	}
 	p.Name, p.Title, p.Nav, p.Body = "settings", say("Settings"), "settings", b
 	p.Shell = []string{w.command("config", "properties", "list"), w.command("config", "properties", "set") + " <property> <value>", w.command("config", "apply")}
 	p.Dialog = []string{w.command("config", "diff"), w.command("config", "apply")}
@@ -117,22 +154,24 @@ func (w *console) applySettings(rw http.ResponseWriter, r *http.Request, a admin
 	if w.stepUp(rw, r, err, "/settings/review") {
 		return
 	}
-	if err != nil {
+	if err != nil && applied.Revision == 0 {
 		w.review(visit{rw, r, a}, statusOf(authority.KindOf(err)), err)
-		return
-	}
-	if applied.Carried != nil {
-		w.showSettings(visit{rw, r, a}, http.StatusOK, settingsBody{Asks: applied.Trial != nil}, page{Notice: noted(appliedText(applied)...)})
 		return
 	}
 	done := "applied"
 	switch {
 	case len(applied.Differences) == 0:
 		done = "nothing"
-	case len(applied.RestartNeeded) > 0:
+	case waits(applied):
 		done = "restart"
 	}
-	w.applied(visit{rw, r, a}, applied, done)
+	w.applied(visit{rw, r, a}, applied, done, err)
+}
+
+// waits reports whether some of what was applied waits for a restart; what has
+// waited before is no part of it.
+func waits(applied control.Applied) bool {
+	return slices.ContainsFunc(applied.Differences, func(d control.Difference) bool { return slices.Contains(applied.RestartNeeded, d.Property) })
 }
 
 func formRevision(r *http.Request) uint64 {
@@ -159,7 +198,7 @@ func appliedText(applied control.Applied) []message.Text {
 	if c.CaughtUp.Unproven {
 		text = append(text, say("The audit log does not reach back to it: what has ended since is not known."))
 	}
-	if len(applied.RestartNeeded) > 0 {
+	if waits(applied) {
 		text = append(text, say("Some of what was staged takes effect at the next start."))
 	}
 	return text

@@ -31,7 +31,7 @@ func (w *console) strips(ctx context.Context, a *admin, f *frame, nav string) {
 	}
 	_, staging, err := w.Control.Properties(ctx, a.Caller)
 	if err == nil {
-		f.Staged, f.Trial = staging.Count, trialStrip(staging.Trial)
+		f.Staged, f.Trial = staging.Count, trialStrip(w.Now(), staging.Trial)
 		if staging.Waiting > 0 {
 			f.Strips = append(f.Strips, strip{Label: say("Notice"), Icon: "clock", Text: say("Settings have changed and wait for a restart."), Href: "/settings", Word: say("Settings")})
 		}
@@ -81,7 +81,7 @@ func (w *console) keyStrip(ctx context.Context, a *admin) strip {
 	due := current.CurrentSince.Add(w.Policy().RotateEvery)
 	switch {
 	case previous.OnTrial(now):
-		s.Text, s.Href = say("{key} is refused on trial until {time}.", "key", previous.Name, "time", previous.TrialUntil.UTC().Format("15:04 UTC")), "/secret#overlap-title"
+		s.Text, s.Href = say("{key} is refused on trial until {time}.", "key", previous.Name, "time", near(now, previous.TrialUntil)), "/secret#overlap-title"
 	case previous.ID != "":
 		s.Text = w.overlapText(ctx, a, previous, now)
 	case !now.Before(due):
