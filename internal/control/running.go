@@ -2,6 +2,7 @@ package control
 
 import (
 	"maps"
+	"net"
 	"net/netip"
 	"sync/atomic"
 	"time"
@@ -129,7 +130,7 @@ func mix(begun, applied map[string]config.Value) (*inForce, []string, error) {
 	for name, v := range begun {
 		values[name] = v
 	}
-	stepAside(values)
+	stepAside(values, applied)
 	var waiting []string
 	file := make(map[string]string)
 	for _, p := range config.Catalogue() {
@@ -152,12 +153,26 @@ func mix(begun, applied map[string]config.Value) (*inForce, []string, error) {
 // stepAside leaves the server its address. What began there and is applied
 // elsewhere, or nowhere, can move only at the next start; until then it is off.
 // It must not keep the server from where people are to find it.
-func stepAside(values map[string]config.Value) {
+func stepAside(values, applied map[string]config.Value) {
 	for listens, needs := range map[string]string{
 		config.Metrics: config.Metrics, config.ExtAuthzListen: config.ExtAuthzListen, config.GuardListen: config.GuardUpstream,
 	} {
-		if values[listens].Text == values[config.Listen].Text {
+		goes := values[listens].Text != applied[listens].Text || values[needs].Text != applied[needs].Text
+		if goes && meet(values[listens].Text, values[config.Listen].Text) {
 			values[needs] = config.Value{Source: values[needs].Source}
 		}
 	}
+}
+
+// meet reports whether two addresses cannot, or might not, both be listened on.
+func meet(a, b string) bool {
+	host, port, err := net.SplitHostPort(a)
+	other, otherPort, otherErr := net.SplitHostPort(b)
+	if err != nil || otherErr != nil || port != otherPort {
+		return false // one of them is unset
+	}
+	one, err := netip.ParseAddr(host)
+	two, otherErr := netip.ParseAddr(other)
+	named := err != nil || otherErr != nil // or all addresses of the machine
+	return named || one.IsUnspecified() || two.IsUnspecified() || one.Unmap() == two.Unmap()
 }

@@ -88,6 +88,42 @@ func TestAnApplyTakesTheAddressOfWhatWaitsForARestart(t *testing.T) {
 	}
 }
 
+// Addresses meet that are not written alike: those with the same port, unless both
+// are addresses of their own. What stays where it is applied stays open.
+func TestWhatWaitsForARestartLeavesAnAddressThatItMayHave(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		listen, metrics, next string // metrics are where they run, and where they are applied
+		off                   bool
+	}{
+		{"0.0.0.0:3000", "127.0.0.1:3000", there, true},
+		{":3000", "127.0.0.1:3000", there, true},
+		{here, "[::]:3000", there, true},
+		{here, "localhost:3000", there, true},
+		{here, "192.0.2.8:3000", there, false},
+		{here, "127.0.0.1:9464", there, false},
+		{here, "", there, false},
+		{here, "localhost:3000", "localhost:3000", false},
+	} {
+		d := newDesk(t, map[string]string{config.Listen: "192.0.2.9:4000"})
+		if c.metrics != "" {
+			d.stage(t, config.Metrics, c.metrics)
+			d.apply(t)
+			d.restart(t)
+		}
+		if c.next != c.metrics {
+			d.stage(t, config.Metrics, c.next)
+		}
+		d.stage(t, config.Listen, c.listen)
+		d.apply(t)
+		want := map[string]string{config.Listen: c.listen, config.Metrics: c.metrics}
+		if c.off || c.metrics == "" {
+			delete(want, config.Metrics)
+		}
+		same(t, c.metrics+" beside "+c.listen, d.at(), want)
+	}
+}
+
 // What cannot be listened on at a start goes back whole: none of it runs yet.
 func TestAProcessThatDoesNotListenYetTakesAllThatItListensWith(t *testing.T) {
 	t.Parallel()
@@ -98,7 +134,7 @@ func TestAProcessThatDoesNotListenYetTakesAllThatItListensWith(t *testing.T) {
 	_, err := d.Apply(t.Context(), maria(), 0, 10*time.Minute)
 	must(t, err)
 	d.restart(t)
-	_, err = d.GoBack(t.Context(), operator(), "the port is in use")
+	_, err = d.GoBack(t.Context(), operator(), 0, "the port is in use")
 	must(t, err)
 	_, applied := d.Book.Applied()
 	must(t, d.running.Begin(applied))
