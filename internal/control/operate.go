@@ -273,6 +273,7 @@ func (c *Control) apply(ctx context.Context, by authority.Caller, revision uint6
 	if err != nil {
 		return Applied{}, translate(err)
 	}
+	c.owed = "" // to a trial before, if at all: what is applied now takes its place
 	_, applied := c.Book.Applied()
 	out.Trial = trialOf(c.Book)
 	err = c.inForce(ctx, by, &out, applied)
