@@ -97,7 +97,7 @@ type server struct {
 
 func (s *server) run(ctx context.Context) (err error) {
 	console, err := webui.New(webui.Config{
-		Authority: s.authority, Live: s.metrics.Door("console", s.live), Refusals: s.refusals, Control: s.control, OnTrial: s.control.OnTrial, Policy: s.running.Policy, LoginIdle: s.running.LoginIdle, Now: s.clock.Now,
+		Authority: s.authority, Live: s.metrics.Door("console", s.live), Refusals: s.refusals, Control: s.control, KeepsTLS: s.control.KeepsTLS, Policy: s.running.Policy, LoginIdle: s.running.LoginIdle, Now: s.clock.Now,
 		NewKey: newID, Log: s.log, Host: s.host, Program: s.program(), Home: string(s.dir), Unknown: s.api,
 	})
 	if err != nil {

@@ -64,6 +64,20 @@ func (c *Control) OnTrial(property string) bool {
 	return runs && slices.Contains(t.Properties, property)
 }
 
+// KeepsTLS reports that whoever is told to use nothing but TLS finds this server in
+// the future, too: it has a certificate, which is neither on trial nor about to go.
+func (c *Control) KeepsTLS() bool {
+	running := c.Running.now.Load().values[config.Certificate] // before the book: a trial goes back there first
+	if running.Text == "" || c.OnTrial(config.Certificate) || c.OnTrial(config.Key) {
+		return false
+	}
+	var applied map[string]string
+	if c.Book != nil {
+		_, applied = c.Book.Applied()
+	}
+	return !c.waits(config.Property{Name: config.Certificate}, applied[config.Certificate], running)
+}
+
 func checkTrial(field string, length time.Duration) error {
 	if length == 0 || length >= MinTrial && length <= config.MaxTrial {
 		return nil

@@ -208,6 +208,70 @@ func TestWhatWentBackIsInForceThoughTheNextKeyCannotBeMade(t *testing.T) {
 	same(t, "once more", d.ends(t, time.Hour), false)
 }
 
+// What one trial owes is not said of the next.
+func TestWhatATrialOwesEndsWithTheNextApply(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t, map[string]string{config.Listen: here, config.Store: "tokens.json"})
+	disk := new(failingFrom)
+	d.wrap = func(s authority.Store) authority.Store { disk.Store, disk.n = s, 1<<30; return disk }
+	d.reopen(t)
+	try := func(algorithm string) {
+		t.Helper()
+		d.stage(t, config.Listen, there)
+		d.stage(t, config.Algorithm, algorithm)
+		disk.n = 1 // it takes the notes, and no key
+		_, err := d.Apply(t.Context(), maria(), 0, 10*time.Minute)
+		wantCode(t, err, authority.Unavailable, "config.next_key")
+	}
+	try("EdDSA")
+	disk.n = 1 << 30
+	d.apply(t)
+	same(t, "over", d.ends(t, 0), false)
+	disk.n = 1
+	_, err := d.EndTrial(t.Context(), operator(), 10*time.Minute)
+	wantCode(t, err, authority.Unavailable, "config.next_key")
+	try("HS256")
+	back, err := d.EndTrial(t.Context(), operator(), 11*time.Minute)
+	must(t, err)
+	same(t, "how it stands", back, control.Return{})
+	same(t, "listens", d.running.Settings().Listen, there)
+}
+
+// Browsers that are told to use nothing but TLS would not find back.
+func TestTLSIsKeptWhileNothingIsAboutToTakeItAway(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t, map[string]string{config.Listen: here})
+	certificate, key := d.pair(t, "a")
+	keeps := func(when string, want bool) { t.Helper(); same(t, when, d.KeepsTLS(), want) }
+	keeps("without TLS", false)
+	apply := func(length time.Duration) {
+		t.Helper()
+		d.stage(t, config.Certificate, certificate)
+		d.stage(t, config.Key, key)
+		_, err := d.Apply(t.Context(), maria(), 0, length)
+		must(t, err)
+	}
+	apply(time.Minute)
+	keeps("on trial", false)
+	_, err := d.Settle(t.Context(), maria(), control.Answer{Decision: control.Revert})
+	must(t, err)
+	keeps("after the way back", false)
+	apply(0)
+	keeps("for good", true)
+	d.stage(t, config.Listen, there)
+	_, err = d.Apply(t.Context(), maria(), 0, time.Minute)
+	must(t, err)
+	keeps("while an address is on trial", true)
+	_, err = d.Settle(t.Context(), maria(), control.Answer{Decision: control.Keep})
+	must(t, err)
+	// Between the way back in the book and that of the process.
+	must(t, unset(t, d, config.Certificate))
+	must(t, unset(t, d, config.Key))
+	_, _, err = d.Book.Apply(0, config.Itself(), d.now())
+	must(t, err)
+	keeps("when the book is without it", false)
+}
+
 func TestATrialThatEndsSaysWhatWaitsForARestart(t *testing.T) {
 	t.Parallel()
 	d, _ := onTrial(t)

@@ -164,7 +164,7 @@ func newHouse(t testing.TB, env map[string]string, changes ...func(testing.TB, *
 	h.refused, err = refusals.New(refusals.Config{Live: h.live, Now: h.now})
 	must(err)
 	console, err := webui.New(webui.Config{
-		Authority: h.authority, Live: h.live, Refusals: h.refused, Control: c, OnTrial: c.OnTrial, Policy: h.running.Policy, LoginIdle: h.running.LoginIdle, Now: h.now,
+		Authority: h.authority, Live: h.live, Refusals: h.refused, Control: c, KeepsTLS: c.KeepsTLS, Policy: h.running.Policy, LoginIdle: h.running.LoginIdle, Now: h.now,
 		NewKey: func() string { return strconv.FormatInt(keys.Add(1), 10) }, Log: slog.New(slog.NewTextHandler(t.Output(), nil)), Host: "tokens-01", Program: "manager", Home: h.home,
 	})
 	must(err)

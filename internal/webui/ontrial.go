@@ -15,10 +15,10 @@ import (
 	"mintmark/internal/message"
 )
 
-// staysTLS reports that TLS is not on trial: a browser that was told to use nothing
-// else for a year (RFC 6797) would not find back.
-func (w *console) staysTLS() bool {
-	return w.OnTrial == nil || !w.OnTrial(config.Certificate) && !w.OnTrial(config.Key)
+// staysTLS reports that TLS is there to stay: a browser that was told to use nothing
+// else for a year (RFC 6797) would not find back. A proxy's is its own affair.
+func (w *console) staysTLS(r *http.Request) bool {
+	return r.TLS == nil || w.KeepsTLS == nil || w.KeepsTLS()
 }
 
 // trialPage is the settings with the question what becomes of those on trial.

@@ -43,7 +43,7 @@ type Config struct {
 	Live      edge.Decider
 	Refusals  *refusals.Log
 	Control   control.Controller
-	OnTrial   func(property string) bool // reports a setting on trial; nil: none is
+	KeepsTLS  func() bool // reports that TLS of this server is there to stay; nil: it is
 	Policy    func() authority.Policy
 	LoginIdle func() time.Duration
 	Now       func() time.Time
@@ -184,7 +184,7 @@ func (w *console) headers(next http.Handler) http.Handler {
 		if trustworthy(r) {
 			h.Set("Cross-Origin-Opener-Policy", "same-origin")
 		}
-		if edge.Of(r).TLS && w.staysTLS() {
+		if edge.Of(r).TLS && w.staysTLS(r) {
 			h.Set("Strict-Transport-Security", "max-age=31536000")
 		}
 		r.Body = http.MaxBytesReader(rw, r.Body, 64<<10)
