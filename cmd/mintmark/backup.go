@@ -218,7 +218,7 @@ func (k *core) writeBackup(ctx context.Context, by authority.Caller, to io.Write
 		Properties: map[string]string{},
 	}
 	if book := k.control.Book; book != nil {
-		_, s.Properties = book.Applied()
+		s.Properties = book.Kept() // what is on trial is not for good
 	}
 	return k.authority.Snapshot(ctx, by, func() { s.Keyring = k.ring.UnsafeText() }, func(tx authority.Tx) (err error) {
 		if s.Records, err = authority.ReadRecords(tx); err != nil {
