@@ -58,5 +58,5 @@ func TestDoctorLooksAtTheLog(t *testing.T) {
 	if err := os.Truncate(path, 256<<20+1); err != nil {
 		t.Fatal(err)
 	}
-	home.says(t, "server log", "attention\t256 MiB", "restart begins a new one; under systemd the journal keeps it instead.")
+	home.says(t, "server log", "attention\t256 MiB", " restart; under systemd the journal keeps it instead.")
 }

@@ -95,6 +95,13 @@ func TestTokensByKeyboardAlone(t *testing.T) {
 		a.keys(t, kb.End, kb.Backspace, kb.Backspace, kb.Backspace, "30d", kb.Enter)
 		a.becomes(t, `document.readyState === "complete" && location.search.includes("done=staged")`)
 		a.tabTo(t, "Review and apply")
+		for _, leaves := range []func(){func() { a.keys(t, kb.Escape) }, func() { a.tabTo(t, "Close"); a.keys(t, kb.Enter) }} {
+			a.keys(t, kb.Enter)
+			a.becomes(t, `document.readyState === "complete" && document.activeElement.matches("dialog:modal #review-title")`)
+			leaves()
+			a.becomes(t, `!document.querySelector("dialog:modal") && document.activeElement.id === "review" && location.pathname === "/settings"`)
+			a.becomes(t, `document.querySelector(".footer").innerText.includes("1 staged change")`)
+		}
 		a.keys(t, kb.Enter)
 		a.becomes(t, `document.readyState === "complete" && document.activeElement.matches("dialog:modal #review-title")`)
 		a.tabTo(t, "Apply now")

@@ -247,8 +247,12 @@ func (c *cli) staged(s api.Staged, remark string) error {
 
 // shown prints a value for people: an unset store is memory.
 func shown(property, value string) string {
-	if value == "" && property == config.Store {
+	p, err := config.Lookup(property)
+	switch {
+	case value == "" && property == config.Store:
 		return "(memory)"
+	case value == "" && err == nil && p.Default != "":
+		return p.Default + " (default)"
 	}
 	return orUnset(value)
 }

@@ -129,7 +129,7 @@ func spaceCheck(name, folder string) control.Check {
 func logCheck(bytes int64, manager string) control.Check {
 	check := control.Check{Name: "server log", OK: true, Fact: size(uint64(max(bytes, 0)))}
 	if bytes > largeLog {
-		check.Warning, check.Fix = true, manager+" restart begins a new one; under systemd the journal keeps it instead."
+		check.Warning, check.Fix = true, "Begin a new one: "+manager+" restart; under systemd the journal keeps it instead."
 	}
 	return check
 }

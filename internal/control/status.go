@@ -191,9 +191,9 @@ func overlapCheck(k authority.Key, now time.Time) Check {
 	switch {
 	case k.OnTrial(now):
 		check.Warning, check.Fact = true, k.Name+" is on a trial stop until "+k.TrialUntil.UTC().Format(time.RFC3339)
-		check.Fix = "manager key trial-stop " + k.Name + " --end accepts it again now"
+		check.Fix = "Accept it again now: manager key trial-stop " + k.Name + " --end"
 	case now.After(k.Until.Add(-overlapSoon)):
-		check.Warning, check.Fix = true, "manager key evidence "+k.Name+" names who still depends on it"
+		check.Warning, check.Fix = true, "See who still depends on it: manager key evidence "+k.Name
 	}
 	return check
 }
@@ -209,14 +209,14 @@ func (c *Control) configCheck(s Staging, properties []Property) Check {
 	switch {
 	case s.Trial != nil:
 		check.Warning, check.Fact = true, fmt.Sprintf("revision %d is on trial until %s: %s", s.Revision, s.Trial.Until.UTC().Format(time.RFC3339), strings.Join(s.Trial.Properties, ", "))
-		check.Fix = fmt.Sprintf("manager config confirm keeps it; without that revision %d comes back, as with manager config revert", s.Trial.Back)
+		check.Fix = fmt.Sprintf("Keep it: manager config confirm; without that revision %d comes back. Go back now: manager config revert", s.Trial.Back)
 	case len(waiting) > 0:
-		check.Warning, check.Fact, check.Fix = true, fmt.Sprintf("waiting for a restart: %v", waiting), "manager restart"
+		check.Warning, check.Fact, check.Fix = true, "waiting for a restart: "+strings.Join(waiting, ", "), "manager restart"
 	case c.Book != nil && len(c.Book.Pending()) > 0:
-		check.OK, check.Fact = false, fmt.Sprintf("changes that wait for the audit log: %d", len(c.Book.Pending()))
+		check.OK, check.Fact = false, fmt.Sprintf("%d of its changes wait for the audit log", len(c.Book.Pending()))
 		check.Fix = "Make the audit log writable again; the next change or start moves them."
 	case s.Count > 0:
-		check.Warning, check.Fact, check.Fix = true, fmt.Sprintf("%d staged", s.Count), "manager config apply, or manager config discard"
+		check.Warning, check.Fact, check.Fix = true, fmt.Sprintf("%d staged", s.Count), "Put it in force: manager config apply; or drop it: manager config discard"
 	}
 	return check
 }
@@ -225,7 +225,9 @@ func tlsCheck(on bool, listen string) Check {
 	check := Check{Name: "encryption", OK: true, Fact: "TLS"}
 	if !on {
 		check.Fact = "plain HTTP on " + listen
-		if !loopback(listen) {
+		if loopback(listen) {
+			check.Fact += ", which is this machine only"
+		} else {
 			check.Warning, check.Fix = true, "Set server.tls.certificate and server.tls.key, or listen on loopback behind a proxy that has TLS."
 		}
 	}

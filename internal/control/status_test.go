@@ -86,7 +86,7 @@ func TestWhatNeedsAttentionComesFirstAndSaysWhatToDo(t *testing.T) {
 	d.clock = d.clock.Add(80 * 24 * time.Hour)
 	_, checks = d.status(t)
 	for name, fact := range map[string]string{
-		"configuration": "waiting for a restart: [log.level]", "signing secret": "day 251 of 182", "tokens": "1 of 1 end within 14 days",
+		"configuration": "waiting for a restart: log.level", "signing secret": "day 251 of 182", "tokens": "1 of 1 end within 14 days",
 	} {
 		if c := checks[name]; !c.OK || !c.Warning || !strings.Contains(c.Fact, fact) {
 			t.Errorf("%s: %+v", name, c)

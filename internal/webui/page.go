@@ -81,6 +81,8 @@ func (w *console) functions(l *message.Language) template.FuncMap {
 		"soon":    func(t time.Time) bool { return !t.IsZero() && t.After(w.Now()) && t.Sub(w.Now()) <= soon },
 		"action":  action,
 		"command": w.command,
+		"advice":  advice,
+		"capital": sentence,
 		"moved":   movementWord,
 		"mark":    movementIcon,
 		"number":  func(n any) string { return l.Number(count(n)) },

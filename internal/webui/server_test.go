@@ -214,7 +214,7 @@ func TestStatusBeginsWithOneSentence(t *testing.T) {
 	h := newHouse(t, nil)
 	v := h.signedIn(t)
 	_, body := v.get("/status")
-	shows(t, body, "1 thing needs attention.</h2>", "As of 23 Nov 2026, 14:08 UTC.", "token store</b> – attention", "What to do: manager config properties set api.access.tokens.store", "up 0 seconds", "manager doctor")
+	shows(t, body, "1 thing needs attention.</h2>", "As of 23 Nov 2026, 14:08 UTC.", "token store</b> – attention", "What to do:", `<code translate="no">manager config properties set api.access.tokens.store /path/to/token.json</code>, then <code translate="no">manager config apply</code></span>`, "Tokens are kept in memory only; a restart deletes all 0", "Plain HTTP on 127.0.0.1:3000, which is this machine only", ">key_2026a, day 1 of 182<", "up 0 seconds", "manager doctor")
 	h.issue(t, authority.TokenRequest{ClientID: "a", Role: "user", Lifetime: time.Hour})
 	h.allow("eyJhbGciOiJub25lIn0.e30.")
 	_, body = v.get("/status")

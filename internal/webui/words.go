@@ -189,6 +189,39 @@ func action(code string) message.Text {
 	return message.Told(words)
 }
 
+// sentence begins with a capital if what comes from elsewhere begins with a word;
+// a name, a path or an address stays as it is.
+func sentence(s string) string {
+	if regexp.MustCompile(`^[a-z]+[,:]?( |$)`).MatchString(s) {
+		return strings.ToUpper(s[:1]) + s[1:]
+	}
+	return s
+}
+
+// phrase is some of a text: words, or a command to type.
+type phrase struct {
+	Text    string
+	Command bool
+}
+
+// advice tells the commands in an advice from its words.
+func advice(text string) []phrase {
+	var out []phrase
+	for text != "" {
+		at := regexp.MustCompile(`(?:\S*/)?manager [a-z].*?(?:[,;.] |$)|chmod [0-7]+ \S+`).FindStringIndex(text)
+		if at == nil {
+			return append(out, phrase{Text: text})
+		}
+		command := strings.TrimRight(text[at[0]:at[1]], ",;. ")
+		if at[0] > 0 {
+			out = append(out, phrase{Text: text[:at[0]]})
+		}
+		out = append(out, phrase{command, true})
+		text = text[at[0]+len(command):]
+	}
+	return out
+}
+
 // command writes a command of the program as it can be pasted into a shell.
 func (w *console) command(args ...string) string {
 	out := []string{quote(w.Program)}
