@@ -85,9 +85,9 @@ func (p Policy) successor(t *Token, now time.Time) Token {
 }
 
 // UndoReplace takes a replacement back while the overlap lasts: the successor is
-// deleted and the old token goes on as before. It changes nothing on a token
-// that was not replaced. While a token is valid that the successor has given way
-// to in its turn it is refused: two would be left where there was one.
+// deleted and the old token goes on as before. It is refused for a token without a
+// successor, also once it has been done; and while a token is valid that the
+// successor has given way to in its turn: two would be left where there was one.
 func (a *Authority) UndoReplace(ctx context.Context, c Caller, id TokenID) (TokenView, error) {
 	if err := c.mustAdmin(); err != nil {
 		return TokenView{}, err
@@ -95,7 +95,7 @@ func (a *Authority) UndoReplace(ctx context.Context, c Caller, id TokenID) (Toke
 	now := a.second()
 	t, err := a.changeToken(ctx, c, id, func(tx Tx, t *Token, s System) (string, error) {
 		if t.ReplacedBy == "" {
-			return "", nil
+			return "", fail(Conflict, "token.not_replaced", t.ID.String()+" has no successor: there is no replacement to take back.")
 		}
 		if state := t.State(now, s.Generation); state != StateActive {
 			return "", notLive(t, state)

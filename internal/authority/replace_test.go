@@ -141,11 +141,9 @@ func TestAReplacementCanBeUndoneInsideTheOverlap(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for range 2 {
-		v, err := h.UndoReplace(t.Context(), operator(), old.ID)
-		if d := cmp.Diff(old.Token, v.Token, cmpopts.EquateComparable(netip.Prefix{})); err != nil || d != "" {
-			t.Fatalf("the old token: %v (-want +got)\n%s", err, d)
-		}
+	v, err := h.UndoReplace(t.Context(), operator(), old.ID)
+	if d := cmp.Diff(old.Token, v.Token, cmpopts.EquateComparable(netip.Prefix{})); err != nil || d != "" {
+		t.Fatalf("the old token: %v (-want +got)\n%s", err, d)
 	}
 	if v, err := h.Token(t.Context(), operator(), fresh.ID); err != nil || v.State != authority.StateDeleted {
 		t.Errorf("the successor is %s, %v", v.State, err)
@@ -156,6 +154,27 @@ func TestAReplacementCanBeUndoneInsideTheOverlap(t *testing.T) {
 	if _, err := h.ReplaceToken(t.Context(), operator(), old.ID, time.Hour); err != nil {
 		t.Errorf("it cannot be replaced again: %v", err)
 	}
+}
+
+// Whoever is told that it is undone may rely on it.
+func TestWhereNothingWasReplacedNothingIsUndone(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	old := h.issue(t, authority.TokenRequest{ClientID: "ci", Role: "user"})
+	undo := func(id authority.TokenID) error {
+		_, err := h.UndoReplace(t.Context(), operator(), id)
+		return err
+	}
+	wantKind(t, undo(old.ID), authority.Conflict, "token.not_replaced")
+	fresh, err := h.ReplaceToken(t.Context(), operator(), old.ID, time.Hour)
+	if err != nil {
+		t.Fatal(err)
+	}
+	wantKind(t, undo(fresh.ID), authority.Conflict, "token.not_replaced")
+	if err := undo(old.ID); err != nil {
+		t.Fatal(err)
+	}
+	wantKind(t, undo(old.ID), authority.Conflict, "token.not_replaced")
 }
 
 func TestAReplacementIsUndoneFromItsEnd(t *testing.T) {

@@ -55,6 +55,7 @@ func Refusals() []Refusal {
 		{"token.deleted", 409, "The token is deleted."},
 		{"token.revoked", 409, "A reset of the signing secret ended the token."},
 		{"token.replaced", 409, "The token has a successor."},
+		{"token.not_replaced", 409, "The token has no successor: there is no replacement to take back."},
 		{"token.replaced_again", 409, "The token's successor was replaced as well, by a token that is valid."},
 		{"token.deleted_for_good", 409, "The token was deleted as leaked."},
 		{"token.restore_ended", 409, "The time to restore the token is over."},

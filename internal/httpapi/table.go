@@ -100,7 +100,7 @@ func (a *API) tokenRoutes() []Route {
 		}, a.replaceToken),
 		does(Route{
 			Method: http.MethodDelete, Path: one + "/replace", Summary: "Take a replacement back while its overlap lasts: the successor is deleted.",
-			Refuses: []string{"token.not_found", "token.expired", "token.deleted", "token.revoked", "token.replaced", "token.replaced_again"},
+			Refuses: []string{"token.not_found", "token.not_replaced", "token.expired", "token.deleted", "token.revoked", "token.replaced", "token.replaced_again"},
 		}, a.undoReplace),
 		does(Route{
 			Method: http.MethodPost, Path: one + "/contacted", Summary: "Note that whoever uses a token was told to move.",
