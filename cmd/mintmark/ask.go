@@ -97,7 +97,7 @@ func (c *cli) typed(ctx context.Context, name, reason, end string) error {
 // echo. One trailing newline is not part of it.
 func (c *cli) password(ctx context.Context, file string) (string, error) {
 	if file != "" {
-		return c.passwordFile(file)
+		return c.secretFile(file, "password")
 	}
 	in, ok := c.in.(*os.File)
 	if !ok || !c.asks() {
@@ -123,26 +123,27 @@ func (c *cli) password(ctx context.Context, file string) (string, error) {
 	return first, nil
 }
 
-func (c *cli) passwordFile(file string) (string, error) {
+// secretFile reads one from a file ("-" is the input); what is its name for people.
+func (c *cli) secretFile(file, what string) (string, error) {
 	const limit = 4096
 	in := c.in
 	if file != "-" {
-		f, err := os.Open(file)
+		f, err := oldFile(file)
 		if err != nil {
-			return "", fail(exitUsage, "password.file", "read the password: %s", err)
+			return "", err
 		}
 		defer f.Close()
 		if info, err := f.Stat(); err == nil && info.Mode().IsRegular() && info.Mode().Perm()&0o077 != 0 {
-			c.warn("others can read the password in %s (%04o); close it with: chmod 600 %s", file, info.Mode().Perm(), file)
+			c.warn("others can read the %s in %s (%04o); close it with: chmod 600 %s", what, file, info.Mode().Perm(), quoted(file))
 		}
 		in = f
 	}
 	data, err := io.ReadAll(io.LimitReader(in, limit+1))
 	switch {
 	case err != nil:
-		return "", fail(exitUsage, "password.file", "read the password: %s", err)
+		return "", fail(exitUsage, "password.file", "read the %s: %s", what, err)
 	case len(data) > limit:
-		return "", fail(exitInvalid, "password.file", "the password is longer than %d bytes", limit)
+		return "", fail(exitInvalid, "password.file", "the %s is longer than %d bytes", what, limit)
 	}
 	text := strings.TrimSuffix(string(data), "\n")
 	return strings.TrimSuffix(text, "\r"), nil

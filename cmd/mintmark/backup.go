@@ -259,7 +259,7 @@ func (c *cli) passphrase(ctx context.Context, file string, isNew bool) (authorit
 	var text string
 	var err error
 	if file != "" {
-		text, err = c.passwordFile(file)
+		text, err = c.secretFile(file, "passphrase")
 	} else {
 		text, err = c.askPassphrase(ctx, isNew)
 	}
@@ -299,10 +299,7 @@ func (c *cli) askPassphrase(ctx context.Context, isNew bool) (string, error) {
 // openBackup decrypts a file for read, whose answer counts only when it has read
 // to the end. It answers who can read what is to be sealed as the file is.
 func (c *cli) openBackup(ctx context.Context, path string, with opening, read func(io.Reader) error) (backup.Recipient, error) {
-	f, err := os.Open(path)
-	if errors.Is(err, os.ErrNotExist) {
-		return nil, fail(exitNotFound, "backup.none", "%s does not exist", path)
-	}
+	f, err := oldFile(path)
 	if err != nil {
 		return nil, err
 	}
@@ -340,7 +337,7 @@ func (c *cli) identities(ctx context.Context, with opening) ([]backup.Identity, 
 		if with.passphraseFile != "" {
 			return nil, nil, fail(exitUsage, "usage", "give --identity-file or --passphrase-file, not both")
 		}
-		text, err := c.passwordFile(with.identityFile)
+		text, err := c.secretFile(with.identityFile, "identity")
 		if err != nil {
 			return nil, nil, err
 		}

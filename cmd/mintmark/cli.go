@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"mintmark/internal/durable"
 	"mintmark/internal/home"
@@ -110,6 +111,9 @@ func local(cmd *cobra.Command) *cobra.Command {
 
 // settle resolves the flags that the environment can give too.
 func (c *cli) settle(cmd *cobra.Command) error {
+	if err := allSay(cmd); err != nil {
+		return err
+	}
 	f := &c.flags
 	fromEnv := func(into *string, name string) {
 		if v, ok := c.getenv(name); ok && *into == "" {
@@ -145,6 +149,20 @@ func (c *cli) settle(cmd *cobra.Command) error {
 		return fail(exitUsage, "usage", "--output is table, json, jsonl or tsv, not %q", f.output)
 	}
 	return nil
+}
+
+// allSay refuses a flag without a text: --out-file "$UNSET" is not what leaving it
+// out is. Only what people write about a token or a change may be nothing.
+func allSay(cmd *cobra.Command) (err error) {
+	cmd.Flags().Visit(func(f *pflag.Flag) {
+		switch {
+		case err != nil, f.Value.Type() != "string", f.Value.String() != "":
+		case f.Name == "description", f.Name == "contact", f.Name == "reason":
+		default:
+			err = fail(exitUsage, "usage", "--%s is empty; leave it out, or give it a value", f.Name)
+		}
+	})
+	return err
 }
 
 // outputOf looks what output was wanted when the command line could not be read

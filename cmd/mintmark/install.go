@@ -78,7 +78,7 @@ func (c *cli) warnIssuer(dir home.Dir, listen string) {
 func (c *cli) install(ctx context.Context, path string, in installation) (_ home.Dir, err error) {
 	secret := ""
 	if in.passwordFile != "" {
-		if secret, err = c.passwordFile(in.passwordFile); err != nil {
+		if secret, err = c.secretFile(in.passwordFile, "password"); err != nil {
 			return "", err
 		}
 	}

@@ -4,10 +4,13 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -182,14 +185,48 @@ func (c *cli) json(v any) error {
 // newFile reserves a file for a secret before there is one: it is new, and this
 // user's alone.
 func newFile(path string) (*os.File, error) {
+	if path == "-" {
+		return nil, fail(exitUsage, "usage", "a file is made, none of the name -; nothing was done").advise("without that flag it goes to the output; ./- is a name, too")
+	}
 	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	switch {
-	case os.IsExist(err):
+	case errors.Is(err, fs.ErrExist):
 		return nil, fail(exitConflict, "file.exists", "%s exists already; nothing was done", path)
+	case errors.Is(err, fs.ErrNotExist):
+		folder := filepath.Dir(path)
+		return nil, fail(exitNotFound, "file.unwritable", "%s does not exist; nothing was done", folder).advise("make it with: install -d -m 700 " + quoted(folder))
+	case errors.Is(err, fs.ErrPermission):
+		return nil, fail(exitNotAllowed, "file.unwritable", "%s cannot be written by this user; nothing was done", filepath.Dir(path))
 	case err != nil:
 		return nil, fail(exitFailed, "file.unwritable", "%s; nothing was done", err)
 	}
 	return f, nil
+}
+
+// oldFile opens a file that the command line names.
+func oldFile(path string) (*os.File, error) {
+	f, err := os.Open(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		none := fail(exitNotFound, "file.none", "%s does not exist; nothing was done", path)
+		if whole, err := filepath.Abs(path); err == nil && whole != path {
+			none.hint = "it was looked for at " + whole
+		}
+		return nil, none
+	case errors.Is(err, fs.ErrPermission):
+		return nil, fail(exitNotAllowed, "file.unreadable", "%s cannot be read by this user; nothing was done", path)
+	case err != nil:
+		return nil, fail(exitFailed, "file.unreadable", "%s; nothing was done", err)
+	}
+	return f, nil
+}
+
+// quoted is a word as a shell takes it.
+func quoted(word string) string {
+	if strings.Trim(word, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789/._-+:@%") == "" {
+		return word
+	}
+	return "'" + strings.ReplaceAll(word, "'", `'\''`) + "'"
 }
 
 // dryRun ends a command that only looked.

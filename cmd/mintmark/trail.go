@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"slices"
 	"strconv"
 	"time"
@@ -206,9 +205,9 @@ func (c *cli) verifyAudit() *cobra.Command {
 		Example: c.example("manager audit verify", "manager audit verify --file audit.jsonl"),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if file != "" {
-				f, err := os.Open(file)
+				f, err := oldFile(file)
 				if err != nil {
-					return fail(exitNotFound, "audit.file", "%s", err)
+					return err
 				}
 				defer f.Close()
 				return c.verify(anchor, func(fn func(api.Event) error) error { return readEvents(f, fn) })
