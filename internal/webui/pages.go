@@ -2,6 +2,7 @@ package webui
 
 import (
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -67,11 +68,13 @@ func (w *console) auditPage(rw http.ResponseWriter, r *http.Request, a admin) {
 }
 
 type storageBody struct {
-	Facts authority.StoreFacts
-	Path  string // an example that would do
-	File  []string
-	Steps []string
-	Home  string
+	Facts  authority.StoreFacts
+	AtRisk uint64 // tokens that a stop would end
+	Path   string // an example that would do
+	File   []string
+	Live   []string // without a stop
+	Steps  []string // the manual's
+	Home   string
 }
 
 func (w *console) storagePage(rw http.ResponseWriter, r *http.Request, a admin) {
@@ -81,8 +84,10 @@ func (w *console) storagePage(rw http.ResponseWriter, r *http.Request, a admin) 
 	}
 	b := storageBody{Facts: w.Authority.Facts(), Path: folder + "/token.json", Home: w.Home}
 	b.File = []string{"install -d -m 700 " + quote(folder), "install -m 600 /dev/null " + quote(b.Path)}
-	b.Steps = []string{
-		w.command("stop"), w.command("config", "properties", "set", "api.access.tokens.store", b.Path), w.command("config", "apply"), w.command("start"),
+	b.Live = []string{w.command("config", "properties", "set", "api.access.tokens.store", b.Path), w.command("config", "apply")}
+	b.Steps = slices.Concat([]string{w.command("stop")}, b.Live, []string{w.command("start")})
+	if counts, err := w.Authority.TokenCounts(r.Context(), a.Caller); err == nil && !b.Facts.Persistent {
+		b.AtRisk = count(counts.Active)
 	}
 	w.render(rw, r, &a, http.StatusOK, page{
 		Name: "storage", Title: say("Set up storage"), Nav: "settings", Body: b, Shell: []string{w.command("config", "properties", "get", "api.access.tokens.store")},

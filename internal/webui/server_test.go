@@ -27,11 +27,26 @@ func TestStorageIsSetUpWithTheManualsCommands(t *testing.T) {
 		h := newHouse(t, nil, at(c.home))
 		v := h.signedIn(t)
 		_, body := v.get("/settings/storage")
-		shows(t, body, append(c.want, "Set up storage</h1>", "Tokens are kept in memory only.", "leave out the first and the last command")...)
+		shows(t, body, append(c.want, "Set up storage</h1>", "Tokens are kept in memory only.", "Leave out the first and the last command then.")...)
 		if n := strings.Count(body, "data-copy-command"); n != 6 {
 			t.Errorf("%s: %d commands can be copied", name, n)
 		}
 	}
+}
+
+// Whoever follows the page from the top loses no token.
+func TestStorageIsSetUpWithoutAStopWhenThereAreTokens(t *testing.T) {
+	h := newHouse(t, nil, withBook)
+	v := h.signedIn(t)
+	for _, client := range []string{"a", "b"} {
+		h.issue(t, authority.TokenRequest{ClientID: client, Role: "user"})
+	}
+	_, body := v.get("/settings/storage")
+	shows(t, body, "the file takes over all 2 tokens that are in memory.", "Stopping the server deletes all 2 tokens that are in memory, and nothing brings them back.")
+	before, _, _ := strings.Cut(body, "Or with a stop")
+	shows(t, before, ">manager config apply<", "Or stage it in Settings")
+	lacks(t, before, ">manager stop<")
+	shows(t, strings.TrimPrefix(body, before), ">manager stop<", ">manager config apply<", ">manager start<")
 }
 
 func TestSigningSecretAdvisesAndNamesTheFourCommands(t *testing.T) {
