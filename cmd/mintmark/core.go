@@ -133,7 +133,16 @@ func (c *cli) openCore(ctx context.Context, dir home.Dir, h how) (_ *core, err e
 	if err = k.wire(book); err != nil {
 		return nil, err
 	}
-	return k, k.load(ctx, h)
+	if err = k.load(ctx, h); err != nil {
+		return nil, err
+	}
+	if err := k.control.Recover(ctx, authority.Itself()); err != nil { // a full audit log must not keep anybody from looking
+		k.log.Warn(notRecorded, "error", err)
+		if !h.serving {
+			c.warn("%s: %s", notRecorded, err)
+		}
+	}
+	return k, nil
 }
 
 // lock waits for the home: a start may meet the last breath of a stop.
@@ -271,7 +280,7 @@ func (k *core) wire(book *config.Book) (err error) {
 	k.control, err = control.New(control.Config{
 		Authority: k.authority, Book: book, Running: k.running, Refusals: k.live.Refusals, Surroundings: k.surroundings, Now: k.clock.Now,
 		Verdicts:    func() control.Verdicts { return control.Verdicts(k.metrics.Pace()) },
-		SwitchStore: k.switchStore, CheckStore: k.checkStore, CheckListen: k.checkListen,
+		SwitchStore: k.switchStore, CheckStore: k.checkStore,
 		Changed: func() {
 			select {
 			case k.changed <- struct{}{}:
@@ -303,8 +312,8 @@ func (k *core) wire(book *config.Book) (err error) {
 	return err
 }
 
-// load makes the core ready to answer: the records of an empty memory, what an
-// earlier process left to be recorded, and the live set.
+// load makes the core ready to answer: the records of an empty memory, and the live
+// set.
 func (k *core) load(ctx context.Context, h how) error {
 	if err := k.foundOrCheck(ctx, h); err != nil {
 		return err
@@ -315,9 +324,6 @@ func (k *core) load(ctx context.Context, h how) error {
 	}
 	if behind := k.clock.Resume(seen); behind > time.Second {
 		k.log.Warn("the clock is behind the newest event; set it right", "behind", behind.Round(time.Second).String())
-	}
-	if err := k.control.Recover(ctx, k.self()); err != nil {
-		return err
 	}
 	if err := k.store.Follow(ctx, k.live); err != nil {
 		return err

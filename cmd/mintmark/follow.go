@@ -2,10 +2,13 @@ package main
 
 import (
 	"context"
+	"errors"
+	"log/slog"
 	"slices"
 	"strings"
 	"time"
 
+	"mintmark/internal/authority"
 	"mintmark/internal/config"
 	"mintmark/internal/control"
 )
@@ -17,6 +20,8 @@ const (
 	// onceMore is after how long an address is tried again that could not be
 	// listened on.
 	onceMore = 5 * time.Second
+	// seldom is after how long one is for which what works has to let go of its port.
+	seldom = 10 * time.Minute
 )
 
 // notConfirmed is said of a trial that was over before a start.
@@ -25,32 +30,74 @@ const notConfirmed = "settings on trial were not confirmed in time; those before
 // notWrittenBack is said of one that cannot be ended yet.
 const notWrittenBack = "settings on trial were not confirmed in time, and those before cannot be put back now"
 
+// notRecorded is said of changes whose notes stay in the book.
+const notRecorded = "changes of the configuration wait for the audit log; the next change or start moves them"
+
+// errWentBack ends what was opened with settings that are not applied any more.
+var errWentBack = errors.New("the settings before those on trial are applied again")
+
 // open opens all listeners, or none. An address on trial that cannot be listened
-// on is no reason not to start: the one before is listened on again.
+// on is no reason not to start: the revision before is applied again, and the error
+// is errWentBack.
 func (s *server) open(ctx context.Context, all *listeners) error {
-	err := all.follow(ctx, s.running.Settings())
-	if err != nil && s.goBack(ctx, err) {
-		err = all.follow(ctx, s.running.Settings())
+	s.control.CheckListen = all.check
+	if err := all.follow(ctx, s.running.Settings()); err != nil {
+		if s.control.Book != nil && writeBack(s.control.Book, s.log, err) {
+			return errWentBack
+		}
+		return err
 	}
-	if err == nil && s.dir != "" {
-		err = all.openLocal(ctx)
+	if s.dir == "" {
+		return nil
 	}
-	return err
+	return all.openLocal(ctx)
 }
 
-// goBack ends a trial that cannot go on, and reports whether there was one. One
-// that is not about where the server listens has nothing to do with it.
-func (s *server) goBack(ctx context.Context, why error) bool {
-	if !slices.ContainsFunc([]string{config.Listen, config.Certificate, config.Key}, s.control.OnTrial) {
+// writeBack ends a trial with which a server cannot begin to listen, and reports
+// whether there was one. Nothing runs yet that would have to follow.
+func writeBack(book *config.Book, log *slog.Logger, why error) bool {
+	tried := addressOnTrial(book)
+	if tried == 0 {
 		return false
 	}
-	back, err := s.control.GoBack(ctx, s.self(), why.Error())
-	if !back.Back {
+	log.Error("the settings on trial do not work", "error", why)
+	if _, _, err := book.Revert(tried, why.Error(), config.Itself(), time.Now().UTC()); err != nil {
+		log.Error("the settings before cannot be put back", "error", err)
 		return false
 	}
-	s.log.Error("the settings on trial do not work", "error", why)
-	s.sayBack(back, err)
+	log.Warn(errWentBack.Error())
 	return true
+}
+
+// addressOnTrial is the revision on trial, if that is about where the server
+// listens: no other trial has to do with that. 0: there is none.
+func addressOnTrial(book *config.Book) uint64 {
+	t, runs := book.Trial()
+	if !runs || !slices.ContainsFunc([]string{config.Listen, config.Certificate, config.Key}, func(p string) bool { return slices.Contains(t.Properties, p) }) {
+		return 0
+	}
+	return t.Revision
+}
+
+// move lets the listeners follow the settings. A trial of the public address goes
+// back if that cannot be listened on, and if the trial had begun before the attempt.
+func (s *server) move(ctx context.Context, all *listeners) error {
+	tried := uint64(0)
+	if s.control.Book != nil {
+		tried = addressOnTrial(s.control.Book)
+	}
+	err := all.follow(ctx, s.running.Settings())
+	unheard, _ := errors.AsType[*unheardError](err)
+	if unheard == nil || tried == 0 || !slices.Contains(unheard.properties, config.Listen) {
+		return err
+	}
+	back, lost := s.control.GoBack(ctx, authority.Itself(), tried, err.Error())
+	if !back.Back {
+		return err
+	}
+	s.log.Error("the settings on trial do not work", "error", err)
+	s.sayBack(back, lost)
+	return nil
 }
 
 // sayBack says how it stands after a trial that nobody has ended.
@@ -77,9 +124,11 @@ func (s *server) sayBack(back control.Return, err error) {
 // follow lets the listeners follow the settings, and ends trials, until ctx ends.
 func (s *server) follow(ctx context.Context, all *listeners) {
 	began := time.Now() // its differences are the time that has really passed
-	everySecond := time.NewTicker(time.Second)
+	everySecond, again := time.NewTicker(time.Second), time.NewTicker(seldom)
 	defer everySecond.Stop()
+	defer again.Stop()
 	var later <-chan time.Time
+	said := ""
 	for {
 		select {
 		case <-ctx.Done():
@@ -87,23 +136,31 @@ func (s *server) follow(ctx context.Context, all *listeners) {
 		case <-everySecond.C:
 			s.endTrial(ctx, time.Since(began))
 			continue
+		case <-again.C:
+			all.forget()
+			continue
 		case <-s.changed:
+			all.forget()
 			later = time.After(lingering)
 			continue
 		case <-later:
 			later = nil
 		}
-		if err := all.follow(ctx, s.running.Settings()); err != nil {
-			later = time.After(onceMore)
-			if !s.goBack(ctx, err) {
-				s.log.Error("the server cannot be reached as the settings say; this is tried again", "error", err)
-			}
+		err := s.move(ctx, all)
+		if err == nil {
+			said = ""
+			continue
+		}
+		later = time.After(onceMore)
+		if text := err.Error(); text != said { // not at each try
+			s.log.Error("the server cannot be reached as the settings say; this is tried again", "error", err)
+			said = text
 		}
 	}
 }
 
 func (s *server) endTrial(ctx context.Context, uptime time.Duration) {
-	if back, err := s.control.EndTrial(ctx, s.self(), uptime); back.Back || err != nil {
+	if back, err := s.control.EndTrial(ctx, authority.Itself(), uptime); back.Back || err != nil {
 		s.sayBack(back, err)
 	}
 }

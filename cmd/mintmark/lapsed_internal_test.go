@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"io/fs"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -39,15 +40,25 @@ const listened = "127.0.0.1:3901"
 // onTrial is a home whose address has been on trial since a moment.
 func onTrial(t *testing.T, since time.Time, length time.Duration) home.Dir {
 	t.Helper()
+	dir := initialised(t, listened)
+	applies(t, dir, since, length, map[string]string{config.Listen: "127.0.0.1:3902", config.LogLevel: "debug"})
+	return dir
+}
+
+func initialised(t *testing.T, address string) home.Dir {
+	t.Helper()
 	dir := home.Dir(filepath.Join(t.TempDir(), "home"))
-	if exit, said := command(t, durable.Files{}, "init", string(dir), "--listen", listened, "--store", "memory", "--no-input"); exit != exitDone {
+	if exit, said := command(t, durable.Files{}, "init", string(dir), "--listen", address, "--store", "memory", "--no-input"); exit != exitDone {
 		t.Fatalf("init: %d %s", exit, said)
 	}
-	book, err := config.Open(durable.Files{}, dir.Config())
-	if err != nil {
-		t.Fatal(err)
-	}
-	for name, value := range map[string]string{config.Listen: "127.0.0.1:3902", config.LogLevel: "debug"} {
+	return dir
+}
+
+// applies applies values in the book of a home; a length of 0 is for good.
+func applies(t *testing.T, dir home.Dir, since time.Time, length time.Duration, values map[string]string) {
+	t.Helper()
+	book := bookOf(t, dir)
+	for name, value := range values {
 		if err := book.Stage(name, &value, config.Itself(), since); err != nil {
 			t.Fatal(err)
 		}
@@ -55,11 +66,51 @@ func onTrial(t *testing.T, since time.Time, length time.Duration) home.Dir {
 	if _, _, err := book.ApplyOnTrial(0, length, config.Itself(), since); err != nil {
 		t.Fatal(err)
 	}
-	pending := book.Pending()
-	if err := book.RecordedThrough(pending[len(pending)-1].ID); err != nil {
+}
+
+func bookOf(t *testing.T, dir home.Dir) *config.Book {
+	t.Helper()
+	book, err := config.Open(durable.Files{}, dir.Config())
+	if err != nil {
 		t.Fatal(err)
 	}
-	return dir
+	return book
+}
+
+// fullLog is a disk on which nothing can be added to the audit log.
+type fullLog struct{ durable.System }
+
+type fullFile struct{ durable.File }
+
+func (fullFile) Write([]byte) (int, error) { return 0, syscall.ENOSPC }
+
+func (f fullLog) Open(path string, flag int, perm fs.FileMode) (durable.File, error) {
+	file, err := f.System.Open(path, flag, perm)
+	if err == nil && filepath.Base(path) == "audit.ndjson" {
+		return fullFile{file}, nil
+	}
+	return file, err
+}
+
+func TestALapsedTrialAndAFullAuditLogStopNobody(t *testing.T) {
+	t.Parallel()
+	was := free(t)
+	dir := initialised(t, was)
+	applies(t, dir, time.Now().Add(-time.Hour), time.Minute, map[string]string{config.Listen: free(t)})
+	files := durable.Files{Ops: fullLog{}}
+	for range 2 { // the second finds what the first has written back
+		if exit, said := command(t, files, "config", "show", "--home", string(dir)); exit != exitDone || !strings.Contains(said, "warning: "+notRecorded) {
+			t.Errorf("config show: %d %s", exit, said)
+		}
+	}
+	served := serves(t, files, dir)
+	heard(t, was, true)
+	if said := served(); !strings.Contains(said, notRecorded) {
+		t.Errorf("the server says %s", said)
+	}
+	if exit, said := command(t, durable.Files{}, "config", "show", "--home", string(dir)); exit != exitDone || strings.Contains(said, notRecorded) || len(bookOf(t, dir).Pending()) > 0 {
+		t.Errorf("with space again: %d %s", exit, said)
+	}
 }
 
 func TestALapsedTrialOnAFullDiskStopsAServerAlone(t *testing.T) {

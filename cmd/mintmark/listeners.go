@@ -6,7 +6,9 @@ import (
 	"errors"
 	"net"
 	"net/http"
+	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -57,13 +59,30 @@ type listeners struct {
 	local  []opened
 	begun  bool // they answer; until then who comes waits
 	pairs  map[[2]string]*certificate
+	vain   map[string]vain // by property
 	closed bool
 	left   sync.WaitGroup // requests under way at what was left
 }
 
+// vain is an entrance for which what works has let go of its port once, for nothing.
+type vain struct {
+	entrance
+	why error
+}
+
+// unheardError says why entrances are not open, and whose they are.
+type unheardError struct {
+	properties []string
+	why        []error
+}
+
+func (e *unheardError) Error() string   { return errors.Join(e.why...).Error() }
+func (e *unheardError) Unwrap() []error { return e.why }
+
 func (s *server) listeners(console http.Handler) *listeners {
 	return &listeners{
 		server: s, public: s.handler("", console), figures: s.metrics.Handler(), failed: make(chan error, 1), pairs: make(map[[2]string]*certificate),
+		vain: make(map[string]vain),
 	}
 }
 
@@ -95,48 +114,66 @@ func (l *listeners) wanted(settings config.Settings) []entrance {
 }
 
 // follow opens what the settings want and is not open, and leaves what they do not
-// want any more. After an error what was there before is still there, or its port
-// could not be had back, and the status says why.
+// want any more. Its error is an *unheardError: of those entrances what was there
+// before is still there, or its port could not be had back, and the status says why.
 func (l *listeners) follow(ctx context.Context, settings config.Settings) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.closed {
 		return nil
 	}
-	err := l.move(ctx, settings)
-	if err == nil {
+	unheard := l.move(ctx, settings)
+	if unheard == nil {
 		l.deaf.Store(nil)
 		return nil
 	}
-	why := strings.ReplaceAll(err.Error(), "\n", "; ")
+	why := strings.ReplaceAll(unheard.Error(), "\n", "; ")
 	l.deaf.Store(&why)
-	return err
+	return unheard
 }
 
-func (l *listeners) move(ctx context.Context, settings config.Settings) error {
+func (l *listeners) move(ctx context.Context, settings config.Settings) *unheardError {
 	wanted := l.wanted(settings)
+	var unheard unheardError
+	l.leave(settings, func(o opened) bool { // what has no place any more may be in the way of what has one
+		return !slices.ContainsFunc(wanted, func(p entrance) bool { return o.property == p.property })
+	})
 	for _, p := range wanted {
 		if slices.ContainsFunc(l.open, func(o opened) bool { return o.same(p) }) {
 			continue
 		}
 		if err := l.replace(ctx, p); err != nil {
-			return err
+			unheard.properties, unheard.why = append(unheard.properties, p.property), append(unheard.why, err)
 		}
 	}
+	l.leave(settings, func(o opened) bool {
+		return !slices.ContainsFunc(wanted, o.same) && !slices.Contains(unheard.properties, o.property)
+	})
+	if len(unheard.why) == 0 {
+		return nil
+	}
+	return &unheard
+}
+
+// leave leaves all of a kind.
+func (l *listeners) leave(settings config.Settings, kind func(opened) bool) {
 	l.open = slices.DeleteFunc(l.open, func(o opened) bool {
-		if slices.ContainsFunc(wanted, o.same) {
+		if !kind(o) {
 			return false
 		}
 		l.leaves(o, settings.Drain)
 		return true
 	})
-	return nil
 }
 
 // replace opens an entrance. A port cannot be listened on twice, so what has it for
-// the same purpose lets go of it first, and gets it back if it has to. What cannot
-// be had back is open no more: to follow once more tries it again.
+// the same purpose lets go of it first, and gets it back if it has to: after that it
+// does not let go again before forget. What cannot be had back is open no more: to
+// follow once more tries it again.
 func (l *listeners) replace(ctx context.Context, p entrance) error {
+	if before, is := l.vain[p.property]; is && before.same(p) {
+		return before.why
+	}
 	next, err := l.ready(p)
 	if err != nil {
 		return err
@@ -145,14 +182,13 @@ func (l *listeners) replace(ctx context.Context, p entrance) error {
 		return o.property == p.property && port(p.address) != "" && port(o.address) == port(p.address)
 	})
 	if i < 0 {
-		if err = l.enter(ctx, &next); err == nil {
-			l.open = append(l.open, next)
+		if err := l.enter(ctx, &next); err != nil {
+			return l.refused(p, err)
 		}
-		return err
+		l.open = append(l.open, next)
+		return nil
 	}
 	before := l.open[i]
-	before.leave.Store(true)
-	_ = before.at.Close()
 	l.leaves(before, l.running.Settings().Drain)
 	if err = l.enter(ctx, &next); err == nil {
 		l.open[i] = next
@@ -162,12 +198,21 @@ func (l *listeners) replace(ctx context.Context, p entrance) error {
 	if lost == nil {
 		lost = l.enter(ctx, &again)
 	}
+	err = l.refused(p, err) // not before: it looks around, while nobody answers
 	if lost != nil {
 		l.open = slices.Delete(l.open, i, i+1)
-		return errors.Join(err, lost)
+		return errors.Join(err, l.refused(before.entrance, lost))
 	}
 	l.open[i] = again
+	l.vain[p.property] = vain{p, err}
 	return err
+}
+
+// forget lets what was tried in vain be tried once more.
+func (l *listeners) forget() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	clear(l.vain)
 }
 
 // ready makes what answers at an entrance, and all else that can fail before it is
@@ -186,11 +231,9 @@ func (l *listeners) ready(p entrance) (opened, error) {
 
 // enter listens where o is to be reached, and lets it answer if the others do.
 func (l *listeners) enter(ctx context.Context, o *opened) error {
-	at, err := l.listen(ctx, o.property, o.address)
-	if f := (*failure)(nil); errors.As(err, &f) && f.code == "server.port_in_use" {
-		return f.advise(l.program() + " config properties set " + o.property + " HOST:PORT, then " + l.program() + " config apply, chooses another")
-	}
+	at, err := new(net.ListenConfig).Listen(ctx, "tcp", o.address)
 	if err != nil {
+		_ = o.Close()
 		return err
 	}
 	if o.property != config.ExtAuthzListen { // gRPC sets hardly any deadline, and wants the connection itself
@@ -241,8 +284,11 @@ func (l *listeners) serve(o opened) {
 	}()
 }
 
-// leaves lets requests that are under way finish, while the server goes on.
+// leaves lets go of a port, and lets requests that are under way finish, while the
+// server goes on.
 func (l *listeners) leaves(o opened, patience time.Duration) {
+	o.leave.Store(true)
+	_ = o.at.Close()
 	l.log.Info("no longer listening", "property", o.property, "address", o.at.Addr().String())
 	l.left.Go(func() { l.finish(o, patience) })
 }
@@ -298,35 +344,41 @@ func port(address string) string {
 	return port
 }
 
-// listen opens one listener, and says who has the port when it cannot.
-func (k *core) listen(ctx context.Context, property, address string) (net.Listener, error) {
-	l, err := new(net.ListenConfig).Listen(ctx, "tcp", address)
-	if errors.Is(err, syscall.EADDRINUSE) {
-		by := "another process"
-		if who := home.Holder(address); who != "" {
-			by = who
-		}
-		return nil, fail(exitFailed, "server.port_in_use", "%s is already in use by %s", address, by)
+// refused says why an entrance cannot be listened on, and who has its port.
+func (l *listeners) refused(p entrance, err error) error {
+	if f := (*failure)(nil); errors.As(err, &f) {
+		return err // it says so itself
 	}
-	if err != nil {
-		return nil, fail(exitFailed, property, "listen on %s: %s", address, err)
+	if !errors.Is(err, syscall.EADDRINUSE) {
+		return fail(exitFailed, p.property, "listen on %s: %s", p.address, err)
 	}
-	return l, nil
+	by := home.Holder(p.address)
+	if by == "" || strings.HasSuffix(by, " (pid "+strconv.Itoa(os.Getpid())+")") { // the port at another address
+		by = "another process"
+	}
+	return fail(exitFailed, "server.port_in_use", "%s is already in use by %s", p.address, by).
+		advise(l.program() + " config properties set " + p.property + " HOST:PORT, then " + l.program() + " config apply, chooses another")
 }
 
-// checkListen says why the running server could not listen on an address in the
-// place of the one that it has.
-func (k *core) checkListen(address string) error {
-	if !k.serving {
-		return nil
+// check says why the server could not listen on an address in the place of the one
+// that it has, or is about to leave.
+func (l *listeners) check(address string) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	probe := address
+	for _, o := range l.open {
+		switch {
+		case o.property != config.Listen:
+		case o.address == address:
+			return nil
+		case port(address) != "" && port(o.address) == port(address):
+			host, _, _ := net.SplitHostPort(address)
+			probe = net.JoinHostPort(host, "0") // the port is this server's own
+		}
 	}
-	host, wanted, err := net.SplitHostPort(address)
-	if err == nil && wanted == port(k.running.Settings().Listen) {
-		address = net.JoinHostPort(host, "0") // the port is this server's own
-	}
-	l, err := k.listen(context.Background(), config.Listen, address)
+	at, err := new(net.ListenConfig).Listen(context.Background(), "tcp", probe)
 	if err != nil {
-		return err
+		return l.refused(entrance{property: config.Listen, address: address}, err)
 	}
-	return l.Close()
+	return at.Close()
 }

@@ -24,7 +24,7 @@ func listening(t *testing.T) (*listeners, string) {
 	k := &core{log: slog.New(slog.DiscardHandler), running: running, clock: authority.NewClock(time.Now)}
 	l := &listeners{
 		server: &server{core: k, cli: &cli{program: "mintmark"}}, public: http.NotFoundHandler(), figures: http.NotFoundHandler(),
-		failed: make(chan error, 1), pairs: make(map[[2]string]*certificate),
+		failed: make(chan error, 1), pairs: make(map[[2]string]*certificate), vain: make(map[string]vain),
 	}
 	t.Cleanup(func() { l.drain(0) })
 	free := take(t, "127.0.0.1:0")
@@ -79,6 +79,76 @@ func TestAnAddressThatCannotBeListenedOnLeavesTheOneBefore(t *testing.T) {
 		t.Fatal("it listens where it cannot")
 	}
 	answers(t, "127.0.0.1:"+port)
+}
+
+// Who has the port at another address keeps it from all addresses of the machine.
+func TestWhatWorksLetsGoOnceOfWhatCannotBeHad(t *testing.T) {
+	t.Parallel()
+	l, port := listening(t)
+	here, every := "127.0.0.1:"+port, config.Settings{Listen: "0.0.0.0:" + port}
+	other := take(t, "127.0.0.2:"+port)
+	if l.follow(t.Context(), every) == nil {
+		t.Fatal("it listens where another does")
+	}
+	works := l.open[0].service
+	for range 3 {
+		if err := l.follow(t.Context(), every); err == nil || !strings.Contains(err.Error(), every.Listen+" is already in use by another process") {
+			t.Fatalf("got %v", err)
+		}
+		if l.open[0].service != works {
+			t.Fatal("what works let go again")
+		}
+	}
+	if got := l.surroundings()[0]; got.Name != "address" || got.OK {
+		t.Errorf("the status says %+v", got)
+	}
+	answers(t, here)
+	if err := other.Close(); err != nil {
+		t.Fatal(err)
+	}
+	l.forget()
+	if err := l.follow(t.Context(), every); err != nil {
+		t.Fatal(err)
+	}
+	answers(t, here)
+}
+
+// Until the answer to a change has arrived, it listens where it did.
+func TestAnAddressThatIsStillOpenCanBeChosenAgain(t *testing.T) {
+	t.Parallel()
+	l, port := listening(t)
+	for _, host := range []string{"127.0.0.1:", "127.0.0.3:", "0.0.0.0:"} {
+		if err := l.check(host + port); err != nil {
+			t.Error(err)
+		}
+	}
+	other := take(t, "127.0.0.1:0").Addr().String()
+	if err := l.check(other); err == nil || !strings.Contains(err.Error(), other+" is already in use by ") {
+		t.Errorf("got %v", err)
+	}
+}
+
+// ended is a service that tells whether it was ended.
+type ended struct {
+	http.Server
+	is bool
+}
+
+func (e *ended) Close() error {
+	e.is = true
+	return e.Server.Close()
+}
+
+func TestWhatCannotListenIsEnded(t *testing.T) {
+	t.Parallel()
+	l, _ := listening(t)
+	var made ended
+	err := l.replace(t.Context(), entrance{
+		property: config.ExtAuthzListen, address: take(t, "127.0.0.1:0").Addr().String(), answers: func() (service, error) { return &made, nil },
+	})
+	if err == nil || !made.is {
+		t.Errorf("ended: %v, %v", made.is, err)
+	}
 }
 
 func TestAnAddressThatWasLostIsListenedOnAgain(t *testing.T) {

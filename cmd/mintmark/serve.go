@@ -59,13 +59,17 @@ func (c *cli) serve(ctx context.Context, flags map[string]string) error {
 	if err != nil {
 		return err
 	}
-	k, err := c.openReachable(ctx, dir, how{flags: flags, serving: true, wait: 2 * time.Second})
-	if err != nil {
-		return err
+	for {
+		k, err := c.openReachable(ctx, dir, how{flags: flags, serving: true, wait: 2 * time.Second})
+		if err != nil {
+			return err
+		}
+		s := &server{core: k, cli: c}
+		err = errors.Join(s.run(ctx), k.Close())
+		if !errors.Is(err, errWentBack) {
+			return err
+		}
 	}
-	s := &server{core: k, cli: c}
-	err = s.run(ctx)
-	return errors.Join(err, k.Close())
 }
 
 func (c *cli) newLog(s config.Settings) *slog.Logger {

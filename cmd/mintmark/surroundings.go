@@ -52,7 +52,7 @@ func (k *core) surroundings() []control.Check {
 func addressCheck(why string) control.Check {
 	return control.Check{
 		Name: "address", Fact: "the server does not listen where the settings say: " + why,
-		Fix: "Free the address, or choose another: manager config properties set PROPERTY HOST:PORT, then manager config apply; it is tried again every " + onceMore.String() + ".",
+		Fix: "Free the address, or choose another: manager config properties set PROPERTY HOST:PORT, then manager config apply. It is tried again by itself.",
 	}
 }
 

@@ -2,8 +2,10 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"log/slog"
 	"math/rand/v2"
 	"net"
@@ -21,22 +23,20 @@ import (
 // it is there, the public address answers 503: unknown is never allow, and who
 // asks is told that asking again is worth it.
 func (c *cli) openReachable(ctx context.Context, dir home.Dir, h how) (*core, error) {
-	var room *waitingRoom
+	w := waitingRoom{cli: c, dir: dir, flags: h.flags, log: c.newLog(config.Settings{})}
+	defer w.close()
 	said := ""
-	defer func() { room.close() }()
-	for {
+	for begun := false; ; begun = true {
 		k, err := c.openCore(ctx, dir, h)
 		if err == nil || authority.KindOf(err) != authority.Unavailable || ctx.Err() != nil {
 			return k, err
 		}
-		if room == nil {
-			var openErr error
-			if room, openErr = c.openWaitingRoom(ctx, dir, h.flags); openErr != nil {
-				return nil, errors.Join(err, openErr)
-			}
+		closed := w.follow(ctx)
+		if closed != nil && !begun {
+			return nil, errors.Join(err, closed)
 		}
-		if text := err.Error(); text != said { // not at each try
-			room.log.Warn("the store cannot be reached; every door answers 503 meanwhile", "err", err)
+		if text := fmt.Sprint(err, closed); text != said { // not at each try
+			w.log.Warn("the store cannot be reached; every door answers 503 meanwhile", "err", errors.Join(err, closed))
 			said = text
 		}
 		select {
@@ -47,45 +47,77 @@ func (c *cli) openReachable(ctx context.Context, dir home.Dir, h how) (*core, er
 	}
 }
 
-// waitingRoom is the server of a store that cannot be reached yet.
+// waitingRoom is the server of a store that cannot be reached yet. It is where the
+// applied settings say.
 type waitingRoom struct {
-	server *http.Server
+	cli    *cli
+	dir    home.Dir
+	flags  map[string]string
 	log    *slog.Logger
+	server *http.Server // nil: it is closed
+	at     entrance
 }
 
-func (c *cli) openWaitingRoom(ctx context.Context, dir home.Dir, flags map[string]string) (*waitingRoom, error) {
-	book, err := config.Open(c.files, dir.Config())
+// follow opens the room, or moves it when other settings are applied by now: a trial
+// ends while nobody but the room is there, too.
+func (w *waitingRoom) follow(ctx context.Context) error {
+	book, err := config.Open(w.cli.files, w.dir.Config())
 	if err != nil {
-		return nil, err
+		return err
 	}
-	layers := config.Layers{Flags: flags, Getenv: c.getenv}
+	err = w.open(ctx, book)
+	if err == nil || addressOnTrial(book) == 0 {
+		return err
+	}
+	held, locked := lock(ctx, w.dir, w.cli.files, patient)
+	if locked != nil {
+		return errors.Join(err, locked)
+	}
+	defer held.Close() //nolint:errcheck // what was written lasts
+	if book, locked = config.Open(w.cli.files, w.dir.Config()); locked != nil || !writeBack(book, w.log, err) {
+		return errors.Join(err, locked)
+	}
+	return w.open(ctx, book)
+}
+
+// open opens the room where it is not open yet.
+func (w *waitingRoom) open(ctx context.Context, book *config.Book) error {
+	layers := config.Layers{Flags: w.flags, Getenv: w.cli.getenv}
 	_, layers.File = book.Applied()
 	_, settings, err := config.Resolve(layers)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	l, err := new(net.ListenConfig).Listen(ctx, "tcp", settings.Listen)
+	at := entrance{property: config.Listen, address: settings.Listen, certificate: settings.Certificate, key: settings.Key}
+	if w.server != nil && w.at.same(at) {
+		return nil
+	}
+	w.close()
+	w.at, w.log = at, w.cli.newLog(settings)
+	var pair *certificate
+	if at.certificate != "" {
+		if pair, err = newCertificate(at.certificate, at.key, w.log); err != nil {
+			return fail(exitInvalid, "server.tls", "%s", err)
+		}
+	}
+	l, err := new(net.ListenConfig).Listen(ctx, "tcp", at.address)
 	if err != nil {
-		return nil, fail(exitFailed, config.Listen, "listen on %s: %s", settings.Listen, err)
+		return fail(exitFailed, config.Listen, "listen on %s: %s", at.address, err)
 	}
-	w := &waitingRoom{log: c.newLog(settings)}
+	if pair != nil {
+		l = tls.NewListener(l, &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: pair.get, NextProtos: []string{"h2", "http/1.1"}})
+	}
 	w.server = edge.Server(http.HandlerFunc(notYet), w.log, time.Now)
-	go func() { _ = w.serve(l, settings) }()
-	return w, nil
+	go func(s *http.Server) { _ = s.Serve(l) }(w.server)
+	return nil
 }
 
-func (w *waitingRoom) serve(l net.Listener, s config.Settings) error {
-	if s.Certificate != "" {
-		return w.server.ServeTLS(l, s.Certificate, s.Key)
-	}
-	return w.server.Serve(l)
-}
-
-// close ends the room; there may be none.
+// close closes the room if it is open.
 func (w *waitingRoom) close() {
-	if w != nil {
+	if w.server != nil {
 		_ = w.server.Close()
 	}
+	w.server = nil
 }
 
 // notYet answers that the server lives, and nothing else.

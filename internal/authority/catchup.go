@@ -22,7 +22,7 @@ func (c CaughtUp) Event(at time.Time, location string) Event {
 	if c.Unproven {
 		detail["unproven"] = "true"
 	}
-	return Event{At: at, Actor: itself().actor, Action: "tokens.caught_up", Target: location, Label: location, Outcome: OutcomeOK, Detail: detail}
+	return Event{At: at, Actor: Itself().actor, Action: "tokens.caught_up", Target: location, Label: location, Outcome: OutcomeOK, Detail: detail}
 }
 
 // CatchUp does to records what events that came after them, oldest first, say

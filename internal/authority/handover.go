@@ -114,7 +114,7 @@ func (a *Authority) endHandover(ctx context.Context, id TokenID, now time.Time) 
 	if err != nil || !seenEverywhere(before.Sources, after.Sources, successor.CreatedAt.Add(-rememberedFor)) {
 		return err
 	}
-	_, err = a.changeToken(ctx, itself(), id, func(_ Tx, t *Token, s System) (string, error) {
+	_, err = a.changeToken(ctx, Itself(), id, func(_ Tx, t *Token, s System) (string, error) {
 		if !t.RetireWhenSeen || t.ReplacedBy != successor.ID || t.State(now, s.Generation) != StateActive {
 			return "", nil // undone or ended meanwhile
 		}

@@ -318,8 +318,8 @@ func keyEvent(c Caller, at time.Time, action string, k *Key) Event {
 	return e
 }
 
-// itself is the caller of what the rules do by themselves.
-func itself() Caller {
+// Itself is the caller of what the program does by itself.
+func Itself() Caller {
 	return Caller{actor: Actor{Kind: "system", Name: "mintmark"}, role: RoleAdmin, local: true}
 }
 
@@ -366,7 +366,7 @@ func (a *Authority) endOverlap(ctx context.Context, k Key, now time.Time) error 
 		}
 	}
 	if why == "" {
-		_, err := a.retire(ctx, itself(), string(k.ID), func(k *Key) string {
+		_, err := a.retire(ctx, Itself(), string(k.ID), func(k *Key) string {
 			if now.Before(k.Until) {
 				return "" // extended meanwhile
 			}
@@ -375,7 +375,7 @@ func (a *Authority) endOverlap(ctx context.Context, k Key, now time.Time) error 
 		return ended(err)
 	}
 	const day = 24 * time.Hour
-	_, err := a.changePrevious(ctx, itself(), string(k.ID), func(k *Key) (string, map[string]string, error) {
+	_, err := a.changePrevious(ctx, Itself(), string(k.ID), func(k *Key) (string, map[string]string, error) {
 		if now.Before(k.Until) {
 			return "", nil, nil // extended meanwhile
 		}
@@ -435,7 +435,7 @@ func (a *Authority) rotateWhenDue(ctx context.Context, keys []Key, now time.Time
 			return nil
 		}
 	}
-	_, err := a.RotateKey(ctx, itself(), RotateRequest{Overlap: policy.DefaultOverlap(), Reason: "scheduled"})
+	_, err := a.RotateKey(ctx, Itself(), RotateRequest{Overlap: policy.DefaultOverlap(), Reason: "scheduled"})
 	return ended(err)
 }
 
@@ -448,7 +448,7 @@ func (a *Authority) endTrial(ctx context.Context, k Key, now time.Time, uptime t
 	if k.OnTrial(now) && !a.pulse.trialOver(k, now, uptime) {
 		return nil
 	}
-	_, err := a.changePrevious(ctx, itself(), string(k.ID), func(now *Key) (string, map[string]string, error) {
+	_, err := a.changePrevious(ctx, Itself(), string(k.ID), func(now *Key) (string, map[string]string, error) {
 		if !now.TrialUntil.Equal(k.TrialUntil) {
 			return "", nil, nil // ended or begun anew meanwhile
 		}

@@ -396,7 +396,7 @@ func TestOnlyAdministratorsOperate(t *testing.T) {
 			"discard":    second(d.Discard(t.Context(), c.caller)),
 			"rollback":   second(d.Rollback(t.Context(), c.caller, 0, 0)),
 			"settle":     second(d.Settle(t.Context(), c.caller, control.Answer{Decision: control.Keep})),
-			"go back":    second(d.GoBack(t.Context(), c.caller, "why")),
+			"go back":    second(d.GoBack(t.Context(), c.caller, 0, "why")),
 			"status":     second(d.Status(t.Context(), c.caller)),
 		} {
 			if err == nil || authority.KindOf(err) != c.want {

@@ -235,14 +235,15 @@ func (c *Control) pay(ctx context.Context, by authority.Caller, uptime time.Dura
 	return returned(out, why, err), err
 }
 
-// GoBack ends a trial that cannot go on, and says why. Without one its error is
-// that nothing is on trial. What could not be put in force is left to EndTrial.
-func (c *Control) GoBack(ctx context.Context, by authority.Caller, why string) (Return, error) {
+// GoBack ends the trial of a revision that cannot go on, and says why. Without it its
+// error is that nothing is on trial, or another revision. What could not be put in
+// force is left to EndTrial.
+func (c *Control) GoBack(ctx context.Context, by authority.Caller, revision uint64, why string) (Return, error) {
 	if err := c.writable(by); err != nil {
 		return Return{}, err
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	a, err := c.goBack(ctx, by, 0, config.Itself(), why)
+	a, err := c.goBack(ctx, by, revision, config.Itself(), why)
 	return returned(a, why, err), err
 }

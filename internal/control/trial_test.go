@@ -276,7 +276,7 @@ func TestATrialThatEndsSaysWhatWaitsForARestart(t *testing.T) {
 	t.Parallel()
 	d, _ := onTrial(t)
 	d.restart(t) // now the level on trial is in force, too
-	back, err := d.GoBack(t.Context(), operator(), "the port is in use")
+	back, err := d.GoBack(t.Context(), operator(), 0, "the port is in use")
 	must(t, err)
 	same(t, "what waits", back.Waiting, []string{config.LogLevel})
 }
@@ -284,11 +284,13 @@ func TestATrialThatEndsSaysWhatWaitsForARestart(t *testing.T) {
 func TestATrialThatCannotGoOnSaysWhy(t *testing.T) {
 	t.Parallel()
 	d, _ := onTrial(t)
-	back, err := d.GoBack(t.Context(), operator(), "the port is in use")
+	_, err := d.GoBack(t.Context(), operator(), 1, "another cannot")
+	wantCode(t, err, authority.Conflict, "config.revision")
+	back, err := d.GoBack(t.Context(), operator(), 2, "the port is in use")
 	must(t, err)
 	same(t, "how it stands", back, control.Return{Back: true, InForce: true, Why: "the port is in use"})
 	same(t, "listens", d.running.Settings().Listen, here)
-	_, err = d.GoBack(t.Context(), operator(), "the port is in use")
+	_, err = d.GoBack(t.Context(), operator(), 2, "the port is in use")
 	wantCode(t, err, authority.Conflict, "config.no_trial")
 }
 
