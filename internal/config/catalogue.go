@@ -282,11 +282,11 @@ func absolute(s string) (string, error) {
 }
 
 // issuer is an http or https URL without query and fragment (RFC 8414 section
-// 2).
+// 2). What was pasted may hold a password, so no error repeats it.
 func issuer(s string) (string, error) {
 	u, err := url.Parse(s)
 	if err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Host == "" || u.RawQuery != "" || u.Fragment != "" || u.User != nil || strings.ContainsAny(s, " ?#\"\\") {
-		return "", fmt.Errorf("%s is not an http or https URL without query and fragment", strconv.Quote(s))
+		return "", errors.New("it is not an http or https URL without query and fragment; no user name or password has a place in it")
 	}
 	return s, nil
 }

@@ -1,9 +1,8 @@
 package config
 
 import (
-	"fmt"
+	"errors"
 	"net/url"
-	"strconv"
 	"strings"
 	"time"
 
@@ -57,11 +56,12 @@ func gatewayProperties() []Property {
 }
 
 // upstream is an http or https URL of a host and nothing more: the path that is
-// judged is the path that is asked for.
+// judged is the path that is asked for. What was pasted may hold a password, so no
+// error repeats it.
 func upstream(s string) (string, error) {
 	u, err := url.Parse(s)
 	if err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Hostname() == "" || u.User != nil || strings.Trim(u.Path, "/") != "" || u.RawQuery != "" || u.ForceQuery || strings.ContainsAny(s, " ?#\"\\") {
-		return "", fmt.Errorf("%s is not an http or https URL without a path", strconv.Quote(s))
+		return "", errors.New("it is not an http or https URL without a path; no user name, password or query has a place in it")
 	}
 	return u.Scheme + "://" + strings.ToLower(u.Host), nil
 }
