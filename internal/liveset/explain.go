@@ -29,9 +29,10 @@ type explanation struct {
 	demand   *Demand
 	now      time.Time // when it is asked, or was
 	findings []Finding
-	cause    string // the check by which it was refused; "" behind it, and when it is asked about now
-	masked   bool   // the client's address is not shown whole
-	was      Reason // that of the cause
+	cause    string               // the check by which it was refused; "" behind it, and when it is asked about now
+	masked   bool                 // the client's address is not shown whole
+	was      Reason               // that of the cause
+	state    authority.TokenState // of the record, as far as it is known which
 }
 
 func (e *explanation) add(check string, reason Reason, compared string) bool {
@@ -45,7 +46,7 @@ func (e *explanation) add(check string, reason Reason, compared string) bool {
 	case reason != Allowed:
 		reason, compared = Allowed, "good then; now: "+compared
 	}
-	e.findings = append(e.findings, Finding{check, reason == Allowed, compared, advice(reason)})
+	e.findings = append(e.findings, Finding{check, reason == Allowed, compared, e.advice(reason)})
 	return reason == Allowed
 }
 
@@ -195,6 +196,7 @@ func (e *explanation) credential(said *Said, verify func(*jws.Verifier) (Reason,
 	}
 	kid := authority.KeyID(h.Kid)
 	key := m.keys[kid]
+	e.state = e.stateOf(m, said)
 	if !e.add("key", key.standing(e.now), "kid "+h.Kid+m.keyState(kid)) {
 		return
 	}
@@ -226,6 +228,15 @@ func (e *explanation) credential(said *Said, verify func(*jws.Verifier) (Reason,
 	if key != nil && key.onTrial(e.now) {
 		e.add("trial", TrialStopped, fmt.Sprintf("kid %s is not accepted until %s", key.id, key.trial.UTC().Format(time.RFC3339)))
 	}
+}
+
+// stateOf is the state of the token's record, "" without one that can be read.
+func (e *explanation) stateOf(m *moment, said *Said) authority.TokenState {
+	t, err := e.config.Record(authority.TokenID(said.Claims.ID))
+	if err != nil {
+		return ""
+	}
+	return t.State(e.now, m.generation)
 }
 
 func (e *explanation) token(m *moment, said *Said) {
@@ -341,6 +352,18 @@ func (p Purpose) types() string {
 	return authority.TypeToken + " or " + authority.TypeLogin
 }
 
+// advice is what to do. A reset ends the records of tokens with their keys; the end
+// of a key alone does not.
+func (e *explanation) advice(r Reason) string {
+	switch {
+	case r == RetiredKey && e.state == authority.StateActive:
+		return "Its key was retired, and the token goes on. Copy it to have it under the current key."
+	case r == RetiredKey && e.state == authority.StateRevoked:
+		return advice(Revoked)
+	}
+	return advice(r)
+}
+
 func advice(r Reason) string {
 	switch r {
 	case Allowed:
@@ -353,8 +376,10 @@ func advice(r Reason) string {
 		return "The token was not signed by this server with this key. Copy it again, or look for a forgery."
 	case UnknownKey:
 		return "Another server signed this token, or its key was dropped. Compare the issuer."
-	case RetiredKey, Revoked:
-		return "The signing secret was reset or its key retired. Create a new token."
+	case RetiredKey:
+		return "Its key was retired. Copy the token to have it under the current key; create a new one if the signing secret was reset."
+	case Revoked:
+		return "The signing secret was reset. Create a new token."
 	case WrongType:
 		return "API tokens and login tokens are not interchangeable. Use the kind that this door takes."
 	case Expired:

@@ -2,6 +2,7 @@ package liveset_test
 
 import (
 	"fmt"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -74,6 +75,23 @@ func TestAHeldOverlapDoesNotEndByTheClock(t *testing.T) {
 	wantReason(t, h.Decide(old, liveset.Demand{}), liveset.Allowed)
 	h.Apply(rotated(authority.Key{ID: "previous", Until: h.now()}, authority.Key{ID: "current"}))
 	wantReason(t, h.Decide(old, liveset.Demand{}), liveset.RetiredKey)
+}
+
+func TestATokenUnderARetiredKeyIsCopiedAndOneFromBeforeAResetIsNot(t *testing.T) {
+	h := newHouse(t, jws.ES256)
+	old := h.sign(t, "retired", authority.TypeToken, claimsOf(theToken()))
+	wantAdvice := func(found []liveset.Finding, want string) {
+		t.Helper()
+		if cause := found[len(found)-1]; !strings.Contains(cause.Advice, want) {
+			t.Errorf("the advice is %q", cause.Advice)
+		}
+	}
+	wantAdvice(h.Explain(old, liveset.Demand{}), "the token goes on. Copy it")
+	d := liveset.Demand{RequestID: "req_1"}
+	v := h.Decide(old, d)
+	wantAdvice(h.ExplainRefusal(v.Refused(old, &d, h.now())), "Copy the token") // whose it was is not kept
+	h.Apply(authority.Change{System: &authority.System{Generation: 2}})
+	wantAdvice(h.Explain(old, liveset.Demand{}), "The signing secret was reset. Create a new token.")
 }
 
 func TestAReplacedTokenEndsWithItsOverlap(t *testing.T) {
