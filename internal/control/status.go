@@ -213,7 +213,10 @@ func (c *Control) configCheck(s Staging, properties []Property) Check {
 	case len(waiting) > 0:
 		check.Warning, check.Fact, check.Fix = true, "waiting for a restart: "+strings.Join(waiting, ", "), "manager restart"
 	case c.Book != nil && len(c.Book.Pending()) > 0:
-		check.OK, check.Fact = false, fmt.Sprintf("%d of its changes wait for the audit log", len(c.Book.Pending()))
+		check.OK, check.Fact = false, "1 change waits for the audit log"
+		if n := len(c.Book.Pending()); n > 1 {
+			check.Fact = fmt.Sprintf("%d changes wait for the audit log", n)
+		}
 		check.Fix = "Make the audit log writable again; the next change or start moves them."
 	case s.Count > 0:
 		check.Warning, check.Fact, check.Fix = true, fmt.Sprintf("%d staged", s.Count), "Put it in force: manager config apply; or drop it: manager config discard"

@@ -143,6 +143,7 @@ func faults(err error) ([]authority.FieldError, message.Text) {
 	}
 	fields := append([]authority.FieldError(nil), e.Fields...)
 	for i := range fields {
+		fields[i].Msg = curly(fields[i].Msg)
 		if fields[i].Code == "expires_at.past" {
 			fields[i].Msg = "Choose a date after today."
 		}

@@ -236,7 +236,7 @@ func publicText(err error) message.Text {
 	if authority.KindOf(err) == authority.Internal {
 		return say("something went wrong on the server")
 	}
-	return message.Told(err.Error())
+	return message.Told(curly(err.Error()))
 }
 
 // listRequest reads the filter form; the list shows active tokens unless asked.

@@ -23,7 +23,7 @@ func TestWhatCanShutOutIsAskedAboutOnEveryPage(t *testing.T) {
 	v := h.signedIn(t)
 	body := v.tries(t, "1h")
 	shows(t, body, `<dialog id="on-trial-dialog" role="alertdialog"`, "Keep these settings?", "They revert at 14:18 UTC.", "applied by admin:", ">login.pause</span></p>",
-		">Keep</button>", ">Revert</button>", ">10 more minutes</button>", "Decide later", "manager config confirm", " On trial</dt><dd>reverts at 14:18 UTC</dd>")
+		">Keep</button>", ">Revert</button>", ">10 more minutes</button>", "Decide later", "manager config confirm", " On trial</dt><dd class=\"meta\">reverts at 14:18 UTC</dd>")
 	for _, page := range []string{"/tokens", "/settings", "/secret", "/status"} {
 		_, body = v.get(page)
 		shows(t, body, "Settings are on trial. They revert at 14:18 UTC.", `<a href="/settings/trial">Keep or revert</a>`)
@@ -132,7 +132,7 @@ func TestATrialThatEndsTomorrowSaysSo(t *testing.T) {
 	v := h.signedIn(t)
 	h.clock.Add(int64(9*time.Hour + 45*time.Minute))
 	v.signIn(adminPassword)
-	shows(t, v.tries(t, "1h"), "They revert at 24 Nov 2026, 00:03 UTC.", "<dd>reverts at 24 Nov 2026, 00:03 UTC</dd>")
+	shows(t, v.tries(t, "1h"), "They revert at 24 Nov 2026, 00:03 UTC.", "<dd class=\"meta\">reverts at 24 Nov 2026, 00:03 UTC</dd>")
 	_, body := v.get("/tokens")
 	shows(t, body, "Settings are on trial. They revert at 24 Nov 2026, 00:03 UTC.")
 }

@@ -240,7 +240,7 @@ func (w *console) failure(rw http.ResponseWriter, r *http.Request, a *admin, err
 	if kind == authority.Internal {
 		w.Log.Error("request failed", "request_id", edge.Of(r).RequestID, "error", err)
 	} else {
-		text = message.Told(err.Error())
+		text = message.Told(curly(err.Error()))
 	}
 	w.render(rw, r, a, statusOf(kind), page{Name: "problem", Title: say("That did not work"), Problem: text})
 }

@@ -197,7 +197,7 @@ func TestRefusedSettingKeepsItsInput(t *testing.T) {
 	if status != http.StatusUnprocessableEntity {
 		t.Errorf("answered %d", status)
 	}
-	shows(t, body, "1 field needs attention", `href="#f-tokens.lifetime.default"`, `value="a fortnight"`, `id="e-tokens.lifetime.default"`, `aria-invalid="true"`)
+	shows(t, body, "1 field needs attention", `href="#f-tokens.lifetime.default"`, `value="a fortnight"`, "“a fortnight” is not a duration", `id="e-tokens.lifetime.default"`, `aria-invalid="true"`)
 	if status, _ = v.post("/settings/stage", url.Values{"property": {"no.such"}, "value": {"1"}}); status != http.StatusNotFound && status != http.StatusUnprocessableEntity {
 		t.Errorf("an unknown property answered %d", status)
 	}

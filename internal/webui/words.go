@@ -198,6 +198,11 @@ func sentence(s string) string {
 	return s
 }
 
+// curly gives what other rooms quote for a terminal the quotes of a page.
+func curly(s string) string {
+	return regexp.MustCompile(`"((?:[^"\\]|\\.)*)"`).ReplaceAllString(s, "“$1”")
+}
+
 // phrase is some of a text: words, or a command to type.
 type phrase struct {
 	Text    string
