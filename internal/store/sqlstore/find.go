@@ -205,18 +205,29 @@ func (f *finder) choose() (best lead, n int, err error) {
 // meet counts the records that meet a lead, up to limit.
 func (f *finder) meet(l lead, limit int) (n int, err error) {
 	var args []any
-	_, err = f.db.row([]any{&n}, "SELECT count(*) FROM ("+some(l(&clause{args: &args}), limit)+") u", args...)
+	c := &clause{args: &args}
+	met := f.some(c, l(c), limit)
+	_, err = f.db.row([]any{&n}, "SELECT count(*) FROM ("+met+") u", args...)
 	return min(n, limit), err
 }
 
 // some takes no more than limit ids from each selection. (Without a limit SQLite
 // would merge them in the order of ids, and read all of the table for it.)
-func some(parts []string, limit int) string {
+func (f *finder) some(c *clause, parts []string, limit int) string {
 	var out []string
 	for i, part := range parts {
-		out = append(out, fmt.Sprintf("SELECT id FROM (%s LIMIT %d) p%d", part, limit, i))
+		out = append(out, fmt.Sprintf("SELECT id FROM (%s %s) p%d", part, f.limit(c, limit), i))
 	}
 	return strings.Join(out, " UNION ALL ")
+}
+
+// limit bounds a selection. Where statements are prepared by their text, the number
+// is no part of it; elsewhere it tells the planner that few rows are wanted.
+func (f *finder) limit(c *clause, n int) string {
+	if f.store.driver.Prepare {
+		return "LIMIT " + c.arg(n)
+	}
+	return fmt.Sprintf("LIMIT %d", n)
 }
 
 // states are the conditions that put a token in one of the states of the query.
@@ -338,7 +349,7 @@ func (f *finder) sorted(l lead, n int) (authority.TokenPage, error) {
 	if f.late() { // the index of stops has all that is asked for
 		c.or(f.states(c, false))
 	} else {
-		c.and("id IN (" + some(l(c), n+1) + ")")
+		c.and("id IN (" + f.some(c, l(c), n+1) + ")")
 		f.conditions(c)
 	}
 	way := ""
@@ -349,11 +360,12 @@ func (f *finder) sorted(l lead, n int) (authority.TokenPage, error) {
 	if err := f.behind(behind); err != nil {
 		return authority.TokenPage{}, err
 	}
-	var total int
-	list, err := f.read(fmt.Sprintf(`JOIN (
+	text := fmt.Sprintf(`JOIN (
 		SELECT * FROM (SELECT id AS place, %s AS value, count(*) OVER () AS matching FROM tokens WHERE %s) a
-		WHERE %s ORDER BY (value IS NULL), value%s, place LIMIT %d) m ON tokens.id = m.place
-		ORDER BY (value IS NULL), value%[4]s, place`, name, c, behind, way, f.q.Limit+1), args, &total)
+		WHERE %s ORDER BY (value IS NULL), value%s, place %s) m ON tokens.id = m.place
+		ORDER BY (value IS NULL), value%[4]s, place`, name, c, behind, way, f.limit(c, f.q.Limit+1))
+	var total int
+	list, err := f.read(text, args, &total)
 	page := f.page(list)
 	page.Total = total
 	if err == nil && len(list) == 0 && f.q.After != nil { // nothing is behind the cursor

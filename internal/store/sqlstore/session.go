@@ -21,26 +21,53 @@ func timeFor(rows int) time.Duration {
 	return min(bulkTime, statementTime+time.Duration(rows)*10*time.Millisecond)
 }
 
+// keep is how many statements a session keeps, each some 13 KB of SQLite. The
+// lists that people look at are made of some hundred.
+const keep = 256
+
 // session is one connection, used by one caller at a time.
 type session struct {
 	driver *Driver
 	conn   *sql.Conn
-	kept   map[string]*sql.Stmt
+	kept   map[string]*statement
+	uses   uint64
+}
+
+// statement is one that is prepared.
+type statement struct {
+	*sql.Stmt
+	used uint64 // the number of its last use in the session
 }
 
 // prepared answers the statement of a text, nil when texts are sent as they are.
-func (s *session) prepared(ctx context.Context, text string) (*sql.Stmt, error) {
+// Before one too many is kept, the one goes that was not used for longest.
+func (s *session) prepared(ctx context.Context, text string) (*statement, error) {
 	if !s.driver.Prepare {
 		return nil, nil
 	}
+	s.uses++
 	if stmt := s.kept[text]; stmt != nil {
+		stmt.used = s.uses
 		return stmt, nil
 	}
-	stmt, err := s.conn.PrepareContext(ctx, text)
-	if err == nil {
-		s.kept[text] = stmt
+	if len(s.kept) >= keep {
+		oldest, used := "", s.uses
+		for text, stmt := range s.kept {
+			if stmt.used < used {
+				oldest, used = text, stmt.used
+			}
+		}
+		if err := s.kept[oldest].Close(); err != nil {
+			return nil, err
+		}
+		delete(s.kept, oldest)
 	}
-	return stmt, err
+	stmt, err := s.conn.PrepareContext(ctx, text)
+	if err != nil {
+		return nil, err
+	}
+	s.kept[text] = &statement{stmt, s.uses}
+	return s.kept[text], nil
 }
 
 func (s *session) exec(ctx context.Context, text string, args ...any) error {
@@ -94,7 +121,7 @@ func (d *Driver) open(ctx context.Context) (*session, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &session{driver: d, conn: conn, kept: make(map[string]*sql.Stmt)}, nil
+	return &session{driver: d, conn: conn, kept: make(map[string]*statement)}, nil
 }
 
 // pool is a bounded number of sessions; who finds none free waits.

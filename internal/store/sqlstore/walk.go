@@ -56,8 +56,9 @@ func (w *walker) stretch(limit int, order string, of func(*clause)) []found {
 	of(c)
 	w.conditions(c)
 	var list []found
-	list, w.err = w.read(fmt.Sprintf(`JOIN (
-		SELECT id AS place, %s AS value FROM tokens WHERE %s ORDER BY %s LIMIT %d) m ON tokens.id = m.place`, w.name, c, order, limit), args)
+	text := fmt.Sprintf(`JOIN (
+		SELECT id AS place, %s AS value FROM tokens WHERE %s ORDER BY %s %s) m ON tokens.id = m.place`, w.name, c, order, w.limit(c, limit))
+	list, w.err = w.read(text, args)
 	slices.SortFunc(list, func(a, b found) int { return w.q.Compare(a.place, b.place) })
 	return list
 }
@@ -142,8 +143,8 @@ func (w *walker) textIsClient() {
 	var args []any
 	c, text := &clause{args: &args}, fold(w.q.Text)
 	others := []string{"SELECT id FROM tokens WHERE " + c.prefixed("id", text), "SELECT id FROM token_tags WHERE " + c.prefixed("fold", text)}
-	var n int
-	_, w.err = w.db.row([]any{&n}, "SELECT count(*) FROM ("+some(others, 1)+") u", args...)
+	met, n := w.some(c, others, 1), 0
+	_, w.err = w.db.row([]any{&n}, "SELECT count(*) FROM ("+met+") u", args...)
 	w.byClient = n == 0
 }
 
@@ -209,10 +210,11 @@ func (f *finder) count(page *authority.TokenPage, l lead, first int) error {
 		for i := range parts {
 			parts[i] += " AND " + c.String()
 		}
-		_, err := f.db.row([]any{&page.Total}, "SELECT count(*) FROM ("+some(parts, first)+") u", args...)
+		met := f.some(c, parts, first)
+		_, err := f.db.row([]any{&page.Total}, "SELECT count(*) FROM ("+met+") u", args...)
 		return err
 	}
-	c.and("id IN (" + some(parts, first) + ")")
+	c.and("id IN (" + f.some(c, parts, first) + ")")
 	f.conditions(c)
 	_, err := f.db.row([]any{&page.Total}, "SELECT count(*) FROM tokens WHERE "+c.String(), args...)
 	return err
