@@ -120,7 +120,7 @@ func (c *cli) showConfig(ctx context.Context, l *link, _ []string) error {
 		items = append(items, s)
 	}
 	c.note("Revision %d; %s staged, %s waiting for restart.", conf.Staging.Revision, orNothing(conf.Staging.Count), orNothing(conf.Staging.Waiting))
-	c.sayTrial(conf.Staging.Trial)
+	c.sayTrial(conf.Staging.Trial, c.flags.server)
 	return printList(c, "Configuration", items, []column[setting]{
 		{name: "PROPERTY", of: func(s setting) string { return s.Name }},
 		{name: "VALUE", of: func(s setting) string { return shown(s.Name, s.Value) }},
@@ -264,7 +264,7 @@ func (c *cli) diffCommand() *cobra.Command {
 		if err != nil {
 			return errors.Join(c.faulty(ctx, l, err), err)
 		}
-		c.sayTrial(diff.Staging.Trial)
+		c.sayTrial(diff.Staging.Trial, c.flags.server)
 		if err := c.differences(diff.Items); err != nil {
 			return err
 		}
@@ -374,7 +374,7 @@ func (c *cli) applied(ctx context.Context, l *link, applied api.Applied) error {
 	default:
 		c.tell("Applied revision %d. It is in effect.", applied.Revision)
 	}
-	c.sayTrial(applied.Trial)
+	c.sayTrial(applied.Trial, c.place(ctx, l, applied.Differences))
 	for _, d := range applied.Differences {
 		if d.Property == config.Algorithm {
 			c.say("The key that signs keeps its algorithm. The next key has the new one, and signs from the next rotation on.")

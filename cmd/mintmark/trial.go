@@ -2,6 +2,9 @@ package main
 
 import (
 	"context"
+	"net"
+	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -102,13 +105,64 @@ func (c *cli) apply(ctx context.Context, l *link, asked api.Apply) error {
 	return c.applied(ctx, l, applied)
 }
 
-// sayTrial says that settings go back by themselves, and how to keep them.
-func (c *cli) sayTrial(t *api.Trial) {
+// sayTrial says that settings go back by themselves, and how to keep them. server is
+// where they are kept; "": on this machine.
+func (c *cli) sayTrial(t *api.Trial, server string) {
 	if t == nil {
 		return
 	}
+	program := c.program
+	switch {
+	case server != "":
+		program += " --server " + quoted(server)
+	case c.flags.home != "":
+		program += " --home " + quoted(c.flags.home)
+	}
 	c.warn("revision %d is on trial until %s: %s\n         keep it: %s config confirm    go back now: %s config revert",
-		t.Revision, t.Until.UTC().Format("2006-01-02 15:04:05 UTC"), strings.Join(t.Properties, ", "), c.program, c.program)
+		t.Revision, t.Until.UTC().Format("2006-01-02 15:04:05 UTC"), strings.Join(t.Properties, ", "), program, program)
+}
+
+// place is where the server is to be reached from now on, when that was applied. It
+// still answers where it was.
+func (c *cli) place(ctx context.Context, l *link, applied []api.Difference) string {
+	changed := func(property string) int {
+		return slices.IndexFunc(applied, func(d api.Difference) bool { return d.Property == property })
+	}
+	i := changed(config.Listen)
+	if c.flags.server == "" || i < 0 && changed(config.Certificate) < 0 {
+		return c.flags.server
+	}
+	now, err := l.Status(ctx)
+	if err != nil {
+		return c.flags.server
+	}
+	before := now.Listen
+	if i >= 0 {
+		before = applied[i].Before
+	}
+	return moved(c.flags.server, before, now)
+}
+
+// moved is where a server is now that was asked at an address and listened at
+// another. A proxy between, which seldom has the same port, stays where it was.
+func moved(server, before string, now api.Status) string {
+	at, err := url.Parse(server)
+	to, badly := url.Parse(now.URL)
+	if p, err := config.Lookup(config.Listen); err == nil && before == "" {
+		before = p.Default
+	}
+	if err != nil || badly != nil || at.Host == "" || at.Port() != port(before) {
+		return server
+	}
+	host, port, err := net.SplitHostPort(now.Listen)
+	if err != nil {
+		return server
+	}
+	if unspecified(host) {
+		host = at.Hostname()
+	}
+	at.Scheme, at.Host = to.Scheme, net.JoinHostPort(host, port)
+	return at.String()
 }
 
 func (c *cli) confirmCommand() *cobra.Command {
@@ -138,7 +192,7 @@ func (c *cli) extendTrialCommand() *cobra.Command {
 			return api.Applied{}, err
 		}
 		return l.ConfigExtend(ctx, api.ExtendTrial{Revision: revision, By: more})
-	}, func(a api.Applied) { c.sayTrial(a.Trial) })
+	}, func(a api.Applied) { c.sayTrial(a.Trial, c.flags.server) })
 	cmd.Flags().StringVar(&more, "by", "", "how much more, 10m without it")
 	cmd.Example = c.example("manager config extend", "manager config extend --by 1h")
 	return cmd
