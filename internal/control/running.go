@@ -75,37 +75,12 @@ func (r *Running) Limits() (token, source config.Rate) {
 	return s.LimitToken, s.LimitSource
 }
 
-// Begin takes a file for all that a process uses only once it listens, live or not.
-// It is for one that has not come so far: nothing of it runs that a restart would
-// have to end. Its error is a *config.FaultsError.
-func (r *Running) Begin(file map[string]string) error {
-	next, _, err := r.resolve(file)
-	if err != nil {
-		return err
-	}
-	begun := maps.Clone(r.begun)
-	for name := range begun {
-		if !usedBefore(name) {
-			begun[name] = next[name]
-		}
-	}
-	now, _, err := mix(begun, next)
-	if err == nil {
-		r.begun = begun
-		r.now.Store(now)
-	}
-	return err
-}
-
-// usedBefore reports what a process uses before it listens anywhere.
-func usedBefore(name string) bool {
-	return name == config.LogLevel || name == config.LogFormat || name == config.SealingKey
-}
-
 // take puts the live properties of a newly applied file in force and answers
 // those that wait for a restart.
 func (r *Running) take(file map[string]string) ([]string, error) {
-	next, _, err := r.resolve(file)
+	l := r.layers
+	l.File = file
+	next, _, err := config.Resolve(l)
 	if err != nil {
 		return nil, err
 	}
@@ -115,12 +90,6 @@ func (r *Running) take(file map[string]string) ([]string, error) {
 	}
 	r.now.Store(now)
 	return waiting, nil
-}
-
-func (r *Running) resolve(file map[string]string) (map[string]config.Value, config.Settings, error) {
-	l := r.layers
-	l.File = file
-	return config.Resolve(l)
 }
 
 // mix is what a process runs that began with some values, once others are applied,

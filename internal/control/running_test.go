@@ -123,34 +123,3 @@ func TestWhatWaitsForARestartLeavesAnAddressThatItMayHave(t *testing.T) {
 		same(t, c.metrics+" beside "+c.listen, d.at(), want)
 	}
 }
-
-// What cannot be listened on at a start goes back whole: none of it runs yet.
-func TestAProcessThatDoesNotListenYetTakesAllThatItListensWith(t *testing.T) {
-	t.Parallel()
-	d := newDesk(t, map[string]string{config.Listen: here, config.Metrics: there, config.Store: "tokens.json"})
-	d.stage(t, config.Listen, "192.0.2.9:3000")
-	d.stage(t, config.Metrics, "192.0.2.9:9464")
-	d.stage(t, config.LogLevel, "debug")
-	_, err := d.Apply(t.Context(), maria(), 0, 10*time.Minute)
-	must(t, err)
-	d.restart(t)
-	_, err = d.GoBack(t.Context(), operator(), 0, "the port is in use")
-	must(t, err)
-	_, applied := d.Book.Applied()
-	must(t, d.running.Begin(applied))
-	same(t, "open", d.at(), map[string]string{config.Listen: here, config.Metrics: there})
-	same(t, "waiting", d.property(t, config.Metrics).Waiting, false)
-	same(t, "what was used before waits", d.property(t, config.LogLevel).Waiting, true)
-	d.stage(t, config.Drain, "5s")
-	same(t, "what the next apply leaves to a restart", d.apply(t).RestartNeeded, []string{config.LogLevel})
-	same(t, "open", d.at(), map[string]string{config.Listen: here, config.Metrics: there})
-}
-
-func TestAProcessDoesNotBeginWithWhatCannotBe(t *testing.T) {
-	t.Parallel()
-	d := newDesk(t, map[string]string{config.Listen: here})
-	if _, is := config.IsFaults(d.running.Begin(map[string]string{config.Listen: there, config.Metrics: there})); !is {
-		t.Error("it begins")
-	}
-	same(t, "open", d.at(), map[string]string{config.Listen: here})
-}
