@@ -41,8 +41,13 @@ func databases(t testing.TB) []database {
 
 func openSQLite(t testing.TB) database {
 	t.Helper()
+	return openSQLiteBy(t, time.Now)
+}
+
+func openSQLiteBy(t testing.TB, clock func() time.Time) database {
+	t.Helper()
 	dir := t.TempDir()
-	cfg := sqlite.Config{Path: filepath.Join(dir, "mint.db"), Now: time.Now, Rand: rand.Reader}
+	cfg := sqlite.Config{Path: filepath.Join(dir, "mint.db"), Now: clock, Rand: rand.Reader}
 	s, err := (*sqlstore.Store)(nil), errors.Join(os.Chmod(dir, 0o700), sqlite.Create(context.Background(), cfg))
 	if err == nil {
 		s, err = sqlite.Open(context.Background(), cfg)
@@ -61,7 +66,12 @@ func openSQLite(t testing.TB) database {
 
 func openPostgres(t testing.TB) database {
 	t.Helper()
-	cfg := postgres.Config{URL: postgrestest.Shared(t).Schema(t), Now: time.Now, Rand: rand.Reader}
+	return openPostgresBy(t, time.Now)
+}
+
+func openPostgresBy(t testing.TB, clock func() time.Time) database {
+	t.Helper()
+	cfg := postgres.Config{URL: postgrestest.Shared(t).Schema(t), Now: clock, Rand: rand.Reader}
 	s, err := (*postgres.Store)(nil), postgres.Create(context.Background(), cfg)
 	if err == nil {
 		s, err = postgres.Open(context.Background(), cfg)

@@ -188,9 +188,8 @@ func (s *Store) alarm(what string) {
 	}
 }
 
-// changesSince reads the records that commits behind a revision touched, as they
-// are now.
-func changesSince(d *dbtx, from position, to int64) (authority.Change, error) {
+// touched are the keys of the records that commits behind a revision touched.
+func touched(d *dbtx, from position, to int64) (map[kind]map[string]bool, error) {
 	var batch string
 	found, err := d.row([]any{&batch}, `SELECT batch FROM commits WHERE revision = $1`, from.revision)
 	switch {
@@ -200,7 +199,7 @@ func changesSince(d *dbtx, from position, to int64) (authority.Change, error) {
 		err = errFork
 	}
 	if err != nil {
-		return authority.Change{}, err
+		return nil, err
 	}
 	keys := make(map[kind]map[string]bool)
 	seen := int64(0)
@@ -225,6 +224,13 @@ func changesSince(d *dbtx, from position, to int64) (authority.Change, error) {
 	if err == nil && seen != to-from.revision {
 		err = errGap
 	}
+	return keys, err
+}
+
+// changesSince reads the records that commits behind a revision touched, as they
+// are now.
+func changesSince(d *dbtx, from position, to int64) (authority.Change, error) {
+	keys, err := touched(d, from, to)
 	if err != nil {
 		return authority.Change{}, err
 	}

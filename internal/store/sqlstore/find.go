@@ -47,18 +47,35 @@ func (t *tokenTable) Find(q authority.TokenQuery) (authority.TokenPage, error) {
 		return f.sorted(lead, n)
 	}
 	page, err := f.walk()
-	switch {
-	case err != nil:
-	case lead == nil || f.byState():
-		var c authority.TokenCounts
-		c, err = f.store.counts(f.db, q.Now, q.Generation)
-		for _, state := range q.States {
-			page.Total += c.Of(state)
-		}
-	default:
-		page.TotalIsFloor, page.Total = true, max(sample.Total, len(page.Tokens))
+	if err == nil {
+		err = f.total(&page, lead, sample.Total)
 	}
 	return page, err
+}
+
+// total says how many match of what a walk has found one page of.
+func (f *finder) total(page *authority.TokenPage, lead lead, sample int) error {
+	seen := len(page.Tokens)
+	switch {
+	case page.Next != nil:
+		seen++
+	case f.q.After == nil: // these are all
+		page.Total = seen
+		return nil
+	}
+	page.Total, page.TotalIsFloor = sample, true
+	if lead == nil || f.byState() {
+		c, changed, err := f.store.counts(f.db, f.q.Now, f.q.Generation)
+		if err != nil {
+			return err
+		}
+		for _, state := range f.q.States {
+			page.Total += c.Of(state)
+		}
+		page.Total, page.TotalIsFloor = page.Total-changed, changed > 0
+	}
+	page.Total = max(page.Total, seen)
+	return nil
 }
 
 // late reports whether a walk comes late to all that match: what was replaced
@@ -80,7 +97,7 @@ func (f *finder) indexed() bool { return f.q.Text == "" && f.q.Tag == "" && f.q.
 // than what a walk would pass by. How many of the first of them match tells how
 // far that would go.
 func (f *finder) weigh(n, matching int) (bool, error) {
-	c, err := f.store.counts(f.db, f.q.Now, f.q.Generation)
+	c, _, err := f.store.counts(f.db, f.q.Now, f.q.Generation)
 	tokens := c.Active + c.Expired + c.Deleted + c.Revoked + c.Replaced
 	return n*(n*matching/counted) < (f.q.Limit+1)*tokens, err
 }

@@ -113,7 +113,7 @@ func New(ctx context.Context, cfg Config) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	s.at = position{revision: h.revision, batch: h.batch}
+	s.at = h.position()
 	if s.at.known, err = readFamiliar(d); err != nil {
 		return nil, err
 	}
@@ -128,6 +128,8 @@ type head struct {
 	seq      uint64
 	hash     string
 }
+
+func (h head) position() position { return position{revision: h.revision, batch: h.batch} }
 
 // SelectHead reads the head row.
 const SelectHead = `SELECT revision, batch, audit_seq, audit_hash FROM head WHERE one = 1`

@@ -3,7 +3,6 @@ package sqlstore
 import (
 	"fmt"
 	"slices"
-	"time"
 
 	"mintmark/internal/authority"
 )
@@ -218,67 +217,4 @@ func (f *finder) count(page *authority.TokenPage, l lead, first int) error {
 	f.conditions(c)
 	_, err := f.db.row([]any{&page.Total}, "SELECT count(*) FROM tokens WHERE "+c.String(), args...)
 	return err
-}
-
-// Counts counts what a transaction sees.
-func (t *tokenTable) Counts(now time.Time, generation uint64) (authority.TokenCounts, error) {
-	if b := t.tx.batch; b != nil && len(b.sum.tokens)+len(t.tx.own.tokens) > 0 {
-		var c authority.TokenCounts
-		for v, err := range t.All() {
-			if err != nil {
-				return c, err
-			}
-			c.Add(&v, now, generation)
-		}
-		return c, nil
-	}
-	return t.tx.store.counts(t.tx.db, now, generation)
-}
-
-// lastCounts is what was counted before, for what.
-type lastCounts struct {
-	counts     authority.TokenCounts
-	generation uint64
-	at         time.Time     // by the clock of the store
-	good       time.Duration // as long as it is answered again
-}
-
-// What takes long to count is not counted again for as long as slow times what
-// it took, and no longer than a minute: pages that show counts cost next to
-// nothing, however many look at them.
-const (
-	slow      = 200
-	quick     = 20 * time.Millisecond // what is not worth being kept
-	countsOld = time.Minute
-)
-
-// counts counts every token by state.
-func (s *Store) counts(d *dbtx, now time.Time, generation uint64) (authority.TokenCounts, error) {
-	began := s.now()
-	if k := s.counted.get(); k.generation == generation && began.Sub(k.at) < k.good && !began.Before(k.at) {
-		return k.counts, nil
-	}
-	var c authority.TokenCounts
-	var all int
-	at, of := now.UnixMicro(), int64(generation)
-	_, err := d.row([]any{&all, &c.Deleted, &c.Revoked, &c.Expired, &c.Replaced}, `SELECT
-		(SELECT count(*) FROM tokens),
-		(SELECT count(*) FROM tokens WHERE deleted_at IS NOT NULL),
-		(SELECT count(*) FROM tokens WHERE deleted_at IS NULL AND generation < $1)
-			+ (SELECT count(*) FROM tokens WHERE deleted_at IS NULL AND generation > $1),
-		(SELECT count(*) FROM tokens WHERE deleted_at IS NULL AND generation = $1 AND stops_as = 'e' AND stops_at <= $2),
-		(SELECT count(*) FROM tokens WHERE deleted_at IS NULL AND generation = $1 AND stops_as = 'r' AND stops_at <= $2)`, of, at)
-	if err != nil {
-		return c, err
-	}
-	c.Active = all - c.Deleted - c.Revoked - c.Expired - c.Replaced
-	// What stops by its expiry is in the index of stops; the others are few.
-	_, err = d.row([]any{&c.Expiring}, `SELECT
-		(SELECT count(*) FROM tokens WHERE deleted_at IS NULL AND generation = $1 AND stops_as = 'e' AND stops_at > $2 AND stops_at <= $3)
-		+ (SELECT count(*) FROM tokens WHERE deleted_at IS NULL AND generation = $1 AND stops_as = 'r' AND stops_at > $2 AND expires_at <= $3)`,
-		of, at, now.Add(authority.CareWithin).UnixMicro())
-	if took := s.now().Sub(began); err == nil && took > quick {
-		s.counted.change(func(k *lastCounts) { *k = lastCounts{c, generation, began, min(slow*took, countsOld)} })
-	}
-	return c, err
 }

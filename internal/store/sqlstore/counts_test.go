@@ -1,0 +1,75 @@
+package sqlstore_test
+
+import (
+	"context"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"mintmark/internal/authority"
+)
+
+// laborious is a clock by which everything takes so long that counts are kept.
+func laborious() func() time.Time {
+	var at atomic.Int64
+	return func() time.Time { return time.Unix(0, at.Add(int64(25*time.Millisecond))).UTC() }
+}
+
+// TestATotalIsNeverOneOfBefore changes tokens while counts of them are kept. What is
+// said to be exact is, and what is said to be the least is not more than there are.
+func TestATotalIsNeverOneOfBefore(t *testing.T) {
+	now := time.Now().UTC().Truncate(time.Second)
+	states := []authority.TokenState{authority.StateActive, authority.StateReplaced} // which no index knows together
+	for _, open := range []func(testing.TB, func() time.Time) database{openSQLiteBy, openPostgresBy} {
+		d, n := open(t, laborious()), 0
+		add := func(many int, end time.Duration) {
+			t.Helper()
+			err := d.store.Update(context.Background(), func(tx authority.Tx) error {
+				for i := range many {
+					v := person(n+i, now)
+					v.DeletedAt, v.EndsAt, v.ReplacedBy, v.ExpiresAt = time.Time{}, time.Time{}, "", now.Add(end)
+					if err := tx.Tokens().Insert(v); err != nil {
+						return err
+					}
+				}
+				return nil
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			n += many
+		}
+		look := func(what string, at time.Time, want int, exact bool) {
+			t.Helper()
+			p := find(t, d.store, authority.TokenQuery{States: states, Sort: authority.SortClientID, Limit: 5, Now: at, Generation: 1})
+			if p.TotalIsFloor == exact || exact && p.Total != want || p.Total > want || p.Total < want-want/10 {
+				t.Errorf("%s, %s: total %d, at least %v; want %d", d.name, what, p.Total, p.TotalIsFloor, want)
+			}
+		}
+		add(10, 24*time.Hour)
+		look("few", now, 10, true)
+		add(20, 24*time.Hour)
+		look("few more", now, 30, true)
+		add(370, 24*time.Hour)
+		look("many", now, 400, true)
+		look("the same again", now, 400, true)
+		add(10, time.Minute)
+		look("one of forty is new", now, 410, false)
+		look("and nothing since", now, 410, false)
+		look("those have expired", now.Add(time.Minute), 400, false)
+		add(20, time.Minute)
+		look("one of fourteen is new", now, 430, true)
+		look("some have expired", now.Add(time.Minute), 400, true)
+		look("and are at an earlier time", now, 430, true)
+		remove := func(i int) {
+			t.Helper()
+			if err := d.store.Update(context.Background(), func(tx authority.Tx) error { return tx.Tokens().Delete(person(i, now).ID) }); err != nil {
+				t.Fatal(err)
+			}
+		}
+		remove(0)
+		look("one is gone", now, 429, false)
+		remove(1)
+		look("two are gone", now, 428, false)
+	}
+}
