@@ -77,7 +77,8 @@ func closeObjects(schema any) {
 }
 
 // fit demands that JSON which a command printed is what api/schema says: the
-// result on its standard output, a failure on its error output.
+// result on its standard output, warnings and a failure on its error output, where
+// nothing else stands beside them.
 func fit(stdout, stderr string) error {
 	d, err := published()
 	if err != nil {
@@ -96,15 +97,20 @@ func fit(stdout, stderr string) error {
 			}
 		}
 	}
+	asJSON := strings.HasPrefix(stdout, "{") || strings.HasPrefix(stderr, "{") || strings.Contains(stderr, "\n{")
 	for line := range strings.Lines(stderr) {
+		if !asJSON {
+			break
+		}
 		var value map[string]any
-		if !strings.HasPrefix(line, `{"error":`) {
-			continue
-		}
 		if err := json.Unmarshal([]byte(line), &value); err != nil {
-			return fmt.Errorf("the failure is not JSON: %w", err)
+			return fmt.Errorf("%q on the error output is not JSON: %w", line, err)
 		}
-		if err := d.kinds["Error"].Validate(value); err != nil {
+		kind := "Error"
+		if value["warning"] != nil {
+			kind = "Warning"
+		}
+		if err := d.kinds[kind].Validate(value); err != nil {
 			return err
 		}
 	}

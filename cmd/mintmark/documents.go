@@ -56,8 +56,8 @@ func documents() map[string][]any {
 	}
 }
 
-// schemas describes every document, and the error document, by the name of its
-// file.
+// schemas describes every document, and what the error output says beside them, by
+// the name of its file.
 func schemas() (map[string][]byte, error) {
 	out := make(map[string][]byte)
 	add := func(name string, schema jsonschema.Object) error {
@@ -85,10 +85,15 @@ func schemas() (map[string][]byte, error) {
 			return nil, err
 		}
 	}
-	d := jsonschema.Describer{Prefix: "#/$defs/", Named: make(jsonschema.Object)}
-	wrong := d.Structure(reflect.TypeFor[failed]())
-	wrong["$defs"] = d.Named
-	return out, add("Error", wrong)
+	for name, form := range map[string]any{"Error": failed{}, "Warning": warned{}} {
+		d := jsonschema.Describer{Prefix: "#/$defs/", Named: make(jsonschema.Object)}
+		said := d.Structure(reflect.TypeOf(form))
+		said["$defs"] = d.Named
+		if err := add(name, said); err != nil {
+			return nil, err
+		}
+	}
+	return out, nil
 }
 
 // ofKind adds what every document says of itself.

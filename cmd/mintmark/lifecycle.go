@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"mintmark/api"
 	"mintmark/internal/home"
 )
 
@@ -43,7 +44,7 @@ func (c *cli) restartCommand() *cobra.Command {
 	return c.onHome("restart", "Stop the server and start it again",
 		c.example("manager restart", "manager restart --timeout 2m"),
 		func(ctx context.Context, dir home.Dir) error {
-			if err := c.stop(ctx, dir); err != nil {
+			if _, err := c.halt(ctx, dir); err != nil {
 				return err
 			}
 			return c.start(ctx, dir, false)
@@ -57,7 +58,10 @@ func (c *cli) start(ctx context.Context, dir home.Dir, withPassword bool) error 
 	}
 	if state == home.Running {
 		c.say("Already running (pid %d).", pid)
-		return nil
+		if !c.asJSON() {
+			return nil
+		}
+		return c.running(ctx, dir, func(api.Status) {})
 	}
 	wait, cancel := context.WithTimeout(ctx, c.flags.timeout)
 	defer cancel()
@@ -67,9 +71,27 @@ func (c *cli) start(ctx context.Context, dir home.Dir, withPassword bool) error 
 	if ctx.Err() != nil {
 		return fail(exitInterrupted, "interrupted", "interrupted; the server was told to stop again")
 	}
+	if late, is := errors.AsType[*home.StartError](err); is && late.Late {
+		return fail(exitUnavailable, "server.start", "%s", late).advise("give it longer: " + dir.Manager() + " start --timeout 2m; its log is " + dir.Log())
+	}
 	if err != nil {
 		return err
 	}
+	return c.running(ctx, dir, func(s api.Status) {
+		place := s.Store.Location
+		if place == "" {
+			place = "memory"
+		}
+		c.say("Started (pid %d) on %s. Store: %s (%s).", pid, s.URL, place, plural(s.Tokens.Active, "token"))
+		c.signInHelp(dir, s.URL, withPassword)
+		if !s.Store.Persistent {
+			c.warnMemory(string(dir))
+		}
+	})
+}
+
+// running prints how the server of a home stands; people read what tell says.
+func (c *cli) running(ctx context.Context, dir home.Dir, tell func(api.Status)) error {
 	client, err := c.local(ctx, dir)
 	if err != nil {
 		return err
@@ -78,15 +100,7 @@ func (c *cli) start(ctx context.Context, dir home.Dir, withPassword bool) error 
 	if err != nil {
 		return err
 	}
-	place := s.Store.Location
-	if place == "" {
-		place = "memory"
-	}
-	c.say("Started (pid %d) on %s. Store: %s (%s).", pid, s.URL, place, plural(s.Tokens.Active, "token"))
-	c.signInHelp(dir, s.URL, withPassword)
-	if !s.Store.Persistent {
-		c.warnMemory(string(dir))
-	}
+	tell(s)
 	return c.one("Status", standing{"running", s}, nil)
 }
 
@@ -118,6 +132,15 @@ func (c *cli) warnMemory(dir string) {
 }
 
 func (c *cli) stop(ctx context.Context, dir home.Dir) error {
+	ended, err := c.halt(ctx, dir)
+	if err != nil {
+		return err
+	}
+	return c.one("Stopped", ended, nil)
+}
+
+// halt ends the server of a home, and says so.
+func (c *cli) halt(ctx context.Context, dir home.Dir) (halted, error) {
 	lost := -1
 	if client, err := c.local(ctx, dir); err == nil {
 		if s, err := client.Status(ctx); err == nil && !s.Store.Persistent {
@@ -132,15 +155,15 @@ func (c *cli) stop(ctx context.Context, dir home.Dir) error {
 	done()
 	switch {
 	case errors.Is(err, context.Canceled):
-		return fail(exitInterrupted, "interrupted", "interrupted; the server (pid %d) was told to stop and still waits for requests under way", pid)
+		return halted{}, fail(exitInterrupted, "interrupted", "interrupted; the server (pid %d) was told to stop and still waits for requests under way", pid)
 	case err != nil:
-		return err
+		return halted{}, err
 	case pid == 0:
 		c.say("Already stopped.")
 	default:
 		c.stopped(pid, time.Since(began), lost)
 	}
-	return c.one("Stopped", halted{pid, max(lost, 0)}, nil)
+	return halted{pid, max(lost, 0)}, nil
 }
 
 // halted is what a stop ended; the pid is 0 when nothing ran.
@@ -156,7 +179,7 @@ func (c *cli) stopped(pid int, took time.Duration, lost int) {
 		c.say("%s", text)
 		return
 	}
-	if !c.flags.quiet {
+	if !c.flags.quiet && !c.asJSON() {
 		fmt.Fprint(c.err, text+"  ")
 	}
 	c.warn("%s kept in memory and %s gone.", wereOrWas(lost), isOrAre(lost))

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/json"
 	"fmt"
 	"io"
 	"os"
@@ -79,29 +80,45 @@ func (c *cli) tell(format string, args ...any) {
 	fmt.Fprintln(c.out, clean(fmt.Sprintf(format, args...)))
 }
 
-// say is the conversation: it goes to the error output.
+// say is the conversation: it goes to the error output, where a program that asked
+// for JSON finds nothing else.
 func (c *cli) say(format string, args ...any) {
-	if !c.flags.quiet {
+	if !c.flags.quiet && !c.asJSON() {
 		fmt.Fprintln(c.err, clean(fmt.Sprintf(format, args...)))
 	}
 }
 
 // note is what is said about the result and the way to it: nobody has to read it.
 func (c *cli) note(format string, args ...any) {
-	if !c.flags.quiet {
+	if !c.flags.quiet && !c.asJSON() {
 		fmt.Fprintln(c.err, c.paint(c.err, dim, clean(fmt.Sprintf(format, args...))))
 	}
 }
 
 // warn is said however quiet it has to be.
 func (c *cli) warn(format string, args ...any) {
+	if c.asJSON() {
+		message := strings.ReplaceAll(fmt.Sprintf(format, args...), "\n         ", "; ")
+		line, _ := json.Marshal(warned{warning{message}}) // strings only
+		fmt.Fprintln(c.err, escape(string(line)))
+		return
+	}
 	fmt.Fprintf(c.err, "%s: %s\n", c.paint(c.err, yellow, "warning"), clean(fmt.Sprintf(format, args...)))
+}
+
+// warned is the document of a warning, on the error output.
+type warned struct {
+	Warning warning `json:"warning"`
+}
+
+type warning struct {
+	Message string `json:"message"`
 }
 
 // patience tells a person at a terminal that something takes its time, once it
 // has taken half a second. What it answers ends that.
 func (c *cli) patience(what string) (done func()) {
-	if c.flags.quiet || !terminal(c.err) {
+	if c.flags.quiet || c.asJSON() || !terminal(c.err) {
 		return func() {}
 	}
 	timer := time.AfterFunc(500*time.Millisecond, func() { fmt.Fprintln(c.err, c.paint(c.err, dim, what+" …")) })

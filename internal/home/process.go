@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -64,13 +65,14 @@ func (d Dir) look(files durable.Files) (State, int, error) {
 type StartError struct {
 	Reason string
 	Log    []string
+	Late   bool // it might have become ready: there was no more time, and it was told to stop
 }
 
 func (e *StartError) Error() string {
 	if len(e.Log) == 0 {
 		return e.Reason
 	}
-	return e.Reason + "\n  " + strings.Join(e.Log, "\n  ")
+	return e.Reason + ":\n  " + strings.Join(e.Log, "\n  ")
 }
 
 // Start runs `manager serve` in the background and returns its pid when it is
@@ -88,6 +90,7 @@ func (d Dir) Start(ctx context.Context, args ...string) (int, error) {
 	child := exec.Command(d.Manager(), append([]string{"serve", "--home", string(d)}, args...)...) //nolint:noctx // it outlives the command that starts it
 	child.Stdout, child.Stderr, child.Dir = log, log, string(d)
 	child.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	keepFromChildren()
 	if err := child.Start(); err != nil {
 		return 0, fmt.Errorf("start the server: %w", err)
 	}
@@ -101,14 +104,29 @@ func (d Dir) Start(ctx context.Context, args ...string) (int, error) {
 	for {
 		select {
 		case <-exited:
-			return 0, &StartError{"the server stopped before it was ready:", d.lastLines(before.Size())}
+			return 0, &StartError{Reason: "the server stopped before it was ready", Log: d.lastLines(before.Size())}
 		case <-ctx.Done():
 			_ = child.Process.Signal(syscall.SIGTERM)
-			return 0, &StartError{"the server was not ready in time:", d.lastLines(before.Size())}
+			return 0, &StartError{Reason: "the server was not ready in time, and was told to stop again", Log: d.lastLines(before.Size()), Late: true}
 		case <-tick.C:
 			if pid, noted := d.readPid(); noted && pid == child.Process.Pid && d.ready(ctx) {
 				return pid, nil
 			}
+		}
+	}
+}
+
+// keepFromChildren keeps from the server what the caller has open and did not
+// mean it to have: a script's lock would be held for as long as the server runs.
+// What this process opened itself is kept from children already.
+func keepFromChildren() {
+	open, err := os.ReadDir("/dev/fd")
+	if err != nil {
+		return
+	}
+	for _, file := range open {
+		if fd, err := strconv.Atoi(file.Name()); err == nil && fd > 2 {
+			syscall.CloseOnExec(fd) // one that is closed meanwhile is no harm
 		}
 	}
 }

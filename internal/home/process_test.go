@@ -38,6 +38,29 @@ func TestStartReturnsWhenReadyAndStopWhenEnded(t *testing.T) {
 	}
 }
 
+// A script that starts a server under a lock of its own lets go of that lock. This
+// test runs alone: what is open here would be another test's child's, too.
+func TestAServerHasNothingOpenOfWhoStartedIt(t *testing.T) {
+	d := newHome(t)
+	path := filepath.Join(folder(t), "lock")
+	kept, err := os.Create(path)
+	must(t, err)
+	must(t, syscall.Flock(int(kept.Fd()), syscall.LOCK_EX))
+	inherited, err := syscall.Dup(int(kept.Fd())) // as a shell's 9>lock: not closed on exec
+	must(t, err)
+	_, err = d.Start(soon(t))
+	must(t, err)
+	must(t, errors.Join(syscall.Close(inherited), kept.Close()))
+	again, err := os.Open(path)
+	must(t, err)
+	defer func() { _ = again.Close() }()
+	if err := syscall.Flock(int(again.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		t.Errorf("the server holds the lock of whoever started it: %v", err)
+	}
+	_, err = d.Stop(soon(t), durable.Files{})
+	must(t, err)
+}
+
 func TestAKilledServerIsDeadAndStartsAgain(t *testing.T) {
 	t.Parallel()
 	d := newHome(t)
