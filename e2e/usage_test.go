@@ -123,16 +123,9 @@ func TestADamagedFileOfCountsStopsNoStart(t *testing.T) {
 	wantUsed(t, h, "ci", 1, 0)
 }
 
-func TestTheOrderByLastUseMovesAlong(t *testing.T) {
-	t.Parallel()
-	h := startHome(t)
-	h.tokenOf(t, "a-never")
-	first, last := h.tokenOf(t, "z-first"), h.tokenOf(t, "b-last")
-	h.verdicts(t, first, "", 1, http.StatusOK)
-	time.Sleep(time.Second) // uses are known to the second
-	h.verdicts(t, last, "", 1, http.StatusOK)
-	h.manager(t, "config", "properties", "set", "api.access.tokens.store", "sqlite:"+filepath.Join(h.dir, "mint.db"))
-	h.manager(t, "config", "apply", "--yes")
+// byLastUse is the client IDs of the tokens, those that were used last first.
+func (h home) byLastUse(t *testing.T) string {
+	t.Helper()
 	var list api.TokenList
 	if err := json.Unmarshal([]byte(h.manager(t, "token", "list", "--sort", "last_used_at", "--desc", "-o", "json")), &list); err != nil {
 		t.Fatal(err)
@@ -141,7 +134,48 @@ func TestTheOrderByLastUseMovesAlong(t *testing.T) {
 	for _, v := range list.Items {
 		order = append(order, v.ClientID)
 	}
-	if got := strings.Join(order, " "); got != "b-last z-first a-never" {
+	return strings.Join(order, " ")
+}
+
+// usedInTurn makes three tokens, of which two are used, and answers how a list by
+// last use goes.
+func (h home) usedInTurn(t *testing.T) string {
+	t.Helper()
+	h.tokenOf(t, "a-never")
+	first, last := h.tokenOf(t, "z-first"), h.tokenOf(t, "b-last")
+	h.verdicts(t, first, "", 1, http.StatusOK)
+	time.Sleep(time.Second) // uses are known to the second
+	h.verdicts(t, last, "", 1, http.StatusOK)
+	return "b-last z-first a-never"
+}
+
+func TestTheOrderByLastUseMovesAlong(t *testing.T) {
+	t.Parallel()
+	h := startHome(t)
+	want := h.usedInTurn(t)
+	h.manager(t, "config", "properties", "set", "api.access.tokens.store", "sqlite:"+filepath.Join(h.dir, "mint.db"))
+	h.manager(t, "config", "apply", "--yes")
+	if got := h.byLastUse(t); got != want {
 		t.Errorf("the order is %s", got)
 	}
+}
+
+func TestTheOrderByLastUseComesBackWithABackup(t *testing.T) {
+	t.Parallel()
+	host, err := os.Hostname()
+	if err != nil {
+		t.Fatal(err)
+	}
+	folder := t.TempDir()
+	if err := os.Chmod(folder, 0o700); err != nil { // nobody else may reach a store
+		t.Fatal(err)
+	}
+	h := startHome(t, "--store", "sqlite:"+filepath.Join(folder, "mint.db"))
+	want := h.usedInTurn(t)
+	passphrase, file := passwordFile(t), filepath.Join(h.dir, "b.age")
+	h.manager(t, "stop")
+	h.manager(t, "backup", "create", "--out", file, "--passphrase-file", passphrase)
+	h.manager(t, "backup", "restore", file, "--passphrase-file", passphrase, "--confirm", host)
+	h.manager(t, "start")
+	eventually(t, "the order is as it was", func() bool { return h.byLastUse(t) == want })
 }

@@ -17,6 +17,7 @@ func (l *Ledger) Run(ctx context.Context) error {
 	tick := time.NewTicker(Every)
 	defer tick.Stop()
 	l.lookNow(ctx)
+	l.tellNow(ctx)
 	full := l.full
 	for {
 		timely := false
@@ -66,9 +67,7 @@ func (l *Ledger) Flush(ctx context.Context) error {
 	l.told.Lock()
 	l.saved, l.problem = began.Truncate(time.Second), ""
 	l.told.Unlock()
-	if err := l.tell(ctx); err != nil {
-		l.config.Log.Warn("the order of tokens by last use is not up to date; it is tried again", "error", err)
-	}
+	l.tell(ctx)
 	return nil
 }
 

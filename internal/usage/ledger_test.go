@@ -58,8 +58,9 @@ func (f *faulty) fail(before, after error) {
 
 // keeper is told of last uses, if it takes them.
 type keeper struct {
-	err  error
-	told map[authority.TokenID]time.Time
+	err   error
+	told  map[authority.TokenID]time.Time
+	heard func() // may be nil
 }
 
 func (k *keeper) UsedAt(_ context.Context, uses []authority.Used) error {
@@ -69,6 +70,9 @@ func (k *keeper) UsedAt(_ context.Context, uses []authority.Used) error {
 	k.told = make(map[authority.TokenID]time.Time)
 	for _, u := range uses {
 		k.told[u.ID] = u.At
+	}
+	if k.heard != nil {
+		k.heard()
 	}
 	return nil
 }
@@ -89,6 +93,9 @@ func open(t testing.TB, path string) *desk {
 	d := &desk{path: path, now: noon(), keeper: new(keeper)}
 	c := usage.Config{
 		Writer: fmt.Sprintf("%p", d), Keeper: d.keeper, Settle: func() {}, Masked: func() bool { return d.masked }, Now: func() time.Time { return d.now }, Log: slog.New(slog.DiscardHandler),
+		Recall: func(_ time.Time, load func([]authority.KeyID, func(authority.TokenID, authority.KeyUse)) error) error {
+			return load([]authority.KeyID{"k1", "k2"}, func(authority.TokenID, authority.KeyUse) {})
+		},
 	}
 	if path != "" {
 		s, _, err := usagesql.Open(t.Context(), path, noon())

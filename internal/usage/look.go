@@ -36,10 +36,18 @@ func (l *Ledger) Look(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	before := make(map[authority.TokenID]uint32) // what was saved before this process began
 	err = l.config.Recall(since, func(keys []authority.KeyID, each func(authority.TokenID, authority.KeyUse)) error {
 		after := l.look.mark
 		if !slices.Equal(keys, l.look.keys) { // what was read before was about others
 			after = 0
+		}
+		if l.look.at.IsZero() && l.config.Keeper != nil {
+			tellUse := each
+			each = func(id authority.TokenID, use authority.KeyUse) {
+				before[id] = max(before[id], seconds(use.Last))
+				tellUse(id, use)
+			}
 		}
 		mark, err := l.config.Store.LastUses(ctx, keys, after, each)
 		if err == nil {
@@ -51,12 +59,20 @@ func (l *Ledger) Look(ctx context.Context) error {
 		return err
 	}
 	l.look.at = began
+	l.missed(before)
 	if l.config.Shared {
 		l.told.Lock()
 		l.others = began.Truncate(time.Second)
 		l.told.Unlock()
 	}
 	return nil
+}
+
+// tellNow is a tell of Run's, without a flush before it.
+func (l *Ledger) tellNow(ctx context.Context) {
+	l.writing.Lock()
+	defer l.writing.Unlock()
+	l.tell(ctx)
 }
 
 // lookTime bounds a look: the first one at millions of tokens takes a while.
@@ -71,21 +87,38 @@ func (l *Ledger) lookNow(ctx context.Context) {
 	}
 }
 
+// missed has the next tell name last uses that the store of the tokens may not know:
+// it was made anew, from a backup, or was away when it was to be told.
+func (l *Ledger) missed(uses map[authority.TokenID]uint32) {
+	if len(uses) == 0 {
+		return
+	}
+	l.writing.Lock()
+	defer l.writing.Unlock()
+	for id, last := range l.used {
+		uses[id] = max(uses[id], last)
+	}
+	l.used = uses
+}
+
 // tell has the store of the tokens know when those of some batches were last used,
-// for its order. What it cannot take now it is told with the next.
-func (l *Ledger) tell(ctx context.Context) error {
+// for its order. What it cannot take now it is told with the next. The caller holds
+// writing.
+func (l *Ledger) tell(ctx context.Context) {
 	if l.config.Keeper == nil || len(l.used) == 0 {
-		return nil
+		return
 	}
 	uses := make([]authority.Used, 0, len(l.used))
 	for id, last := range l.used {
 		uses = append(uses, authority.Used{ID: id, At: at(last)})
 	}
-	if err := l.config.Keeper.UsedAt(ctx, uses); err != nil && len(l.used) < maxRows {
-		return err
+	err := l.config.Keeper.UsedAt(ctx, uses)
+	if err != nil {
+		l.config.Log.Warn("the order of tokens by last use is not up to date; it is tried again", "error", err)
 	}
-	l.used = nil
-	return nil
+	if err == nil || len(l.used) >= maxRows {
+		l.used = nil
+	}
 }
 
 // note remembers the last uses of a batch for tell.

@@ -100,3 +100,45 @@ func TestWhatOthersHaveSavedIsReadAtTheStartAndAtEachInterval(t *testing.T) {
 		})
 	}
 }
+
+// It was away, or is another one that a backup was restored into.
+func TestAStoreIsToldAtTheStartWhatItMissedOfLastUses(t *testing.T) {
+	t.Parallel()
+	path := file(t)
+	before := open(t, path)
+	before.keeper.err = errors.New("away")
+	before.allow("a", "10.0.0.1", 1)
+	before.allow("b", "10.0.0.1", 1)
+	must(t, before.Flush(t.Context()))
+	before.now = noon().Add(time.Minute)
+	before.Count(authority.Counted{Token: "a", Key: "k2", First: uint32(before.now.Unix()), Last: uint32(before.now.Unix()), Count: 1})
+	must(t, before.Flush(t.Context()))
+
+	after := open(t, path)
+	after.keeper.err = errors.New("still away")
+	must(t, after.Look(t.Context()))
+	must(t, after.Flush(t.Context()))
+	after.keeper.err = nil
+	must(t, after.Flush(t.Context()))
+	want := map[authority.TokenID]time.Time{"a": noon().Add(time.Minute), "b": noon()}
+	if diff := cmp.Diff(want, after.keeper.told); diff != "" {
+		t.Errorf("told (-want +got):\n%s", diff)
+	}
+}
+
+func TestAStoreIsToldOfLastUsesWhenTheFirstLookIsDone(t *testing.T) {
+	t.Parallel()
+	before := open(t, file(t))
+	before.allow("a", "10.0.0.1", 1)
+	must(t, before.Flush(t.Context()))
+	ctx, stop := context.WithTimeout(t.Context(), usage.Every/2)
+	after := open(t, before.path)
+	after.keeper.heard = stop
+	must(t, after.Run(ctx))
+	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		t.Error("it was told late")
+	}
+	if diff := cmp.Diff(map[authority.TokenID]time.Time{"a": noon()}, after.keeper.told); diff != "" {
+		t.Errorf("told (-want +got):\n%s", diff)
+	}
+}

@@ -2,6 +2,7 @@ package sqlstore
 
 import (
 	"context"
+	"encoding/json"
 	"maps"
 	"slices"
 
@@ -31,23 +32,26 @@ func (s *Store) UsedAt(ctx context.Context, uses []authority.Used) error {
 		for i, id := range ids {
 			rows[i] = []any{id, latest[id]}
 		}
-		if err := s.used(rows); err != nil {
+		if err := s.used(ctx, rows); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (s *Store) used(rows [][]any) error {
-	r := rowset{columns: []column{{name: "id"}, {name: "at", number: true}}, rows: rows}
-	var statements []Statement
-	if s.driver.Arrays {
-		statements = []Statement{{`UPDATE tokens SET last_used_at = v.at FROM ` + unnest(r.columns) + ` AS v (id, at)
-			WHERE tokens.id = v.id AND (tokens.last_used_at IS NULL OR tokens.last_used_at < v.at)`, arrays(r)}}
-	} else {
-		for _, row := range rows {
-			statements = append(statements, Statement{`UPDATE tokens SET last_used_at = $2 WHERE id = $1 AND (last_used_at IS NULL OR last_used_at < $2)`, row})
-		}
+// used writes what the tokens do not know. Most of what is told at a start they
+// know: that is seen without making changes wait.
+func (s *Store) used(ctx context.Context, rows [][]any) error {
+	from, args, err := s.values(rows)
+	if err != nil {
+		return err
+	}
+	const later = ` WHERE tokens.id = v.id AND (tokens.last_used_at IS NULL OR tokens.last_used_at < v.at)`
+	view, news := &dbtx{ctx: ctx, pool: s.views}, false
+	_, err = view.row([]any{&news}, `SELECT EXISTS (SELECT 1 FROM `+from+`, tokens`+later+`)`, args...)
+	view.end()
+	if err != nil || !news {
+		return err
 	}
 	s.writing.Lock()
 	defer s.writing.Unlock()
@@ -59,9 +63,9 @@ func (s *Store) used(rows [][]any) error {
 		b.giveUp()
 		return err
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), timeFor(len(rows)))
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), timeFor(len(rows)))
 	defer cancel()
-	sent, err := s.send(ctx, append(statements, Statement{Text: commitText}))
+	sent, err := s.send(ctx, []Statement{{`UPDATE tokens SET last_used_at = v.at FROM ` + from + later, args}, {Text: commitText}})
 	if err == nil {
 		return nil
 	}
@@ -71,4 +75,14 @@ func (s *Store) used(rows [][]any) error {
 		b.giveUp()
 	}
 	return failure(s.driver, err)
+}
+
+// values are ids and times as a table v (id, at).
+func (s *Store) values(rows [][]any) (table string, args []any, err error) {
+	if s.driver.Arrays {
+		r := rowset{columns: []column{{name: "id"}, {name: "at", number: true}}, rows: rows}
+		return unnest(r.columns) + ` AS v (id, at)`, arrays(r), nil
+	}
+	text, err := json.Marshal(rows)
+	return `(SELECT value ->> 0 AS id, value ->> 1 AS at FROM json_each($1)) AS v`, []any{string(text)}, err
 }
