@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"io/fs"
+	"os"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -133,20 +134,50 @@ func TestARevertSaysWhatComesWithTheNextStart(t *testing.T) {
 	}
 }
 
+// applied is what a restore into a home takes from there.
+func applied(t *testing.T, dir home.Dir) map[string]string {
+	t.Helper()
+	c := &cli{err: new(bytes.Buffer), getenv: func(string) (string, bool) { return "", false }}
+	r, held, err := c.survey(t.Context(), dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := held.Close(); err != nil {
+		t.Error(err)
+	}
+	return r.applied
+}
+
 func TestARestoreTakesTheAddressThatATrialGoesBackTo(t *testing.T) {
 	t.Parallel()
 	for name, since := range map[string]time.Time{"it is over": time.Now().Add(-time.Hour), "it runs": time.Now()} {
-		dir := onTrial(t, since, time.Minute)
-		c := &cli{err: new(bytes.Buffer), getenv: func(string) (string, bool) { return "", false }}
-		r, held, err := c.survey(t.Context(), dir)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := held.Close(); err != nil {
-			t.Error(err)
-		}
-		if got := r.applied[config.Listen]; got != listened {
+		if got := applied(t, onTrial(t, since, time.Minute))[config.Listen]; got != listened {
 			t.Errorf("%s: the address is %s", name, got)
 		}
+	}
+}
+
+// What one that was cut short was about to write is written first.
+func TestARestoreTakesWhatTheOneBeforeHasRestored(t *testing.T) {
+	t.Parallel()
+	dir, folder := initialised(t, listened), t.TempDir()
+	host, err := os.Hostname()
+	if err != nil {
+		t.Fatal(err)
+	}
+	secret, backup := filepath.Join(folder, "passphrase"), filepath.Join(folder, "backup.age")
+	if err := os.WriteFile(secret, []byte("a passphrase for one backup\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if exit, said := command(t, durable.Files{}, "backup", "create", "--home", string(dir), "--out", backup, "--passphrase-file", secret); exit != exitDone {
+		t.Fatalf("backup create: %d %s", exit, said)
+	}
+	applies(t, dir, time.Now(), 0, map[string]string{config.LogLevel: "debug"})
+	if exit, said := command(t, durable.Files{Ops: full{}}, "backup", "restore", backup, "--home", string(dir), "--passphrase-file", secret,
+		"--store", filepath.Join(string(dir), "tokens.json"), "--confirm", host); !strings.Contains(said, "finish the restore of a backup: ") {
+		t.Fatalf("backup restore: %d %s", exit, said)
+	}
+	if got, is := applied(t, dir)[config.LogLevel]; is {
+		t.Errorf("the level is %s", got)
 	}
 }

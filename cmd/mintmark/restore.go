@@ -157,7 +157,7 @@ func (c *cli) survey(ctx context.Context, dir home.Dir) (*restoring, *durable.He
 		r.broken = err
 		k, err = c.openCore(ctx, dir, how{noTokens: true})
 	}
-	// Not before: whoever opens a home ends a trial whose time is up.
+	// Not before: whoever opens a home finishes a restore that was cut short.
 	if book, err := config.Open(c.files, dir.Config()); err == nil {
 		r.applied = book.Kept()
 	}
