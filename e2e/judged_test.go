@@ -194,6 +194,9 @@ func (s *stage) poses(t *testing.T, dark, light []string) []pose {
 	return []pose{
 		{name: "a-tokens", path: "/tokens", media: light},
 		{name: "b-tokens-dark", path: "/tokens", media: dark},
+		{name: "c-tokens-1280", path: "/tokens", width: 1280},
+		{name: "c-tokens-1200", path: "/tokens", width: 1200},
+		{name: "c-tokens-1024", path: "/tokens", width: 1024},
 		{name: "c-tokens-800", path: "/tokens", width: 800},
 		{name: "c-tokens-390", path: "/tokens", width: 390},
 		{name: "c-tokens-320-dark", path: "/tokens", width: 320, media: dark},
@@ -221,6 +224,7 @@ func (s *stage) poses(t *testing.T, dark, light []string) []pose {
 		{name: "t-right-to-left-390", path: "/tokens", width: 390, reads: "ar-XB"},
 		{name: "o-settings", path: "/settings", steps: s.staging("/settings", "tokens.lifetime.default", "30d", "server.drain_timeout", "20s")},
 		{name: "o-review", path: "/settings/review"},
+		{name: "v-no-script-review", path: "/settings/review", bare: true},
 		{name: "w-sign-in", path: elsewhere + "/sign-in"},
 		{name: "h-result-http", path: elsewhere + "/tokens/new", steps: made},
 		{name: "s-print", path: elsewhere + "/tokens/new", steps: made, width: 718, print: true},
@@ -232,6 +236,12 @@ func (s *stage) poses(t *testing.T, dark, light []string) []pose {
 		{name: "w-audit-320", path: "/audit", width: 320},
 		{name: "w-explain", path: "/explain"},
 		{name: "w-replace", path: "/tokens/" + used + "/replace"},
+		{name: "x-deleted", path: "/tokens", steps: func(t testing.TB, b *browser) {
+			t.Helper()
+			ask(t, b, chromedp.Evaluate[bool](`fetch("/tokens/`+unused+`/delete", {method: "POST", body: ""}).then(() => true)`, chromedp.EvalAwaitPromise))
+			b.do(t, chromedp.Navigate(s.url+"/tokens?state=deleted"))
+		}},
+		{name: "x-deleted-390", path: "/tokens?state=deleted", width: 390},
 	}
 }
 

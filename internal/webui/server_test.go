@@ -166,7 +166,7 @@ func TestSettingsAreStagedReviewedAndApplied(t *testing.T) {
 	shows(t, body, `<dialog id="review-dialog"`, `class="errors" role="alert"`)
 	lacks(t, body, "Apply now")
 	_, body = v.post("/settings/apply", url.Values{"revision": {revision}})
-	shows(t, body, `role="alertdialog"`, "Keep these settings?", "They revert at 14:18 UTC.", "Waiting for restart", "Applied. Some of it takes effect at the next start.", `Applied with them, and reverting with them: <span class="id" translate="no">log.level, tokens.lifetime.default</span>`)
+	shows(t, body, `role="alertdialog"`, "Keep these settings?", "They revert at 14:18 UTC.", "Waiting for restart", "Applied. Some of it takes effect at the next start.", `Applied with it, and reverting with it: <span class="id" translate="no">log.level, tokens.lifetime.default</span>`)
 	_, body = v.post("/settings/trial", url.Values{"answer": {"keep"}})
 	shows(t, body, "The settings are kept.")
 	lacks(t, body, "alertdialog", "on trial")
