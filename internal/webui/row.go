@@ -1,7 +1,9 @@
 package webui
 
 import (
+	"html/template"
 	"slices"
+	"strings"
 	"time"
 
 	"mintmark/internal/authority"
@@ -13,10 +15,11 @@ import (
 // nothing by the template: fifty rows are most of what a page costs.
 type tokenRow struct {
 	ID, ShortID, Client, Glyph, Description string
-	Fresh                                   bool // it has just been made
+	Name                                    template.HTML // the client ID, where it can be broken
+	Fresh                                   bool          // it has just been made
 	Role                                    message.Text
 	State                                   rowState
-	Tags                                    []string // as many as a row has room for
+	Tags                                    []template.HTML // as many as a row has room for
 	MoreTags                                int
 	NoTags                                  bool // and could have some
 
@@ -25,7 +28,7 @@ type tokenRow struct {
 	Once                    bool   // its text was shown once and is not shown again
 
 	Used     moment
-	From     string
+	From     template.HTML
 	Requests uint64       // in the last 24 hours
 	Since    message.Text // never used since then; nil: never
 
@@ -76,11 +79,14 @@ func (w *console) rows(v visit, b *tokensBody) []*tokenRow {
 
 func (w *console) row(v visit, b *tokensBody, t *authority.TokenView) *tokenRow {
 	r := tokenRow{
-		ID: string(t.ID), ShortID: t.ID.Short(), Client: t.ClientID, Glyph: bitting.Path(string(t.ID)), Description: t.Description, Fresh: b.fresh(t),
+		ID: string(t.ID), ShortID: t.ID.Short(), Client: t.ClientID, Name: breakable(t.ClientID), Glyph: bitting.Path(string(t.ID)), Description: t.Description, Fresh: b.fresh(t),
 		Role: roleName(t.Role), State: stateOf(t, b.Previous),
-		Tags: t.Tags[:min(len(t.Tags), 2)], MoreTags: max(len(t.Tags)-2, 0), NoTags: len(t.Tags) == 0 && t.Role == authority.RoleUser,
-		Used: w.moment(v, t.LastUse.At, ago), From: t.LastUse.From, Requests: count(t.Requests),
+		MoreTags: max(len(t.Tags)-2, 0), NoTags: len(t.Tags) == 0 && t.Role == authority.RoleUser,
+		Used: w.moment(v, t.LastUse.At, ago), From: breakable(t.LastUse.From), Requests: count(t.Requests),
 		Expires: w.moment(v, t.ExpiresAt, until), Forever: t.ExpiresAt.IsZero() && t.State == authority.StateActive, Expired: t.State == authority.StateExpired,
+	}
+	for _, tag := range t.Tags[:min(len(t.Tags), 2)] {
+		r.Tags = append(r.Tags, breakable(tag))
 	}
 	switch {
 	case t.State != authority.StateActive:
@@ -106,6 +112,16 @@ func (w *console) row(v visit, b *tokensBody, t *authority.TokenView) *tokenRow 
 		r.Day, r.Due = date(t.ExpiresAt), t.State == authority.StateActive && left > 0 && left <= soon
 	}
 	return &r
+}
+
+// breakable lets a long name or address go on in the next line behind its marks, and
+// not within a word or a number.
+func breakable(s string) template.HTML {
+	s = template.HTMLEscapeString(s)
+	if len(s) > 12 {
+		s = strings.NewReplacer(".", ".<wbr>", "-", "-<wbr>", "@", "@<wbr>", "_", "_<wbr>", ":", ":<wbr>").Replace(s)
+	}
+	return template.HTML(s)
 }
 
 // stateOf answers the first that is so of what is not ordinary.
