@@ -17,6 +17,9 @@ func (a *Authority) Audit(ctx context.Context, c Caller, q AuditQuery) (AuditPag
 	if q.Limit < 1 || q.Limit > MaxPage {
 		return AuditPage{}, invalid(FieldError{"limit", "limit.range", "A page has 1 to 500 entries."})
 	}
+	if !storable(q.Actor, q.Target, q.Action, q.Outcome) { // nothing matches, as nothing is before the first
+		q = AuditQuery{Before: 1, Limit: q.Limit}
+	}
 	var page AuditPage
 	err := a.Store.View(ctx, func(tx Tx) error {
 		var err error

@@ -104,8 +104,12 @@ func (a *Authority) FindToken(ctx context.Context, c Caller, name string, delete
 	if err := c.mustAdmin(); err != nil {
 		return TokenView{}, err
 	}
+	none := fail(NotFound, "token.not_found", "There is no token with that id or client ID.")
 	states := []TokenState{StateActive, StateExpired, StateRevoked, StateReplaced}
-	if deleted {
+	switch {
+	case !storable(name):
+		return TokenView{}, none
+	case deleted:
 		states = []TokenState{StateDeleted}
 	}
 	var found, latest []TokenView // latest are those without a successor
@@ -142,7 +146,7 @@ func (a *Authority) FindToken(ctx context.Context, c Caller, name string, delete
 	case len(latest) == 1:
 		return a.counted(ctx, latest[0]), nil
 	case len(found) == 0:
-		return TokenView{}, fail(NotFound, "token.not_found", "There is no token with that id or client ID.")
+		return TokenView{}, none
 	case len(found) > 1:
 		return TokenView{}, fail(Conflict, "token.ambiguous", "More than one token matches; give more of its id.")
 	}
@@ -193,6 +197,9 @@ func (r ListRequest) query() (TokenQuery, error) {
 	}
 	if len(faults) > 0 {
 		return TokenQuery{}, invalid(faults...)
+	}
+	if !storable(q.Text, q.Tag, q.ClientID) { // nothing matches
+		q.Text, q.Tag, q.ClientID, q.States = "", "", "", nil
 	}
 	return q, nil
 }

@@ -1,10 +1,12 @@
 package authority_test
 
 import (
+	"context"
 	"fmt"
 	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"mintmark/internal/authority"
 )
@@ -125,6 +127,65 @@ func TestBadListRequestsNameEveryField(t *testing.T) {
 	}
 	for _, limit := range []int{-1, 501} {
 		_, err := h.Audit(t.Context(), operator(), authority.AuditQuery{Limit: limit})
+		wantKind(t, err, authority.Invalid, "request.invalid")
+	}
+}
+
+// exact is a store that cannot be asked for texts that no record has, as
+// PostgreSQL cannot.
+type exact struct{ authority.Store }
+
+func (s exact) View(ctx context.Context, fn func(authority.Tx) error) error {
+	return s.Store.View(ctx, func(tx authority.Tx) error { return fn(exactTx{tx}) })
+}
+
+type exactTx struct{ authority.Tx }
+
+func (t exactTx) Tokens() authority.TokenTable { return exactTokens{t.Tx.Tokens()} }
+func (t exactTx) Audit() authority.AuditTable  { return exactAudit{t.Tx.Audit()} }
+
+type exactTokens struct{ authority.TokenTable }
+
+func (t exactTokens) Find(q authority.TokenQuery) (authority.TokenPage, error) {
+	if text := q.Text + q.Tag + q.ClientID; !utf8.ValidString(text) || strings.Contains(text, "\x00") {
+		return authority.TokenPage{}, errBroken
+	}
+	return t.TokenTable.Find(q)
+}
+
+type exactAudit struct{ authority.AuditTable }
+
+func (l exactAudit) Page(q authority.AuditQuery) (authority.AuditPage, error) {
+	if text := q.Actor + q.Target + q.Action + q.Outcome; !utf8.ValidString(text) || strings.Contains(text, "\x00") {
+		return authority.AuditPage{}, errBroken
+	}
+	return l.AuditTable.Page(q)
+}
+
+func TestTextsThatNoRecordCanHaveFindNothing(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	cfg := h.Config
+	cfg.Store = exact{h.store}
+	a, err := authority.New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.issue(t, authority.TokenRequest{ClientID: "a", Role: "user"})
+	for _, text := range []string{"a\x00", "\x00", "a\xff", "\xc3"} {
+		for _, r := range []authority.ListRequest{{Text: text}, {Tag: text}, {ClientID: text}} {
+			if list, err := a.Tokens(t.Context(), operator(), r); err != nil || list.Total+len(list.Items) != 0 || list.TotalIsFloor {
+				t.Errorf("%#v: %+v, %v", r, list, err)
+			}
+		}
+		for _, q := range []authority.AuditQuery{{Actor: text}, {Target: text}, {Action: text}, {Action: text + "."}, {Outcome: text}} {
+			if page, err := a.Audit(t.Context(), operator(), q); err != nil || len(page.Events) != 0 || page.Next != 0 || page.Total == 0 {
+				t.Errorf("%#v: %+v, %v", q, page, err)
+			}
+		}
+		_, err := a.FindToken(t.Context(), operator(), text, false)
+		wantKind(t, err, authority.NotFound, "token.not_found")
+		_, err = a.IssueToken(t.Context(), operator(), authority.TokenRequest{ClientID: "b", Role: "user", Audience: []string{text}}, "")
 		wantKind(t, err, authority.Invalid, "request.invalid")
 	}
 }

@@ -170,13 +170,27 @@ func parseText(field, s string, limit int) (string, *FieldError) {
 	if n := utf8.RuneCountInString(s); n > limit {
 		return "", &FieldError{field, field + ".too_long", fmt.Sprintf("%d characters at most; this has %d.", limit, n)}
 	}
-	if !utf8.ValidString(s) || !printable(s) {
+	if !printable(s) {
 		return "", &FieldError{field, field + ".characters", "Control characters are not allowed here."}
 	}
 	return s, nil
 }
 
+// storable reports whether a record may have some texts in it. Not every database
+// can be asked for another one.
+func storable(texts ...string) bool {
+	for _, s := range texts {
+		if !utf8.ValidString(s) || strings.Contains(s, "\x00") {
+			return false
+		}
+	}
+	return true
+}
+
 func printable(s string) bool {
+	if !utf8.ValidString(s) {
+		return false
+	}
 	for _, r := range s {
 		if !unicode.IsPrint(r) {
 			return false

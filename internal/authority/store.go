@@ -160,7 +160,7 @@ const (
 )
 
 // TokenQuery is one request for a page of tokens. The zero value of a filter
-// does not filter; the states are always given.
+// does not filter; the states are always given. Texts are UTF-8 without NUL.
 type TokenQuery struct {
 	Text       string // prefix of client ID, id or tag, without regard to case
 	Role       Role
@@ -237,7 +237,8 @@ func (c TokenCounts) Of(state TokenState) int {
 	return 0
 }
 
-// AuditQuery filters the audit log; zero members do not filter.
+// AuditQuery filters the audit log; zero members do not filter. For a store, its
+// texts are UTF-8 without NUL.
 type AuditQuery struct {
 	Before        uint64 // only events with a lower Seq; 0: from the newest
 	Limit         int    // 1 to 500
