@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"os"
@@ -28,7 +29,8 @@ func (c *cli) keyCommand() *cobra.Command {
 					{name: "ALG", of: func(k api.Key) string { return k.Algorithm }, spare: 3},
 					{name: "CREATED", of: func(k api.Key) string { return c.when(&k.CreatedAt, "–") }},
 					{name: "SIGNS SINCE", of: func(k api.Key) string { return c.when(k.CurrentSince, "–") }},
-					{name: "UNTIL", of: func(k api.Key) string { return c.when(k.Until, "–") }},
+					{name: "UNTIL", of: func(k api.Key) string { return c.when(cmp.Or(k.Until, k.RetiredAt), "–") }},
+					{name: "TRIAL UNTIL", of: func(k api.Key) string { return c.when(k.TrialUntil, "–") }, spare: 4},
 					{name: "KID", of: func(k api.Key) string { return k.ID }, spare: 1},
 				}, nil)
 			})
@@ -93,7 +95,7 @@ func (c *cli) resetOver(ctx context.Context, l *link, confirm func() error, in a
 	}
 	c.say("Gentler: %s key rotate --overlap 14d", c.program)
 	if dry {
-		c.dryRun("%s signs still.", s.CurrentKey.Name)
+		c.dryRun("%s still signs.", s.CurrentKey.Name)
 		return nil
 	}
 	if err := confirm(); err != nil {

@@ -79,6 +79,10 @@ func (c *cli) migrateOver(ctx context.Context, k *core, to string, dry bool) err
 		return err
 	}
 	from := k.value()
+	counts, err := k.authority.TokenCounts(ctx, k.self())
+	if err != nil {
+		return err
+	}
 	_, staging, err := k.control.Stage(ctx, k.self(), config.Store, &to)
 	if err != nil {
 		return err
@@ -87,10 +91,18 @@ func (c *cli) migrateOver(ctx context.Context, k *core, to string, dry bool) err
 		c.say("The state is in %s already.", place(from))
 		return c.one("Migrated", migrated{From: place(from), To: place(from)}, nil)
 	}
+	if to == "memory" {
+		c.say("Memory starts empty: %s will not be there. What there is stays in %s.", plural(counts.Active, "valid token"), place(from))
+	}
 	done, err := c.applyMove(ctx, k, to, dry)
 	if err != nil || dry {
 		_, undone := k.control.Discard(context.WithoutCancel(ctx), k.self())
 		return errors.Join(err, undone)
+	}
+	if to == "memory" {
+		c.say("Nothing moved from %s: the next start begins without a token.", place(from))
+		c.warnMemory(string(k.dir))
+		return c.one("Migrated", migrated{From: place(from), To: place(to), Events: k.moved.Events}, nil)
 	}
 	m := migrated{
 		From: place(from), To: place(k.value()), Tokens: k.moved.Tokens, Again: k.moved.Again, Events: k.moved.Events, Active: done.Carried.Carried,
@@ -100,6 +112,9 @@ func (c *cli) migrateOver(ctx context.Context, k *core, to string, dry bool) err
 		c.say("%s there already, from a move before.", wereOrWas(m.Again))
 	}
 	c.say("Moved from %s to %s: %s carried over, compared on both sides.", m.From, m.To, plural(m.Active, "valid token"))
+	if m.Existing > 0 {
+		c.say("%s there before, and valid.", wereOrWas(m.Existing))
+	}
 	if n := done.Carried.CaughtUp.Changes; n > 0 {
 		c.say("What was there was older than the audit log: %s made since was applied to it again.", plural(n, "change"))
 	}

@@ -29,7 +29,7 @@ func (c *cli) rotateCommand() *cobra.Command {
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return c.with(cmd.Context(), func(ctx context.Context, l *link) error {
 				if dry {
-					return c.rotateDryRun(ctx, l)
+					return c.rotateDryRun(ctx, l, in)
 				}
 				return c.rotate(ctx, l, in)
 			})
@@ -42,19 +42,31 @@ func (c *cli) rotateCommand() *cobra.Command {
 	return cmd
 }
 
+// givenDuration refuses what is no duration before anything is asked about it.
+func givenDuration(flag, text string) error {
+	if text == "" {
+		return nil
+	}
+	if _, err := config.ParseDuration(text); err != nil {
+		return fail(exitInvalid, flag+".form", "--%s: %s", flag, err)
+	}
+	return nil
+}
+
 // rotateDryRun says what a rotation would change.
-func (c *cli) rotateDryRun(ctx context.Context, l *link) error {
+func (c *cli) rotateDryRun(ctx context.Context, l *link, in api.RotateKeys) error {
+	if err := givenDuration("overlap", in.Overlap); err != nil {
+		return err
+	}
 	keys, err := l.Keys(ctx)
 	if err != nil {
 		return err
 	}
 	names := make(map[string]string)
 	for _, k := range keys.Items {
-		names[k.State] = k.Name
-	}
-	if k := names["previous"]; k != "" {
-		c.dryRun("Would be refused: %s is still accepted.", k)
-		return nil
+		if names[k.State] = k.Name; k.State == "previous" {
+			return fail(exitConflict, "key.rotating", "it would be refused: %s is still accepted", k.Name).advise(remedies()["key.rotating"])
+		}
 	}
 	c.dryRun("Would sign with %s, and accept %s for the overlap.", names["next"], names["current"])
 	return nil
@@ -191,11 +203,17 @@ func (c *cli) printEvidence(e api.Evidence) error {
 	if err != nil {
 		return err
 	}
-	if until := e.Key.TrialUntil; until != nil && e.AsOf.Before(*until) {
-		c.say("Trial stop until %s: %s of %s refused so far. At once again: %s key trial-stop --end", c.until(*until),
+	until := e.Key.TrialUntil
+	onTrial := until != nil && e.AsOf.Before(*until)
+	if onTrial {
+		c.say("Trial stop until %s: %s of %s refused so far. Accept it again now: %s key trial-stop --end", c.until(*until),
 			plural(int(e.TrialRequests), "request"), plural(e.TrialTokens, "token"), c.program)
 	}
-	if e.Silent > 0 {
+	switch {
+	case e.Silent == 0:
+	case onTrial || e.Key.State != "previous":
+		c.say("Silent is not proof: monthly jobs look like this.")
+	default:
 		c.say("Silent is not proof: monthly jobs look like this. Try it: %s key trial-stop --for 15m", c.program)
 	}
 	c.note("Services that check tokens by themselves are not seen here.")
@@ -266,12 +284,10 @@ func (c *cli) trialCommand() *cobra.Command {
 	cmd := c.keyCall("trial-stop", "Refuse the previous secret for a while, to see who is left", "manager key trial-stop --end",
 		func(ctx context.Context, l *link, k api.Key) error {
 			if end {
-				k, err := l.EndTrial(ctx, k.Name)
-				if err != nil {
-					return err
-				}
-				c.say("%s is accepted again.", k.Name)
-				return errors.Join(c.keyRecord(k), c.afterChange(ctx, l))
+				return c.endTrial(ctx, l, k)
+			}
+			if err := givenDuration("for", in.Duration); err != nil {
+				return err
 			}
 			if dry {
 				return c.withoutDryRun(ctx, l, k, "for a while")
@@ -284,7 +300,7 @@ func (c *cli) trialCommand() *cobra.Command {
 				return err
 			}
 			if k.TrialUntil != nil {
-				c.say("%s is refused until %s and then accepted again by itself. At once: %s key trial-stop --end", k.Name, c.until(*k.TrialUntil), c.program)
+				c.say("%s is refused until %s and then accepted again by itself. Sooner: %s key trial-stop --end", k.Name, c.until(*k.TrialUntil), c.program)
 			}
 			return errors.Join(c.keyRecord(k), c.afterChange(ctx, l))
 		})
@@ -293,6 +309,19 @@ func (c *cli) trialCommand() *cobra.Command {
 	cmd.Flags().BoolVar(&dry, "dry-run", false, "only say who would be refused")
 	offer(cmd, "for", "15m", "1h")
 	return cmd
+}
+
+func (c *cli) endTrial(ctx context.Context, l *link, before api.Key) error {
+	k, err := l.EndTrial(ctx, before.Name)
+	if err != nil {
+		return err
+	}
+	if before.TrialUntil == nil {
+		c.say("%s is not on a trial stop.", k.Name)
+	} else {
+		c.say("%s is accepted again.", k.Name)
+	}
+	return errors.Join(c.keyRecord(k), c.afterChange(ctx, l))
 }
 
 func (c *cli) retireCommand() *cobra.Command {
@@ -353,6 +382,6 @@ func (c *cli) confirmWithout(ctx context.Context, l *link, k api.Key, question s
 		}
 		return c.agree(ctx, "refusing "+k.Name, question)
 	}
-	c.say("%s was used %s ago; of its tokens %d have not moved, %d only in part. They will be refused.", k.Name, long(e.AsOf.Sub(*e.LastUsedAt)), e.NotMoved, e.Mixed)
+	c.say("%s was used %s ago. Of its tokens, %d not moved and %d moved in part will be refused.", k.Name, long(e.AsOf.Sub(*e.LastUsedAt)), e.NotMoved, e.Mixed)
 	return c.typed(ctx, k.Name, k.Name+" is in use", "to continue")
 }

@@ -147,7 +147,7 @@ func (c *cli) tokenColumns() []column[api.Token] {
 		{name: "LAST USED", of: used, spare: 6},
 		{name: "LAST USED FROM", of: func(t api.Token) string { return orDash(t.LastUsedFrom) }, more: narrow},
 		{name: "24H", of: requestsWord, spare: 3},
-		{name: "EXPIRES", of: func(t api.Token) string { return c.when(t.ExpiresAt, "never") }, spare: 5},
+		{name: "EXPIRES", of: func(t api.Token) string { return c.when(endOf(t), "never") }, spare: 5},
 		{name: "STATE", of: c.stateWord, word: true, spare: 7},
 		{name: "FULL ID", of: func(t api.Token) string { return t.ID }, more: true},
 		{name: "DESCRIPTION", of: func(t api.Token) string { return orDash(t.Description) }, more: true},
@@ -163,11 +163,22 @@ func (c *cli) lastUse(t api.Token) string {
 	return strings.TrimSpace(c.when(t.LastUsedAt, "never") + "  " + t.LastUsedFrom)
 }
 
+// endOf is when a token ends: at its own end, or with the overlap after which its
+// successor stands alone.
+func endOf(t api.Token) *time.Time {
+	if t.EndsAt != nil && (t.ExpiresAt == nil || t.EndsAt.Before(*t.ExpiresAt)) {
+		return t.EndsAt
+	}
+	return t.ExpiresAt
+}
+
 // stateWord leaves what is normal unmarked at a terminal; programs get the
 // state itself.
 func (c *cli) stateWord(t api.Token) string {
 	const day = 24 * time.Hour
 	switch {
+	case t.State == "active" && t.ReplacedBy != "":
+		return "being replaced"
 	case c.exact(c.out) || t.State != "active":
 		return t.State
 	case t.ExpiresAt != nil && time.Until(*t.ExpiresAt) <= 14*day:

@@ -90,7 +90,8 @@ func (e *Evidence) LastUse() KeyUse { return e.Last }
 
 // Evidence answers, for every live token that the named key may have signed,
 // whether its client has moved to the current key: those of most concern first,
-// and of them those seen last. It cannot see verifiers that work offline.
+// and of them those seen last. It cannot see verifiers that work offline. It is
+// refused of a key that nobody can move away from: the current and the next one.
 func (a *Authority) Evidence(ctx context.Context, c Caller, name string) (Evidence, error) {
 	return a.SomeEvidence(ctx, c, name, EvidenceQuery{})
 }

@@ -104,6 +104,10 @@ func TestEvidenceTellsWhoHasMoved(t *testing.T) {
 	if e.Count(authority.NotMoved) != 2 || e.Key.ID != old || e.Current.ID != current.ID || !e.Counted.Equal(h.since) || !e.LastUse().Last.Equal(rotated.Add(47*time.Hour)) {
 		t.Errorf("got %d, %+v", e.Count(authority.NotMoved), e.LastUse())
 	}
+	for _, name := range []string{"key_2026b", "key_2026c"} {
+		_, err = h.Evidence(t.Context(), operator(), name)
+		wantKind(t, err, authority.Conflict, "key.not_previous")
+	}
 	_, err = h.Evidence(t.Context(), operator(), "key_1999a")
 	wantKind(t, err, authority.NotFound, "key.not_found")
 	_, err = h.Evidence(t.Context(), nobody(), "key_2026a")
@@ -126,6 +130,7 @@ func TestEvidenceWaitsForOtherNodesButNotForLong(t *testing.T) {
 	t.Parallel()
 	h, ledger := counting(t)
 	h.issue(t, authority.TokenRequest{ClientID: "ci", Role: "user"})
+	h.rotate(t, 14*day)
 	others := &away{Ledger: ledger}
 	h.Ledger = others
 	synctest.Test(t, func(t *testing.T) {

@@ -423,7 +423,7 @@ func founded(operation string) bool { return operation != "setup" && operation !
 func (s *stage) overlapping(operation string) {
 	s.t.Helper()
 	switch operation {
-	case "extend", "retire", "trial stop", "end trial", "end overlaps", "hold overlaps":
+	case "extend", "retire", "trial stop", "end trial", "end overlaps", "hold overlaps", "evidence":
 		s.policy.HoldIfUsed = operation == "hold overlaps"
 		s.rotate(s.t, time.Hour)
 	case "undo replace":
@@ -464,7 +464,7 @@ func TestAChangeAndItsEventCommitTogetherWhicheverStepFails(t *testing.T) {
 				if !errors.Is(err, authority.Unavailable) {
 					t.Fatalf("call %d: the failure reads %v", n, err)
 				}
-				if changed && slices.Contains([]string{"setup", "create admin", "replace"}, name) {
+				if changed && slices.Contains([]string{"setup", "create admin", "replace", "undo replace"}, name) {
 					continue // done once, it is refused
 				}
 				if err := operate(t.Context(), s.Authority, s); err != nil {
@@ -534,6 +534,7 @@ func TestReadingFailsAloudWhicheverStepFails(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			s := newStage(t, true)
+			s.overlapping(name)
 			for n := 1; ; n++ {
 				err := read(t.Context(), s.breaking(t, n), s)
 				if err == nil && n == 1 {

@@ -28,6 +28,11 @@ func (s *survey) read(tx Tx, name string) error {
 	if e.Key, err = namedKey(tx, name); err != nil {
 		return err
 	}
+	if e.Key.State != KeyRetired { // of what is over there is evidence still
+		if err = e.Key.mustBePrevious(); err != nil {
+			return err
+		}
+	}
 	if e.Current, err = currentKey(tx); err != nil {
 		return err
 	}

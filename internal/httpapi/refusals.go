@@ -19,6 +19,11 @@ type Refusal struct {
 // Refusals lists every code that a problem document of the API can have, by
 // status. No code is ever given another status or meaning.
 func Refusals() []Refusal {
+	return slices.Concat(requests(), conflicts(), bounds())
+}
+
+// requests are refused for what was asked, and by whom.
+func requests() []Refusal {
 	return []Refusal{
 		{"request.invalid", 400, "Members or parameters are at fault; errors names each."},
 		{api.CodeQuery, 400, "The query is malformed, or names a parameter that is unknown or there twice."},
@@ -49,7 +54,12 @@ func Refusals() []Refusal {
 		{"config.no_revision", 404, "The history does not hold that revision."},
 
 		{api.CodeMethod, 405, "The address does not answer this method; Allow names those it does."},
+	}
+}
 
+// conflicts are requests that what there is stands against.
+func conflicts() []Refusal {
+	return []Refusal{
 		{"token.ambiguous", 409, "More than one token has that name."},
 		{"token.expired", 409, "The token has ended."},
 		{"token.deleted", 409, "The token is deleted."},
@@ -74,7 +84,12 @@ func Refusals() []Refusal {
 		{"config.revision", 409, "The configuration has another revision by now."},
 		{"store.both", 409, "The new store holds a token of the old one."},
 		{"store.foreign", 409, "The new store belongs to another installation."},
+	}
+}
 
+// bounds are requests that were too much, and those that the server could not serve.
+func bounds() []Refusal {
+	return []Refusal{
 		{api.CodeBodyTooLarge, 413, "The body is larger than 64 KiB."},
 		{api.CodeMediaType, 415, "The body is not of a media type that is taken here."},
 

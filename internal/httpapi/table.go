@@ -127,7 +127,7 @@ func (a *API) keyRoutes() []Route {
 				{Name: "state", About: "Only tokens of this state.", Values: []string{"not_moved", "mixed", "silent", "moved"}},
 				{Name: "limit", About: "Tokens that are named, 1 to 5000; 500 without it.", Most: maxEvidence, Usual: defaultEvidence},
 			},
-			Refuses: []string{"request.invalid", "key.not_found"},
+			Refuses: []string{"request.invalid", "key.not_found", "key.not_previous"},
 		}, a.evidence),
 		does(Route{
 			Method: http.MethodPost, Path: one + "/extend", Summary: "Let the overlap of a previous key end later.",
