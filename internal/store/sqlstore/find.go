@@ -15,13 +15,15 @@ type tokenTable struct {
 	table[authority.TokenID, authority.Token]
 }
 
-// Bounds of what is looked at for one page.
-const (
-	few     = 5000   // records that are read and sorted without a thought
-	many    = 50_000 // and at most, when a walk would pass by more
-	fewLate = 15_000 // of those that a walk comes to late
-	counted = 500    // records that are looked at to say how many match at least
-)
+// bounds are those of what is looked at for one page.
+type bounds struct {
+	few     int // records that are read and sorted without a thought
+	many    int // and at most, when a walk would pass by more
+	fewLate int // of those that a walk comes to late
+	counted int // records that are looked at to say how many match at least
+}
+
+func usual() bounds { return bounds{few: 5000, many: 50_000, fewLate: 15_000, counted: 500} }
 
 // Find answers a page in one of two ways. Of the conditions that an index
 // answers it takes the one that fewest records meet, reads those and sorts them;
@@ -31,12 +33,12 @@ func (t *tokenTable) Find(q authority.TokenQuery) (authority.TokenPage, error) {
 		return t.sift(q)
 	}
 	q.Limit = max(q.Limit, 1)
-	f := &finder{q: q, db: t.tx.db, store: t.tx.store}
+	f := &finder{q: q, db: t.tx.db, store: t.tx.store, bounds: t.tx.store.bounds}
 	lead, n, err := f.choose()
 	var sample authority.TokenPage
-	all := lead != nil && (n <= few || n <= fewLate && f.late()) // are to be read
+	all := lead != nil && (n <= f.few || n <= f.fewLate && f.late()) // are to be read
 	if err == nil && lead != nil && !all && !f.byState() {
-		if err = f.count(&sample, lead, counted); err == nil && !f.indexed() && n <= many {
+		if err = f.count(&sample, lead, f.counted); err == nil && !f.indexed() && n <= f.many {
 			all, err = f.weigh(n, sample.Total)
 		}
 	}
@@ -99,7 +101,7 @@ func (f *finder) indexed() bool { return f.q.Text == "" && f.q.Tag == "" && f.q.
 func (f *finder) weigh(n, matching int) (bool, error) {
 	c, _, err := f.store.counts(f.db, f.q.Now, f.q.Generation)
 	tokens := c.Active + c.Expired + c.Deleted + c.Revoked + c.Replaced
-	return n*(n*matching/counted) < (f.q.Limit+1)*tokens, err
+	return n*(n*matching/f.counted) < (f.q.Limit+1)*tokens, err
 }
 
 // sift finds among what a transaction has changed and what it has not: every
@@ -140,6 +142,7 @@ type finder struct {
 	q     authority.TokenQuery
 	db    *dbtx
 	store *Store
+	bounds
 }
 
 // lead is a condition that an index answers, as the selections of the ids that
@@ -201,7 +204,7 @@ func (f *finder) leads() []lead {
 // choose answers the condition that fewest records meet, and how many do; of
 // more than a few it counts up to many+1.
 func (f *finder) choose() (best lead, n int, err error) {
-	for _, limit := range []int{few + 1, many + 1} {
+	for _, limit := range []int{f.few + 1, f.many + 1} {
 		best, n = nil, 0
 		for _, l := range f.leads() {
 			met, err := f.meet(l, limit)
@@ -212,7 +215,7 @@ func (f *finder) choose() (best lead, n int, err error) {
 				best, n = l, met
 			}
 		}
-		if n <= few || f.indexed() && !f.late() {
+		if n <= f.few || f.indexed() && !f.late() {
 			break
 		}
 	}

@@ -30,6 +30,7 @@ type Store struct {
 	warn    func(string)
 	write   *writer
 	views   *pool
+	bounds  bounds
 
 	// updates is held by every Update until it is answered, and alone by Close.
 	updates sync.RWMutex
@@ -104,7 +105,7 @@ func New(ctx context.Context, cfg Config) (*Store, error) {
 		return nil, errors.New("sqlstore: Config.Now or Config.Rand is missing")
 	}
 	s := &Store{
-		driver: &cfg.Driver, now: cfg.Now, random: cfg.Rand, release: cfg.Release, warn: cfg.Alarm, write: newWriter(cfg.Driver.Arrays), views: newPool(&cfg.Driver),
+		driver: &cfg.Driver, now: cfg.Now, random: cfg.Rand, release: cfg.Release, warn: cfg.Alarm, write: newWriter(cfg.Driver.Arrays), views: newPool(&cfg.Driver), bounds: usual(),
 	}
 	s.facts.v = authority.StoreFacts{Kind: cfg.Driver.Kind, Location: cfg.Driver.Location, Persistent: true}
 	d := &dbtx{ctx: ctx, pool: s.views}
