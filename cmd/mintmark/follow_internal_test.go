@@ -45,6 +45,25 @@ func heard(t *testing.T, address string, is bool) {
 	t.Fatalf("somebody listens at %s: %t", address, !is)
 }
 
+// lives waits until a server answers at an address.
+func lives(t *testing.T, address string) {
+	t.Helper()
+	heard(t, address, true)
+	for end := time.Now().Add(20 * time.Second); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+address+"/healthz", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, err := http.DefaultClient.Do(r); err == nil {
+			_ = got.Body.Close()
+			if got.StatusCode == http.StatusOK {
+				return
+			}
+		}
+	}
+	t.Fatalf("no server answers at %s", address)
+}
+
 // said keeps what a process says while it runs.
 type said struct {
 	mu sync.Mutex
@@ -215,7 +234,7 @@ func TestAStartWithinATrialTakesAllOfTheWayBack(t *testing.T) {
 	dir := initialised(t, was)
 	applies(t, dir, time.Now(), time.Hour, map[string]string{config.Listen: free(t), config.Metrics: take(t, "127.0.0.1:0").Addr().String()})
 	served := serves(t, durable.Files{}, dir)
-	heard(t, was, true)
+	lives(t, was)
 	if said := served(); !strings.Contains(said, errWentBack.Error()) || strings.Contains(said, "in force yet") {
 		t.Errorf("it says %s", said)
 	}
@@ -245,7 +264,7 @@ func TestAServerThatWaitsForItsStoreGoesBackFromWhereItCannotListen(t *testing.T
 		was := free(t)
 		dir := outOfReach(t, was, time.Hour, tries)
 		served := serves(t, durable.Files{}, dir)
-		heard(t, was, true)
+		lives(t, was)
 		if said := served(); !strings.Contains(said, errWentBack.Error()) {
 			t.Errorf("%s: it says %s", name, said)
 		}

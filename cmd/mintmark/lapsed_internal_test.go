@@ -105,7 +105,7 @@ func TestALapsedTrialAndAFullAuditLogStopNobody(t *testing.T) {
 		}
 	}
 	served := serves(t, files, dir)
-	heard(t, was, true)
+	lives(t, was)
 	if said := served(); !strings.Contains(said, notRecorded) {
 		t.Errorf("the server says %s", said)
 	}
