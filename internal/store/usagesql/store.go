@@ -138,16 +138,23 @@ func isNew(ctx context.Context, tx *sql.Tx, b authority.UsageBatch) (bool, error
 
 // latest is the end of what a batch counts.
 func latest(b authority.UsageBatch) (at time.Time) {
+	until := func(t time.Time) {
+		if t.After(at) {
+			at = t
+		}
+	}
 	for _, r := range b.Records {
 		for _, n := range slices.Concat(r.Hours, r.Days) {
-			if n.Start.After(at) {
-				at = n.Start
-			}
+			until(n.Start)
 		}
 		for _, k := range r.Keys {
-			if k.Last.After(at) {
-				at = k.Last
-			}
+			until(k.Last)
+		}
+		for _, s := range r.Sources {
+			until(s.Last)
+		}
+		for _, f := range r.Refusals {
+			until(f.Last)
 		}
 	}
 	return at

@@ -353,3 +353,23 @@ func benchmarkBatch(b *testing.B, s *usagesql.Store) {
 		add(b, s, uint64(n), records...)
 	}
 }
+
+// TestABatchIsKnownAfterAPrune adds batches that each count one kind of thing, and
+// then the same again, as a writer does that has heard no answer.
+func TestABatchIsKnownAfterAPrune(t *testing.T) {
+	t.Parallel()
+	everywhere(t, func(t *testing.T, s *usagesql.Store) {
+		t.Helper()
+		whole := record("a")
+		for i, part := range []authority.UsageRecord{
+			{Token: "a", Keys: whole.Keys}, {Token: "a", Hours: whole.Hours}, {Token: "a", Sources: whole.Sources}, {Token: "a", Refusals: whole.Refusals},
+		} {
+			b := authority.UsageBatch{Writer: fmt.Sprint("w", i), Number: 1, Records: []authority.UsageRecord{part}}
+			for range 2 {
+				must(t, s.AddUsage(t.Context(), b))
+				must(t, s.PruneUsage(t.Context(), noon()))
+			}
+		}
+		same(t, s, whole)
+	})
+}
