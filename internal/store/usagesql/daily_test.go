@@ -1,6 +1,7 @@
 package usagesql_test
 
 import (
+	"strconv"
 	"testing"
 	"time"
 
@@ -30,6 +31,7 @@ func TestRequestsAreAddedUpByDay(t *testing.T) {
 			want []authority.UsageOfDay
 		}{
 			{nil, nil},
+			{manyWith("b"), []authority.UsageOfDay{{Token: "b", Start: today, Count: 32}}},
 			{[]authority.TokenID{"a", "b", "d"}, []authority.UsageOfDay{
 				{Token: "a", Start: today.Add(-24 * time.Hour), Count: 7}, {Token: "a", Start: today, Count: 24}, {Token: "b", Start: today, Count: 32},
 			}},
@@ -44,4 +46,14 @@ func TestRequestsAreAddedUpByDay(t *testing.T) {
 			}
 		}
 	})
+}
+
+// manyWith is more tokens than a database takes in one statement, the last of which
+// is id.
+func manyWith(id authority.TokenID) []authority.TokenID {
+	out := make([]authority.TokenID, 70_000)
+	for i := range out {
+		out[i] = authority.TokenID(strconv.Itoa(i))
+	}
+	return append(out, id)
 }

@@ -130,6 +130,19 @@ func (s *Store) LastUses(ctx context.Context, keys []authority.KeyID, after uint
 	return mark, nil
 }
 
+// most is how many tokens one statement names.
+const most = 500
+
+// among names tokens in a statement.
+func among(args *[]any, tokens []authority.TokenID) string {
+	var in []string
+	for _, id := range tokens {
+		*args = append(*args, string(id))
+		in = append(in, "$"+strconv.Itoa(len(*args)))
+	}
+	return `(` + strings.Join(in, ", ") + `)`
+}
+
 // UsageSums implements authority.UsageStore.
 func (s *Store) UsageSums(ctx context.Context, since time.Time, tokens []authority.TokenID) (all []authority.UsageSum, err error) {
 	limit := patience
@@ -138,19 +151,13 @@ func (s *Store) UsageSums(ctx context.Context, since time.Time, tokens []authori
 	}
 	ctx, done := s.within(ctx, limit)
 	defer done()
-	const most = 500 // parameters of one statement
 	for from := 0; ; from += most {
 		where, args := "", []any{since.UTC().Truncate(time.Hour).Unix()}
 		if tokens != nil {
 			if from >= len(tokens) {
 				return all, nil
 			}
-			var in []string
-			for _, id := range tokens[from:min(from+most, len(tokens))] {
-				args = append(args, string(id))
-				in = append(in, "$"+strconv.Itoa(len(args)))
-			}
-			where = ` AND token IN (` + strings.Join(in, ", ") + `)`
+			where = ` AND token IN ` + among(&args, tokens[from:min(from+most, len(tokens))])
 		}
 		rows, err := s.db.QueryContext(ctx, `SELECT token, kid, CAST(sum(allowed) AS bigint) FROM usage_hours WHERE at >= $1`+where+` AND token <> '' GROUP BY token, kid`, args...) //nolint:gosec // numbers of parameters are put in, and nothing else
 		err = each(rows, err, func(scan func(...any) error) error {

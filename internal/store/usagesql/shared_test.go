@@ -139,3 +139,36 @@ func TestADatabaseWithoutTheTablesIsRefused(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
+
+func TestADatabaseThatDoesNotAnswerIsNotWaitedForWithoutEnd(t *testing.T) {
+	t.Parallel()
+	address := tables(t)
+	s := attach(t, address)
+	db, err := sql.Open("pgx", address)
+	must(t, err)
+	defer db.Close()
+	tx, err := db.Begin()
+	must(t, err)
+	defer func() { must(t, tx.Rollback()) }()
+	_, err = tx.Exec(`LOCK TABLE usage_hours IN ACCESS EXCLUSIVE MODE`)
+	must(t, err)
+	ctx, end := context.WithTimeout(t.Context(), 30*time.Second)
+	defer end()
+	of := []authority.TokenID{"a"}
+	var asking sync.WaitGroup
+	for name, ask := range map[string]func() error{
+		"what a token is used for": func() error { _, err := s.Usage(ctx, "a"); return err },
+		"sums":                     func() error { _, err := s.UsageSums(ctx, noon(), of); return err },
+		"days":                     func() error { _, err := s.UsageByDay(ctx, noon(), of); return err },
+	} {
+		asking.Go(func() {
+			if err := ask(); authority.KindOf(err) != authority.Unavailable {
+				t.Errorf("%s: %v", name, err)
+			}
+			if ctx.Err() != nil {
+				t.Errorf("%s: nobody gave up", name)
+			}
+		})
+	}
+	asking.Wait()
+}
