@@ -24,6 +24,9 @@ const (
 	maxCommas = 300_000
 )
 
+// ErrForeign is an answer that is no refusal and not what was asked for.
+var ErrForeign = errors.New("the answer is not the JSON that was expected: is this a Mintmark server?")
+
 // Client calls one server. Its methods may be called concurrently; a refusal is
 // an [*Error], anything else did not come from the server.
 type Client struct {
@@ -135,7 +138,7 @@ func take(body []byte, out any) error {
 		return nil
 	}
 	if err := json.Unmarshal(body, out); err != nil {
-		return errors.New("the answer is not the JSON that was expected: is this a Mintmark server?")
+		return ErrForeign
 	}
 	return nil
 }
@@ -151,7 +154,7 @@ func refusal(resp *http.Response, body []byte) error {
 	media, _, _ := mime.ParseMediaType(resp.Header.Get("Content-Type"))
 	var p Problem
 	if media != ProblemType || json.Unmarshal(body, &p) != nil {
-		e.Detail = fmt.Sprintf("the server answered %d and not as Mintmark does", resp.StatusCode)
+		e.Detail = fmt.Sprintf("the server answered %d and not as Mintmark does", resp.StatusCode) // and Code is ""
 		return e
 	}
 	e.Code, e.Title, e.Detail = inert(p.Code), inert(p.Title), inert(p.Detail)

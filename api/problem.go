@@ -54,7 +54,7 @@ const (
 
 // Error is a refusal as the client hands it out.
 type Error struct {
-	Code       string
+	Code       string // "" when what answered is not Mintmark
 	Status     int
 	RequestID  string
 	RetryAfter time.Duration // 0: the server did not say

@@ -110,9 +110,8 @@ func missing(t *testing.T, program string) {
 func TestCompletionWorksInRealShells(t *testing.T) {
 	h := startHome(t)
 	h.token(t, "nightly-report", "user")
-	// What bash-completion would do to split the line, so that the test needs bash alone.
-	const bash = `_get_comp_words_by_ref() { words=("${COMP_WORDS[@]}"); cword=$COMP_CWORD; cur=${words[cword]}; prev=${words[cword-1]}; }
-COMP_WORDS=(manager token delete ni); COMP_CWORD=3; COMP_LINE="${COMP_WORDS[*]}"; COMP_POINT=${#COMP_LINE}
+	// Without bash-completion: not every machine has it.
+	const bash = `COMP_WORDS=(manager token delete ni); COMP_CWORD=3; COMP_LINE="${COMP_WORDS[*]}"; COMP_POINT=${#COMP_LINE}
 source <(manager completion bash) && __start_manager && printf '%s\n' "${COMPREPLY[@]}"`
 	const zsh = `autoload -Uz compinit && compinit -D -u
 source <(manager completion zsh) && whence -w _manager && print -r -- ${_comps[manager]}`

@@ -137,7 +137,7 @@ func TestATokenIsNotSentOverARedirect(t *testing.T) {
 		}))
 		for _, args := range [][]string{{"token", "list"}, {"token", "create", "--client-id", "x"}} {
 			got := runs(t, elsewhere(t, server.URL, args...))
-			if got.code != 1 || !strings.Contains(got.err, fmt.Sprint("the server answered ", status)) {
+			if got.code != 9 || !strings.Contains(got.err, fmt.Sprint("the server answered ", status)) {
 				t.Errorf("%s over a %d: exit code %d\n%s", args, status, got.code, got.err)
 			}
 		}
@@ -159,6 +159,25 @@ func silentServer(t *testing.T) (url string, asked <-chan string) {
 	t.Cleanup(server.Close)
 	t.Cleanup(func() { close(release) })
 	return server.URL, calls
+}
+
+func TestWhatIsNotMintmarkIsExitCode9AndSaysSo(t *testing.T) {
+	for _, status := range []int{http.StatusOK, http.StatusNotFound, http.StatusNotImplemented} {
+		other := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Type", "text/html")
+			w.WriteHeader(status)
+			_, _ = w.Write([]byte("<title>something else</title>"))
+		}))
+		t.Cleanup(other.Close)
+		got := runs(t, elsewhere(t, other.URL, "token", "show", "ci"))
+		if got.code != 9 || !strings.Contains(got.err, "is that Mintmark's address") {
+			t.Errorf("%d: exit code %d\n%s", status, got.code, got.err)
+		}
+		got = runs(t, elsewhere(t, strings.Replace(other.URL, "http:", "https:", 1), "token", "show", "ci"))
+		if got.code != 9 || !strings.Contains(got.err, "error: the server has no TLS\n  its address begins with http://") {
+			t.Errorf("https to http: exit code %d\n%s", got.code, got.err)
+		}
+	}
 }
 
 func TestNoAnswerInTimeIsExitCode9(t *testing.T) {

@@ -139,6 +139,9 @@ func (c *cli) settle(cmd *cobra.Command) error {
 	if v, ok := c.getenv("NO_COLOR"); ok && v != "" {
 		f.noColor = true
 	}
+	if v, _ := c.getenv("TERM"); v == "dumb" {
+		f.noColor = true
+	}
 	switch f.output {
 	case "":
 		f.output = "table"

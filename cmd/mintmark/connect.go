@@ -95,6 +95,10 @@ func (c *cli) reach(ctx context.Context, h how) (*link, error) {
 		}
 		k, err := c.openCore(ctx, dir, h)
 		if err == nil {
+			if strayed := k.strayed(); strayed != nil {
+				f := classify(strayed)
+				c.warn("%s\n         %s", f.message, f.hint)
+			}
 			return c.inside(k)
 		}
 		var locked *durable.LockedError

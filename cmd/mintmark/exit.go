@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -11,6 +12,7 @@ import (
 	"net/http"
 	"path/filepath"
 	"strings"
+	"syscall"
 
 	"mintmark/api"
 	"mintmark/internal/authority"
@@ -75,29 +77,30 @@ func classify(err error) *failure {
 	var domain *authority.Error
 	var locked *durable.LockedError
 	var start *home.StartError
-	var network *net.OpError
 	switch {
 	case errors.As(err, &f):
+		if f.hint == "" {
+			f.hint = remedies()[f.code]
+		}
 		return f
 	case errors.Is(err, errHalfWay) && errors.Is(err, context.Canceled):
 		return fail(exitInterrupted, "interrupted", "Interrupted. %s", errHalfWay)
 	case errors.Is(err, context.Canceled):
 		return unchanged(exitInterrupted, "interrupted")
+	case errors.Is(err, api.ErrForeign), errors.As(err, &refused) && refused.Code == "":
+		return fail(exitUnavailable, "server.unreachable", "%s", err).advise("is that Mintmark's address, and http or https as it has it?")
 	case errors.As(err, &refused):
-		f = fail(exitOf(refused.Status), refused.Code, "%s", refused.Detail)
+		f = fail(exitOf(refused.Status), refused.Code, "%s", whatIsWrong(refused))
 		f.requestID = refused.RequestID
-		if len(refused.Fields) > 1 {
-			var lines []string
-			for _, field := range refused.Fields {
-				lines = append(lines, field.Field+": "+field.Detail)
-			}
-			f.message = strings.Join(lines, "\n  ")
+		if f.code == "config.invalid" && len(refused.Fields) == 1 {
+			return f.advise("see what it takes: manager config properties get " + refused.Fields[0].Field)
 		}
 		return f.advise(remedies()[f.code])
 	case errors.As(err, &domain):
 		return fail(exitOf(edge.StatusOf(domain.Kind)), domain.Code, "%s", err).advise(remedies()[domain.Code])
 	case errors.As(err, &locked):
-		return fail(exitConflict, "home.locked", "%s is in use by another process%s; one server or command at a time", filepath.Dir(locked.Path), pidOf(locked.PID))
+		return fail(exitConflict, "home.locked", "%s is in use by another process%s; one server or command at a time", filepath.Dir(locked.Path), pidOf(locked.PID)).
+			advise("see whether its server runs: manager status; end it: manager stop")
 	case errors.As(err, &start):
 		return fail(exitFailed, "server.start", "%s", err)
 	case errors.Is(err, home.ErrExists):
@@ -105,13 +108,46 @@ func classify(err error) *failure {
 	case errors.Is(err, home.ErrNone):
 		return fail(exitNotFound, "home.none", "%s", err)
 	case errors.Is(err, fs.ErrPermission):
-		return fail(exitNotAllowed, "permission", "%s", err)
+		return fail(exitNotAllowed, "permission", "%s", err).advise("run this as the user of the service")
 	case errors.Is(err, context.DeadlineExceeded):
-		return fail(exitUnavailable, "timeout", "there was no answer in time: %s", err)
-	case errors.As(err, &network), errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
-		return fail(exitUnavailable, "server.unreachable", "%s", err)
+		return late(err)
+	}
+	if f = unreached(err); f != nil {
+		return f
 	}
 	return fail(exitFailed, "failed", "%s", err)
+}
+
+// late says that there was no more time, and for what if that is known.
+func late(err error) *failure {
+	f := fail(exitUnavailable, "timeout", "there was no answer in time").advise("give it longer: --timeout 2m")
+	if strings.Contains(err.Error(), errHalfWay.Error()) { // net/http makes a text of what it wraps
+		f.message += "; " + errHalfWay.Error()
+	} else if what, _, cut := strings.Cut(err.Error(), ": "+context.DeadlineExceeded.Error()); cut && what != "calling the server" {
+		f.message += ": " + what
+	}
+	return f
+}
+
+// unreached says why no server was reached; nil when it is not that.
+func unreached(err error) *failure {
+	var network *net.OpError
+	var name *net.DNSError
+	var certificate *tls.CertificateVerificationError
+	isNetwork := errors.As(err, &network)
+	switch text := err.Error(); {
+	case errors.As(err, &name):
+		return fail(exitUnavailable, "server.unreachable", "no address is known of %s", name.Name)
+	case errors.Is(err, syscall.ECONNREFUSED) && isNetwork && network.Addr != nil:
+		return fail(exitUnavailable, "server.unreachable", "nothing listens at %s", network.Addr).advise("does the server run, and is that its address?")
+	case errors.As(err, &certificate):
+		return fail(exitUnavailable, "server.unreachable", "the server's certificate is not trusted: %s", certificate.Err)
+	case strings.Contains(text, "server gave HTTP response to HTTPS client"): // net/http has no type for it
+		return fail(exitUnavailable, "server.unreachable", "the server has no TLS").advise("its address begins with http://")
+	case isNetwork, errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+		return fail(exitUnavailable, "server.unreachable", "%s", err)
+	}
+	return nil
 }
 
 // remedies are the commands that help where a refusal of the API cannot name one:
@@ -125,10 +161,11 @@ func remedies() map[string]string {
 		"key.not_found":      "see which there are: manager key list",
 		"key.rotating":       "see who still needs the previous one: manager key evidence; end it: manager key retire",
 		"admin.not_found":    "see who there is: manager admin list",
-		"admin.exists":       "give it another password: manager admin reset-password",
+		"admin.exists":       "give it another password: manager admin reset-password NAME",
 		"config.revision":    "see what would change now: manager config diff",
 		"config.no_revision": "see which there were: manager audit list --action config.applied",
-		"config.invalid":     "see what is staged: manager config diff; drop it: manager config discard",
+		"config.on_trial":    "keep it: manager config confirm; go back now: manager config revert",
+		"config.no_trial":    "see what became of it: manager audit list --action config.",
 		"property.unknown":   "see which there are: manager config properties list",
 		"store.unknown":      "see whether it was made: manager audit list",
 		"unavailable":        "see whether it was made: manager audit list",

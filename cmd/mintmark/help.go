@@ -1,10 +1,13 @@
 package main
 
 import (
+	"bytes"
 	"errors"
+	"io"
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 )
 
 const helpTemplate = `{{.Short}}
@@ -19,7 +22,7 @@ Examples:
 const usageTemplate = `Usage:
   {{if .HasAvailableSubCommands}}{{.CommandPath}} COMMAND{{else}}{{.UseLine}}{{end}}
 {{if .HasAvailableSubCommands}}
-Commands:{{range .Commands}}{{if .IsAvailableCommand}}
+Commands:{{range .Commands}}{{if or .IsAvailableCommand (eq .Name "help")}}
   {{rpad .Name .NamePadding}} {{.Short}}{{end}}{{end}}
 {{end}}{{if .HasAvailableLocalFlags}}
 Flags:
@@ -75,8 +78,15 @@ func unknown(cmd *cobra.Command, word string) error {
 // wrongFlag does the same for flags.
 func wrongFlag(cmd *cobra.Command, err error) error {
 	f := fail(exitUsage, "usage", "%s", err)
-	var missing interface{ GetSpecifiedName() string }
-	if errors.As(err, &missing) {
+	var missing *pflag.NotExistError
+	var silent *pflag.ValueRequiredError
+	var wrong *pflag.InvalidValueError
+	switch {
+	case errors.As(err, &silent):
+		f.message = "--" + silent.GetFlag().Name + " needs a value"
+	case errors.As(err, &wrong):
+		f.message = "--" + wrong.GetFlag().Name + " takes " + takes(wrong.GetFlag().Value.Type())
+	case errors.As(err, &missing):
 		names := &cobra.Command{SuggestionsMinimumDistance: 2}
 		for field := range strings.FieldsSeq(cmd.LocalFlags().FlagUsages() + cmd.InheritedFlags().FlagUsages()) {
 			if name, long := strings.CutPrefix(field, "--"); long {
@@ -88,6 +98,20 @@ func wrongFlag(cmd *cobra.Command, err error) error {
 		}
 	}
 	return f.advise(cmd.CommandPath() + " --help")
+}
+
+// takes is what a flag of a type takes. What was given is not repeated: it may be a
+// token in the wrong place.
+func takes(kind string) string {
+	switch kind {
+	case "bool":
+		return "true or false"
+	case "duration":
+		return "a duration such as 30s or 2m"
+	case "uint", "uint64":
+		return "a number from 0 on"
+	}
+	return "a number"
 }
 
 // exactly demands a number of arguments, with exit code 2. An argument may be a
@@ -111,6 +135,29 @@ func exactly(least, most int) cobra.PositionalArgs {
 	}
 }
 
+// alone splits a command line where bash-completion is not loaded, which cobra's
+// script takes for granted: by spaces, which is all that our words need.
+const alone = `
+    if ! declare -F _get_comp_words_by_ref >/dev/null 2>&1; then
+        local line="${COMP_LINE:0:COMP_POINT}"
+        read -ra words <<<"${line}"
+        [[ ${line} == *[[:space:]] ]] && words+=("")
+        cword=$((${#words[@]} - 1))
+        cur="${words[cword]}" prev="${words[cword - 1]}"
+        return 0
+    fi
+`
+
+func (c *cli) bashCompletion(root *cobra.Command) error {
+	var script bytes.Buffer
+	if err := root.GenBashCompletionV2(&script, true); err != nil {
+		return err
+	}
+	const split = "\n    _get_comp_words_by_ref "
+	_, err := io.WriteString(c.out, strings.Replace(script.String(), split, alone+split[1:], 1))
+	return err
+}
+
 // completionCommand prints what a shell loads to complete command lines.
 func (c *cli) completionCommand() *cobra.Command {
 	return local(&cobra.Command{
@@ -121,7 +168,7 @@ func (c *cli) completionCommand() *cobra.Command {
 			root := cmd.Root()
 			switch args[0] {
 			case "bash":
-				return root.GenBashCompletionV2(c.out, true)
+				return c.bashCompletion(root)
 			case "zsh":
 				return root.GenZshCompletion(c.out)
 			case "fish":

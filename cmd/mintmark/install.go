@@ -76,6 +76,9 @@ func (c *cli) warnIssuer(dir home.Dir, listen string) {
 
 // install makes a home, whole or not at all.
 func (c *cli) install(ctx context.Context, path string, in installation) (_ home.Dir, err error) {
+	if _, port, err := net.SplitHostPort(in.listen); err == nil && port == "0" {
+		return "", fail(exitInvalid, "config.invalid", "%s: port 0 is another one at each start, where nobody finds the server again", config.Listen)
+	}
 	secret := ""
 	if in.passwordFile != "" {
 		if secret, err = c.secretFile(in.passwordFile, "password"); err != nil {

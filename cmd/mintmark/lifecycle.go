@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"strings"
 	"time"
 
@@ -124,11 +123,11 @@ func (c *cli) signInHelp(dir home.Dir, url string, withPassword bool) {
 
 // warnMemory says that tokens will be lost, and the exact command to keep them.
 func (c *cli) warnMemory(dir string) {
-	program, path := c.program, "/path/to/token.json"
+	program, path := c.program, "/path/to/tokens.json"
 	if dir != "" {
-		program, path = home.Dir(dir).Manager(), filepath.Join(dir, "token.json")
+		program, path = home.Dir(dir).Manager(), home.Dir(dir).Tokens()
 	}
-	c.warn("tokens are kept in memory only and will be lost on restart\n         keep them: %s config properties set api.access.tokens.store %s", program, path)
+	c.warn("tokens are kept in memory only and will be lost on restart\n         keep them: %s config properties set api.access.tokens.store %s && %[1]s config apply", program, path)
 }
 
 func (c *cli) stop(ctx context.Context, dir home.Dir) error {

@@ -100,6 +100,9 @@ type server struct {
 }
 
 func (s *server) run(ctx context.Context) (err error) {
+	if err := s.strayed(); err != nil {
+		return err
+	}
 	console, err := webui.New(webui.Config{
 		Authority: s.authority, Live: s.metrics.Door("console", s.live), Refusals: s.refusals, Control: s.control, KeepsTLS: s.control.KeepsTLS, Policy: s.running.Policy, LoginIdle: s.running.LoginIdle, Now: s.clock.Now,
 		NewKey: newID, Log: s.log, Host: s.host, Program: s.program(), Home: string(s.dir), Unknown: s.api,
@@ -184,7 +187,11 @@ func (s *server) announce(at net.Addr) {
 	facts := s.authority.Facts()
 	s.log.Info("ready", "address", at.String(), "version", version(), "store", facts.Kind, "location", facts.Location)
 	if !facts.Persistent {
-		s.log.Warn("tokens are kept in memory only and will be lost on restart", "remedy", "config properties set api.access.tokens.store <path>")
+		remedy := s.program() + " init DIR --start"
+		if s.dir != "" {
+			remedy = s.program() + " config properties set api.access.tokens.store " + s.dir.Tokens() + " && " + s.program() + " config apply"
+		}
+		s.log.Warn("tokens are kept in memory only and will be lost on restart", "remedy", remedy)
 	}
 }
 

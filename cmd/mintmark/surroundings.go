@@ -37,6 +37,10 @@ func (k *core) surroundings() []control.Check {
 	if k.dir == "" {
 		return checks
 	}
+	if err := k.strayed(); err != nil {
+		f := classify(err)
+		checks = append(checks, control.Check{Name: "place of the store", Fact: f.message, Fix: f.hint})
+	}
 	checks = append(checks, restoreChecks(k.dir)...)
 	checks = append(checks, spaceCheck("free space", string(k.dir)))
 	if kind, place := config.StorePlace(settings.Store); (kind == config.StoreJSON || kind == config.StoreSQLite) && filepath.Dir(place) != string(k.dir) {
