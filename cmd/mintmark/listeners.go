@@ -139,16 +139,14 @@ func (l *listeners) move(ctx context.Context, settings config.Settings) *unheard
 		return !slices.ContainsFunc(wanted, func(p entrance) bool { return o.property == p.property })
 	})
 	for _, p := range wanted {
-		if slices.ContainsFunc(l.open, func(o opened) bool { return o.same(p) }) {
-			continue
+		if !slices.ContainsFunc(l.open, func(o opened) bool { return o.same(p) }) {
+			if err := l.replace(ctx, p); err != nil {
+				unheard.properties, unheard.why = append(unheard.properties, p.property), append(unheard.why, err)
+				continue
+			}
 		}
-		if err := l.replace(ctx, p); err != nil {
-			unheard.properties, unheard.why = append(unheard.properties, p.property), append(unheard.why, err)
-		}
+		l.leave(settings, func(o opened) bool { return o.property == p.property && !o.same(p) })
 	}
-	l.leave(settings, func(o opened) bool {
-		return !slices.ContainsFunc(wanted, o.same) && !slices.Contains(unheard.properties, o.property)
-	})
 	if len(unheard.why) == 0 {
 		return nil
 	}
@@ -366,15 +364,10 @@ func (l *listeners) check(address string) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	probe := address
-	for _, o := range l.open {
-		switch {
-		case o.property != config.Listen:
-		case o.address == address:
-			return nil
-		case port(address) != "" && port(o.address) == port(address):
-			host, _, _ := net.SplitHostPort(address)
-			probe = net.JoinHostPort(host, "0") // the port is this server's own
-		}
+	if host, wanted, err := net.SplitHostPort(address); err == nil && slices.ContainsFunc(l.open, func(o opened) bool {
+		return o.property == config.Listen && port(o.address) == wanted
+	}) {
+		probe = net.JoinHostPort(host, "0") // the port is this server's own
 	}
 	at, err := new(net.ListenConfig).Listen(context.Background(), "tcp", probe)
 	if err != nil {

@@ -113,6 +113,18 @@ func TestWhatWorksLetsGoOnceOfWhatCannotBeHad(t *testing.T) {
 	answers(t, here)
 }
 
+func TestADoorComesWhereTheServerLeaves(t *testing.T) {
+	t.Parallel()
+	l, port := listening(t)
+	here, there := "127.0.0.1:"+port, free(t)
+	for _, at := range [][2]string{{there, here}, {here, ""}, {here, there}} {
+		if err := l.follow(t.Context(), config.Settings{Listen: at[0], Metrics: at[1]}); err != nil {
+			t.Fatal(err)
+		}
+		answers(t, at[0])
+	}
+}
+
 // Until the answer to a change has arrived, it listens where it did.
 func TestAnAddressThatIsStillOpenCanBeChosenAgain(t *testing.T) {
 	t.Parallel()
