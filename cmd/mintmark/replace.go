@@ -20,7 +20,7 @@ func (c *cli) replaceToken() *cobra.Command {
 		if undo && (in != api.ReplaceToken{} || outFile != "") {
 			return fail(exitUsage, "usage", "--undo makes no token: --overlap, --retire-when-seen and --out-file do not go with it")
 		}
-		t, err := l.FindToken(ctx, name, false)
+		t, err := c.live(ctx, l, name)
 		if err != nil {
 			return err
 		}

@@ -28,7 +28,7 @@ func (c *cli) createToken() *cobra.Command {
 			if in.ClientID == "" {
 				return fail(exitUsage, "usage", "whom does the token speak for? Give --client-id")
 			}
-			if strings.ContainsAny(expires, "-T:") {
+			if !strings.HasPrefix(expires, "-") && strings.ContainsAny(expires, "-T:") {
 				in.ExpiresAt = expires
 			} else {
 				in.Lifetime = expires
@@ -128,7 +128,7 @@ func (h hand) over(t api.IssuedToken) error {
 	case h.file != nil:
 		_, err := io.WriteString(h.file, text+"\n")
 		if err = errors.Join(err, h.file.Close()); err != nil {
-			return fmt.Errorf("the token exists and could not be written; print it with token copy %s: %w", shortID(t.ID), err)
+			return h.unwritten(t, err)
 		}
 		h.c.say("Written to %s.", h.file.Name())
 		if h.c.asJSON() {
@@ -136,10 +136,19 @@ func (h hand) over(t api.IssuedToken) error {
 		}
 		return nil
 	case h.c.asJSON():
-		return h.c.one("Token", t, nil)
+		return h.unwritten(t, h.c.one("Token", t, nil))
 	}
 	_, err := fmt.Fprintln(h.c.out, text)
-	return err
+	return h.unwritten(t, err)
+}
+
+// unwritten says of a token whose text nobody got that there is one.
+func (h hand) unwritten(t api.IssuedToken, err error) error {
+	if err == nil {
+		return nil
+	}
+	return fail(exitFailed, "failed", "%s of %s exists, and could not be written: %s", shortID(t.ID), t.ClientID, err).
+		advise("print it with: " + h.c.program + " token copy " + shortID(t.ID))
 }
 
 func (c *cli) deleteToken() *cobra.Command {

@@ -244,10 +244,27 @@ func (c *cli) amongDeleted(ctx context.Context, l *link, name string, otherwise 
 	return t, nil
 }
 
+// live finds a token to work with: of one that is deleted it says so.
+func (c *cli) live(ctx context.Context, l *link, name string) (api.Token, error) {
+	t, err := l.FindToken(ctx, name, false)
+	if err == nil {
+		return t, nil
+	}
+	gone, otherwise := c.amongDeleted(ctx, l, name, err)
+	if otherwise != nil {
+		return api.Token{}, otherwise
+	}
+	f := fail(exitConflict, "token.deleted", "%s of %s is deleted", shortID(gone.ID), gone.ClientID)
+	if gone.RestorableUntil == nil {
+		return api.Token{}, f.advise("make a new one: " + c.program + " token create")
+	}
+	return api.Token{}, f.advise("restore it: " + c.program + " token restore " + shortID(gone.ID))
+}
+
 func (c *cli) copyToken() *cobra.Command {
 	var outFile string
 	cmd := c.tokenCall("copy TOKEN", "Print a token's text again", "active", func(ctx context.Context, l *link, name string) error {
-		t, err := l.FindToken(ctx, name, false)
+		t, err := c.live(ctx, l, name)
 		if err != nil {
 			return err
 		}
@@ -272,17 +289,18 @@ func (c *cli) copyToken() *cobra.Command {
 func (c *cli) restoreToken(ctx context.Context, l *link, name string) error {
 	t, err := l.FindToken(ctx, name, true)
 	if err != nil {
-		live, liveErr := l.FindToken(ctx, name, false)
-		switch {
-		case liveErr != nil:
-			return err
-		case live.State == "active":
-			c.say("%s is active already.", shortID(live.ID))
-			return c.record(live)
-		case live.State == "expired":
+		if classify(err).exit != exitNotFound {
 			return err
 		}
-		t = live // the refusal says what ended it
+		switch t, err = l.FindToken(ctx, name, false); {
+		case err != nil:
+			return err
+		case t.State == "active":
+			c.say("%s is active already.", shortID(t.ID))
+			return c.record(t)
+		case t.State == "expired":
+			return fail(exitConflict, "token.expired", "%s of %s was not deleted: its end has passed", shortID(t.ID), t.ClientID)
+		} // of any other the refusal says what ended it
 	}
 	if t, err = l.RestoreToken(ctx, t.ID); err != nil {
 		return err
@@ -294,7 +312,7 @@ func (c *cli) restoreToken(ctx context.Context, l *link, name string) error {
 func (c *cli) inspectToken() *cobra.Command {
 	var in api.Explain
 	cmd := &cobra.Command{
-		Use: "inspect", Short: "Say why a request was refused, or how a door would answer a token; exit code 10 when it is refused", Args: exactly(0, 0),
+		Use: "inspect", Short: "Say why a request was refused, or how a door would answer a token; exit code 10 when it is refused", Args: c.tokenOnTheInput,
 		Long: "With --request it explains a refusal that a door of this node gave; the id is in the body and in the header of its answer.\n" +
 			"Otherwise it reads a token from the input, and the other flags are what the door asks of it.",
 		Example: c.example("manager token inspect --request 4f2a9c1e77aa03bd", "manager token inspect --role admin --from 10.2.0.14 < ci.token"),
@@ -323,6 +341,26 @@ func (c *cli) inspectToken() *cobra.Command {
 	return cmd
 }
 
+// tokenOnTheInput refuses arguments: the shell has written them down by then.
+func (c *cli) tokenOnTheInput(_ *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	return fail(exitUsage, "usage", "the token is read from the input; one in an argument is in the shell's history now, and its list of processes").
+		advise(c.program + " token inspect < FILE")
+}
+
+// bare is a token without the field and the scheme that it was copied with.
+func bare(text string) string {
+	text = strings.TrimSpace(text)
+	for _, before := range []string{"Authorization:", "Bearer "} {
+		if n := len(before); len(text) > n && strings.EqualFold(text[:n], before) {
+			text = strings.TrimSpace(text[n:])
+		}
+	}
+	return text
+}
+
 // readToken reads a token from the input: no argument and no flag takes one.
 func (c *cli) readToken(ctx context.Context) (string, error) {
 	var text string
@@ -331,7 +369,7 @@ func (c *cli) readToken(ctx context.Context) (string, error) {
 			return "", fail(exitUsage, "usage", "there is no token on the input").advise(c.program + " token inspect < FILE")
 		}
 		var err error
-		if text, err = c.prompt(ctx, "Paste the token and press Enter: "); err != nil {
+		if text, err = c.prompt(ctx, "Paste the token and press Enter: "); err != nil && classify(err).exit != exitConfirm {
 			return "", err
 		}
 	} else {
@@ -339,9 +377,9 @@ func (c *cli) readToken(ctx context.Context) (string, error) {
 		if err != nil {
 			return "", err
 		}
-		text = strings.TrimSpace(string(data))
+		text = string(data)
 	}
-	if text == "" {
+	if text = bare(text); text == "" {
 		return "", fail(exitUsage, "usage", "there is no token on the input")
 	}
 	return text, nil

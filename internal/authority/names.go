@@ -144,7 +144,11 @@ func parseAddresses(in []string) ([]netip.Prefix, *FieldError) {
 	for i, s := range in {
 		p, err := ParseRange(strings.TrimSpace(s))
 		if err != nil {
-			return nil, &FieldError{"allowed_addresses", "allowed_addresses.form", fmt.Sprintf("Line %d: %s", i+1, err)}
+			line := ""
+			if len(in) > 1 {
+				line = fmt.Sprintf("Line %d: ", i+1)
+			}
+			return nil, &FieldError{"allowed_addresses", "allowed_addresses.form", line + err.Error()}
 		}
 		out = append(out, p)
 	}

@@ -190,7 +190,7 @@ func (f *faults) number(field, text string, bits int) uint64 {
 	}
 	n, err := strconv.ParseUint(text, 10, bits)
 	if err != nil {
-		f.add(field, field+".form", "This is a number.")
+		f.add(field, field+".form", "Give a number.")
 	}
 	return n
 }
@@ -203,6 +203,6 @@ func (f *faults) flag(field, text string) bool {
 	case "true":
 		return true
 	}
-	f.add(field, field+".form", "This is true or false.")
+	f.add(field, field+".form", "Give true or false.")
 	return false
 }

@@ -166,7 +166,7 @@ func (f *faults) duration(field, text string, none time.Duration) time.Duration 
 	}
 	d, err := config.ParseDuration(text)
 	if err != nil {
-		f.add(field, field+".form", "This is a duration such as 14d, 12h or 30m.")
+		f.add(field, field+".form", "Give a duration such as 14d, 12h or 30m, 100 years at most.")
 	}
 	return d
 }

@@ -23,7 +23,7 @@ func (a *API) listTokens(c *call, _ none) (api.TokenList, error) {
 	if text := c.query.Get("expiring"); text != "" {
 		var err error
 		if r.Expiring, err = config.ParseDuration(text); err != nil || r.Expiring == 0 {
-			wrong.add("expiring", "expiring.form", "This is a duration such as 14d or 12h.")
+			wrong.add("expiring", "expiring.form", "Give a duration such as 14d or 12h, 100 years at most.")
 		}
 	}
 	switch c.query.Get("dir") {
@@ -89,7 +89,7 @@ func requestOf(in api.CreateToken) (authority.TokenRequest, error) {
 		r.Lifetime, err = config.ParseDuration(in.Lifetime)
 		switch {
 		case err != nil:
-			wrong.add("lifetime", "lifetime.form", "A lifetime is a duration such as 90d or 12h, or never.")
+			wrong.add("lifetime", "lifetime.form", "A lifetime is a duration such as 90d or 12h, 100 years at most, or never.")
 		case r.Lifetime < time.Second:
 			wrong.add("lifetime", "lifetime.past", "A lifetime is a second or longer.")
 		}

@@ -101,7 +101,7 @@ func (q Question) demand() (liveset.Demand, error) {
 	if q.From != "" {
 		from, err := netip.ParseAddr(q.From)
 		if err != nil || from.Zone() != "" {
-			add("from", "from.form", "This is an IP address.")
+			add("from", "from.form", "An address is IPv4 or IPv6, without a port and a zone.")
 		}
 		d.From = from.Unmap()
 	}
