@@ -77,7 +77,7 @@ func (c *cli) globalFlags(root *cobra.Command) {
 	p.BoolVar(&f.json, "json", false, "the same as --output json")
 	p.StringVar(&f.columns, "columns", "", "the columns of a table, separated by commas")
 	p.BoolVar(&f.noHeaders, "no-headers", false, "a table without its head")
-	p.BoolVarP(&f.quiet, "quiet", "q", false, "nothing on the error output but warnings and errors")
+	p.BoolVarP(&f.quiet, "quiet", "q", false, "nothing on the error output but warnings and errors, and no table where the exit code is the answer")
 	p.BoolVarP(&f.verbose, "verbose", "v", false, "tell of every call to the server")
 	p.BoolVar(&f.noColor, "no-color", false, "no colour (NO_COLOR)")
 	p.BoolVar(&f.noInput, "no-input", false, "never ask")

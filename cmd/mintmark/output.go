@@ -64,6 +64,10 @@ func printList[T any](c *cli, kind string, items []T, columns []column[T], extra
 	return err
 }
 
+// codeAlone reports whether a command whose exit code is its answer prints nothing
+// else: that is what asking for quiet means there.
+func (c *cli) codeAlone() bool { return c.flags.quiet && !c.asJSON() }
+
 // grid is what a table shows: its head, unless nobody wants one, and a row for
 // each record.
 func grid[T any](c *cli, columns []column[T], items []T) [][]string {

@@ -265,8 +265,10 @@ func (c *cli) diffCommand() *cobra.Command {
 			return errors.Join(c.faulty(ctx, l, err), err)
 		}
 		c.sayTrial(diff.Staging.Trial, c.flags.server)
-		if err := c.differences(diff.Items); err != nil {
-			return err
+		if !exitCode || !c.codeAlone() {
+			if err := c.differences(diff.Items); err != nil {
+				return err
+			}
 		}
 		if exitCode && len(diff.Items) > 0 {
 			return errAttention

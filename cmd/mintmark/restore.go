@@ -264,7 +264,7 @@ func (c *cli) chooseTokens(ctx context.Context, r *restoring) error {
 	if !c.asks() {
 		return nil
 	}
-	c.say("This installation does not know which tokens ended after %s, when the backup was made.", r.content.CreatedAt.UTC().Format("2006-01-02 15:04 UTC"))
+	c.say("This installation does not know which tokens ended after %s, when the backup was made.", c.until(r.content.CreatedAt))
 	answer, err := c.prompt(ctx, "End every token (revoke), or let those that have ended since be valid again (keep)? [revoke] ")
 	if err != nil {
 		return err
@@ -361,7 +361,7 @@ func (c *cli) keepShared(r *restoring, alike backup.Recipient) error {
 // sayRestore says what is about to happen.
 func (c *cli) sayRestore(r *restoring, did authority.Returned) {
 	f := r.content.Facts
-	c.say("%s is a backup of %s, made %s: %s, %s.", r.in.file, f.Host, f.CreatedAt.UTC().Format("2006-01-02 15:04 UTC"),
+	c.say("%s is a backup of %s, made %s: %s, %s.", r.in.file, f.Host, c.until(f.CreatedAt),
 		plural(f.Counts.Tokens, "token"), plural(f.Counts.Admins, "administrator"))
 	if r.broken != nil {
 		c.say("What is here does not open as it is: %s", r.broken)

@@ -155,8 +155,10 @@ func (c *cli) evidenceCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if err := c.printEvidence(e); err != nil {
-				return err
+			if within == 0 || !c.codeAlone() {
+				if err := c.printEvidence(e); err != nil {
+					return err
+				}
 			}
 			if within > 0 && e.LastUsedAt != nil && e.AsOf.Sub(*e.LastUsedAt) < within {
 				return errAttention
@@ -184,10 +186,10 @@ func (c *cli) printEvidence(e api.Evidence) error {
 	}
 	others := ""
 	if e.OthersAt != nil {
-		others = "; what other nodes have seen was read at " + e.OthersAt.UTC().Format("15:04:05 UTC")
+		others = "; what other nodes have seen was read at " + c.asOf(*e.OthersAt)
 	}
 	c.say("%d of %s still %s under %s (as of %s; uses are counted since %s%s).", e.NotMoved+e.Mixed, plural(allOf(e), "token"), come, e.Key.Name,
-		e.AsOf.UTC().Format("15:04:05 UTC"), c.until(e.CountedSince), others)
+		c.asOf(e.AsOf), c.until(e.CountedSince), others)
 	narrow := c.narrow()
 	err := printList(c, "Evidence", e.Items, []column[api.TokenEvidence]{
 		{name: "CLIENT ID", of: func(t api.TokenEvidence) string { return t.Token.ClientID }},

@@ -140,7 +140,11 @@ func (c *cli) statusLines(s api.Status) [][]string {
 	config := "revision " + strconv.FormatUint(s.Staging.Revision, 10) + ", " +
 		orNothing(s.Staging.Count) + " staged, " + orNothing(s.Staging.Waiting) + " waiting for restart"
 	if t := s.Staging.Trial; t != nil {
-		config += ", on trial until " + t.Until.UTC().Format("15:04:05 UTC")
+		form := "2006-01-02 15:04 UTC"
+		if c.exact(c.out) {
+			form = time.RFC3339
+		}
+		config += ", on trial until " + t.Until.UTC().Format(form)
 	}
 	up := "up " + upTime(time.Since(s.StartedAt))
 	if c.exact(c.out) {
@@ -250,13 +254,7 @@ func (c *cli) doctorCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			err = printList(c, "CheckList", checks, []column[api.Check]{
-				{name: "CHECK", of: func(k api.Check) string { return k.Name }},
-				{name: "STATE", of: checkWord, word: true},
-				{name: "FACT", of: func(k api.Check) string { return k.Fact }},
-				{name: "WHAT TO DO", of: func(k api.Check) string { return orDash(k.Fix) }},
-			}, nil)
-			if err != nil {
+			if err := c.printChecks(checks); err != nil {
 				return err
 			}
 			for _, k := range checks {
@@ -267,6 +265,18 @@ func (c *cli) doctorCommand() *cobra.Command {
 			return nil
 		},
 	}
+}
+
+func (c *cli) printChecks(checks []api.Check) error {
+	if c.codeAlone() {
+		return nil
+	}
+	return printList(c, "CheckList", checks, []column[api.Check]{
+		{name: "CHECK", of: func(k api.Check) string { return k.Name }},
+		{name: "STATE", of: checkWord, word: true},
+		{name: "FACT", of: func(k api.Check) string { return k.Fact }},
+		{name: "WHAT TO DO", of: func(k api.Check) string { return orDash(k.Fix) }},
+	}, nil)
 }
 
 // examine collects the checks. What cannot be opened is a finding, and what can
@@ -317,7 +327,7 @@ func (c *cli) versionCommand() *cobra.Command {
 	return local(&cobra.Command{
 		Use: "version", Short: "Print the version", Args: exactly(0, 0), Example: c.example("manager version", "manager version -o json"),
 		RunE: func(*cobra.Command, []string) error {
-			return c.one("Version", built{version()}, [][]string{{"mintmark", version()}})
+			return c.one("Version", built{version()}, [][]string{{"mintmark " + version()}})
 		},
 	})
 }

@@ -165,15 +165,23 @@ func (c *cli) idOf(id string) string {
 	return id
 }
 
-// until prints a time to come in the conversation.
+// until prints a time in the conversation.
 func (c *cli) until(t time.Time) string {
 	if !terminal(c.err) {
 		return t.UTC().Format(time.RFC3339)
 	}
-	if time.Until(t) < 12*time.Hour {
+	if time.Until(t).Abs() < 12*time.Hour {
 		return t.UTC().Format("15:04 UTC")
 	}
 	return t.UTC().Format("2006-01-02 15:04 UTC")
+}
+
+// asOf prints a moment just now in the conversation, to the second.
+func (c *cli) asOf(t time.Time) string {
+	if !terminal(c.err) {
+		return t.UTC().Format(time.RFC3339)
+	}
+	return t.UTC().Format("15:04:05 UTC")
 }
 
 func short(d time.Duration) string {

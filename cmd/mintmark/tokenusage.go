@@ -28,7 +28,7 @@ func (c *cli) showUsage(ctx context.Context, l *link, name string) error {
 	if u.SavedAt != nil {
 		saved = "saved " + c.when(u.SavedAt, "never")
 	}
-	c.note("%s of %s (as of %s; counted since %s, %s).", shortID(t.ID), t.ClientID, u.AsOf.UTC().Format("15:04:05 UTC"), c.until(u.CountedSince), saved)
+	c.note("%s of %s (as of %s; counted since %s, %s).", shortID(t.ID), t.ClientID, c.asOf(u.AsOf), c.until(u.CountedSince), saved)
 	if len(u.Sources) == 0 {
 		c.say("No request has used it since.")
 		return nil

@@ -119,7 +119,7 @@ func (c *cli) sayTrial(t *api.Trial, server string) {
 		program += " --home " + quoted(c.flags.home)
 	}
 	c.warn("revision %d is on trial until %s: %s\n         keep it: %s config confirm    go back now: %s config revert",
-		t.Revision, t.Until.UTC().Format("2006-01-02 15:04:05 UTC"), strings.Join(t.Properties, ", "), program, program)
+		t.Revision, c.until(t.Until), strings.Join(t.Properties, ", "), program, program)
 }
 
 // place is where the server is to be reached from now on, when that was applied. It
