@@ -161,7 +161,13 @@ func TestAStateMovesToADatabaseAndBack(t *testing.T) {
 // answers is how the server answers a token.
 func (h home) answers(t *testing.T, token string) int {
 	t.Helper()
-	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, h.url+"/api/v1/whoami", http.NoBody)
+	return h.asks(t, "whoami", token)
+}
+
+// asks is how the server answers a question of its API.
+func (h home) asks(t *testing.T, path, token string) int {
+	t.Helper()
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, h.url+"/api/v1/"+path, http.NoBody)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -160,6 +160,51 @@ func TestTheOrderByLastUseMovesAlong(t *testing.T) {
 	}
 }
 
+// What was counted goes into a database when it can be read, however late that is;
+// out of it go the last uses.
+func TestCountsOfUseMoveToADatabaseAndLastUsesBack(t *testing.T) {
+	t.Parallel()
+	d := startDatabase(t)
+	d.must(t, "-c", "CREATE DATABASE mint")
+	address := "postgres://postgres@/mint?host=" + d.dir + "&port=" + d.port + "&sslmode=disable"
+	h := startHome(t)
+	order := h.usedInTurn(t)
+	h.manager(t, "stop")
+	left := filepath.Join(h.dir, "usage.db.leaving-0123456789abcdef") // as a move does that is cut short
+	if err := os.Rename(filepath.Join(h.dir, "usage.db"), left); err != nil {
+		t.Fatal(err)
+	}
+	whole, damaged := []byte(read(t, left)), strings.Repeat("no database at all, and longer than a header is ", 100)
+	put(t, left, []byte(damaged))
+	if said := h.manager(t, "store", "migrate", "--to", address); !strings.Contains(said, "is not there yet") || !strings.Contains(said, left) {
+		t.Errorf("it says nothing of what it leaves behind:\n%s", said)
+	}
+	if read(t, left) != damaged {
+		t.Error("the file that cannot be read is another one")
+	}
+	put(t, left, whole)
+	h.manager(t, "start")
+	wantUsed(t, h, "b-last", 1, 0)
+	if before, err := os.ReadFile(filepath.Join(h.dir, "usage.db.before")); err != nil || len(before) == 0 {
+		t.Errorf("the file is not kept: %v", err)
+	}
+	eventually(t, "the database knows the order", func() bool { return h.byLastUse(t) == order })
+	admin := h.manager(t, "token", "create", "--client-id", "admin", "--role", "admin", "-q")
+	for _, path := range []string{"tokens?q=a%00", "tokens?tag=%ff", "tokens?client_id=%00", "audit?target=%00", "audit?actor=%ff"} {
+		if status := h.asks(t, path, strings.TrimSpace(admin)); status != http.StatusOK {
+			t.Errorf("%s: status %d", path, status)
+		}
+	}
+	h.manager(t, "token", "delete", "admin", "--confirm", "admin")
+	h.manager(t, "stop")
+	h.manager(t, "store", "migrate", "--to", "sqlite:"+filepath.Join(h.dir, "mint.db"))
+	h.manager(t, "start")
+	eventually(t, "the order and the times agree", func() bool {
+		return h.byLastUse(t) == order && strings.Count(h.manager(t, "token", "list", "--columns", "client_id,last_used"), "never\n") == 1
+	})
+	wantUsed(t, h, "b-last", 0, 0)
+}
+
 func TestTheOrderByLastUseComesBackWithABackup(t *testing.T) {
 	t.Parallel()
 	host, err := os.Hostname()

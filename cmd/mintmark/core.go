@@ -68,6 +68,7 @@ type core struct {
 	deaf      atomic.Pointer[string]                        // why it does not listen where it should; nil: it does
 	moved     move.Moved                                    // by the last move of the whole state
 	progress  progress                                      // of a move
+	warn      func(format string, args ...any)              // to whoever gave a command; nil: it is a server, which logs
 	host      string
 	log       *slog.Logger
 }
@@ -121,6 +122,8 @@ func (c *cli) openCore(ctx context.Context, dir home.Dir, h how) (_ *core, err e
 		if k.tracing, err = c.openTracing(ctx, k.log); err != nil {
 			return nil, err
 		}
+	} else {
+		k.warn = c.warn
 	}
 	c.sayLate(k, late)
 	if err = k.openStores(ctx, h); err != nil {

@@ -107,12 +107,15 @@ func (k *core) move(ctx context.Context, value string, commit func() error) (mov
 	moved.CaughtUp.Changes += caught.Changes
 	moved.CaughtUp.Unproven = moved.CaughtUp.Unproven || caught.Unproven
 	k.tellUses(ctx)
-	if _, shared := k.store.Present().(*postgres.Store); shared && k.counts != nil {
+	switch _, shared := k.store.Present().(*postgres.Store); {
+	case shared && k.counts != nil:
 		// What was counted goes along, now or else at the next start.
 		if err := k.counts.Close(); err != nil {
 			k.log.Warn("the file of counts was not closed", "error", err)
 		}
 		k.counts, _ = k.openCounts(ctx)
+	case k.fleet != nil:
+		k.keepUses(ctx)
 	}
 	return moved, nil
 }

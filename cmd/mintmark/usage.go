@@ -3,6 +3,8 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -40,23 +42,45 @@ func (k *core) openCounts(ctx context.Context) (counts authority.UsageStore, sha
 		s, err := usagesql.Attach(ctx, db, time.Now())
 		if err != nil {
 			_ = db.Close()
-			k.log.Error("counts of use are not saved: the database does not take them", "error", err)
+			k.trouble(slog.LevelError, "counts of use are not saved: the database does not take them", "error", err)
 			return nil, false
 		}
 		if err := k.carryCounts(ctx, s); err != nil {
-			k.log.Warn("what was counted before this server shared a database is not there yet; it is tried again at the next start", "error", err)
+			k.trouble(slog.LevelWarn, "what was counted before this server shared a database is not there yet; it is tried again at the next start", "error", err)
 		}
 		return s, true
 	}
-	s, aside, err := usagesql.Open(ctx, k.dir.Usage(), time.Now())
-	if aside != "" {
-		k.log.Warn("the file of counts could not be used; another was begun", "file", k.dir.Usage(), "moved_to", aside)
-	}
-	if err != nil {
-		k.log.Error("counts of use are not saved: the file cannot be opened", "file", k.dir.Usage(), "error", err)
+	s := k.openFile(ctx)
+	if s == nil {
 		return nil, false
 	}
 	return s, false
+}
+
+// openFile opens this home's own file of counts; nil: it cannot be opened.
+func (k *core) openFile(ctx context.Context) *usagesql.Store {
+	s, aside, err := usagesql.Open(ctx, k.dir.Usage(), time.Now())
+	if aside != "" {
+		k.trouble(slog.LevelWarn, "the file of counts could not be used; another was begun", "file", k.dir.Usage(), "moved_to", aside)
+	}
+	if err != nil {
+		k.trouble(slog.LevelError, "counts of use are not saved: the file cannot be opened", "file", k.dir.Usage(), "error", err)
+		return nil
+	}
+	return s
+}
+
+// trouble tells what is wrong with counts of use: in the log of a server, else to
+// whoever gave the command.
+func (k *core) trouble(level slog.Level, text string, about ...any) {
+	k.log.Log(context.Background(), level, text, about...)
+	if k.warn == nil {
+		return
+	}
+	for i := 0; i < len(about); i += 2 {
+		text += fmt.Sprintf("; %s: %s", about[i], about[i+1])
+	}
+	k.warn("%s", text)
 }
 
 // leaving is behind the name of a file of counts that is carried over; the rest is
@@ -94,7 +118,7 @@ func (k *core) carryCounts(ctx context.Context, shared *usagesql.Store) error {
 }
 
 func (k *core) carryFile(ctx context.Context, path, writer string, shared *usagesql.Store) (err error) {
-	file, _, err := usagesql.Open(ctx, path, time.Now()) // one that is damaged is moved aside
+	file, err := usagesql.OpenKept(ctx, path, time.Now())
 	if err != nil {
 		return err
 	}
@@ -122,6 +146,48 @@ func (k *core) carryFile(ctx context.Context, path, writer string, shared *usage
 		return err
 	}
 	return shared.BeganAt(ctx, since)
+}
+
+// keepUses notes in this home's own file how tokens were last used, when the state
+// leaves the database that counts them: the lists say so still, and it adds nothing
+// to what a later move back finds there.
+func (k *core) keepUses(ctx context.Context) {
+	file := k.openFile(ctx)
+	if file == nil {
+		return
+	}
+	tell, end := k.progress.of("Keeping last uses")
+	defer end()
+	b, kept := authority.UsageBatch{Writer: newID()}, 0
+	add := func() error {
+		b.Number++
+		err := file.AddUsage(ctx, b)
+		if kept += len(b.Records); tell != nil {
+			tell(kept, k.live.Len())
+		}
+		b.Records = nil
+		return err
+	}
+	err := k.store.View(ctx, func(tx authority.Tx) error {
+		b.Records = nil
+		for t, err := range tx.Tokens().All() {
+			if err != nil {
+				return err
+			}
+			if uses := k.live.KeyUses(t.ID); len(uses) > 0 {
+				b.Records = append(b.Records, authority.UsageRecord{Token: t.ID, Keys: uses})
+			}
+			if len(b.Records) == tokensAtOnce {
+				if err := add(); err != nil {
+					return err
+				}
+			}
+		}
+		return add()
+	})
+	if err = errors.Join(err, file.Close()); err != nil {
+		k.trouble(slog.LevelWarn, "when tokens were last used is not known from now on", "error", err)
+	}
 }
 
 // recall tells the live set how tokens were used before this process began.

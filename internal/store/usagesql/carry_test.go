@@ -1,8 +1,11 @@
 package usagesql_test
 
 import (
+	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -89,5 +92,21 @@ func TestAFileThatCountedNothingHasNothingToAdd(t *testing.T) {
 	t.Parallel()
 	for b, err := range open(t, filepath.Join(t.TempDir(), "usage.db")).Batches(t.Context(), "file") {
 		t.Errorf("%+v, %v", b, err)
+	}
+}
+
+func TestAFileThatCannotBeUsedIsNotBegunAnew(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "usage.db")
+	if _, err := usagesql.OpenKept(t.Context(), path, noon()); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("without a file: %v", err)
+	}
+	damaged := strings.Repeat("no database at all, and longer than a header is ", 100)
+	must(t, os.WriteFile(path, []byte(damaged), 0o600))
+	if _, err := usagesql.OpenKept(t.Context(), path, noon()); err == nil {
+		t.Error("it is opened")
+	}
+	if is, err := os.ReadFile(path); err != nil || string(is) != damaged {
+		t.Errorf("it is not as it was: %v", err)
 	}
 }

@@ -40,6 +40,15 @@ func Open(ctx context.Context, path string, now time.Time) (s *Store, aside stri
 	return s, aside, err
 }
 
+// OpenKept opens a file of counts that is there. One that cannot be used stays as
+// it is.
+func OpenKept(ctx context.Context, path string, now time.Time) (*Store, error) {
+	if _, err := os.Lstat(path); err != nil {
+		return nil, err
+	}
+	return open(ctx, path, now)
+}
+
 func open(ctx context.Context, path string, now time.Time) (s *Store, err error) {
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600) // what SQLite makes beside it has its mode
 	if err != nil {
