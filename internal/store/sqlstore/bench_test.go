@@ -139,6 +139,11 @@ func event(v *authority.Token) authority.Event {
 // fill puts n tokens in a store, many at once, and last uses of a third of them.
 func fill(t testing.TB, d database, n int, now time.Time) {
 	t.Helper()
+	fillOf(t, d, n, now, person)
+}
+
+func fillOf(t testing.TB, d database, n int, now time.Time, person func(int, time.Time) authority.Token) {
+	t.Helper()
 	began := time.Now()
 	again := d.withoutIndexes(t)
 	err := d.store.Update(context.Background(), func(tx authority.Tx) error {

@@ -45,8 +45,11 @@ func (t *tokenTable) Find(q authority.TokenQuery) (authority.TokenPage, error) {
 	if err != nil {
 		return authority.TokenPage{}, err
 	}
-	if all {
+	switch {
+	case all:
 		return f.sorted(lead, n)
+	case lead != nil && !f.byState() && f.indexed() && sample.Total <= min(q.Limit, f.counted-1):
+		return f.sorted(f.narrowed(lead), f.counted) // a walk would pass by everything
 	}
 	page, err := f.walk()
 	if err == nil {
@@ -199,6 +202,19 @@ func (f *finder) leads() []lead {
 		})
 	}
 	return out
+}
+
+// narrowed is what meets a lead and everything else that is asked for, where the
+// index of the lead has all of that.
+func (f *finder) narrowed(l lead) lead {
+	return func(c *clause) []string {
+		parts, rest := l(c), &clause{args: c.args}
+		f.conditions(rest)
+		for i := range parts {
+			parts[i] += " AND " + rest.String()
+		}
+		return parts
+	}
 }
 
 // choose answers the condition that fewest records meet, and how many do; of

@@ -203,17 +203,12 @@ func (w *walker) down(from any) {
 func (f *finder) count(page *authority.TokenPage, l lead, first int) error {
 	var args []any
 	c := &clause{args: &args}
-	parts := l(c)
 	if f.indexed() {
-		f.conditions(c)
-		for i := range parts {
-			parts[i] += " AND " + c.String()
-		}
-		met := f.some(c, parts, first)
+		met := f.some(c, f.narrowed(l)(c), first)
 		_, err := f.db.row([]any{&page.Total}, "SELECT count(*) FROM ("+met+") u", args...)
 		return err
 	}
-	c.and("id IN (" + f.some(c, parts, first) + ")")
+	c.and("id IN (" + f.some(c, l(c), first) + ")")
 	f.conditions(c)
 	_, err := f.db.row([]any{&page.Total}, "SELECT count(*) FROM tokens WHERE "+c.String(), args...)
 	return err
