@@ -49,6 +49,7 @@ type tokensBody struct {
 	Found          string // the short id that a pasted token was found by
 	Secret         bool   // what was searched for looks like a token, and was not
 	Elsewhere      int    // tokens of other states that match
+	ElsewhereFloor bool   // there are at least so many
 	ElsewhereState string // theirs, as the filter has it
 	Form           tokenForm
 	Mistype        bool
@@ -198,7 +199,7 @@ func (w *console) lookElsewhere(v visit, b *tokensBody) error {
 		if err != nil {
 			return err
 		}
-		if b.Elsewhere, b.ElsewhereState = list.Total, other.State; list.Total > 0 {
+		if b.Elsewhere, b.ElsewhereFloor, b.ElsewhereState = list.Total, list.TotalIsFloor, other.State; list.Total > 0 {
 			break
 		}
 	}

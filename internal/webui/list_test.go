@@ -1,6 +1,7 @@
 package webui_test
 
 import (
+	"context"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -214,4 +215,36 @@ func TestListShowsWhoComesUnderThePreviousSecret(t *testing.T) {
 	_, row, _ := strings.Cut(body, `<tr id="`+string(stays.ID))
 	row, _, _ = strings.Cut(row, "</tr>")
 	shows(t, row, "Uses previous secret")
+}
+
+// hasty is a store that does not count for long.
+type hasty struct{ authority.Store }
+
+func (s hasty) View(ctx context.Context, fn func(authority.Tx) error) error {
+	return s.Store.View(ctx, func(tx authority.Tx) error { return fn(hastyTx{tx}) })
+}
+
+type hastyTx struct{ authority.Tx }
+
+func (t hastyTx) Tokens() authority.TokenTable { return hastyTokens{t.Tx.Tokens()} }
+
+type hastyTokens struct{ authority.TokenTable }
+
+func (t hastyTokens) Find(q authority.TokenQuery) (authority.TokenPage, error) {
+	page, err := t.TokenTable.Find(q)
+	page.TotalIsFloor = page.Total > 1
+	return page, err
+}
+
+func TestWhatMatchesElsewhereIsNotToldMoreExactlyThanItIsKnown(t *testing.T) {
+	h := newHouse(t, nil)
+	v := h.signedIn(t)
+	for _, client := range []string{"one", "twin-a", "twin-b"} {
+		h.issue(t, authority.TokenRequest{ClientID: client, Role: "user"})
+	}
+	h.store.Store = hasty{h.store.Store}
+	_, body := v.get("/tokens?state=expired&q=one")
+	shows(t, body, "among expired tokens. 1 other token does.")
+	_, body = v.get("/tokens?state=expired&q=twin")
+	shows(t, body, "among expired tokens. At least 2 other tokens do.", ">Show them</a>")
 }
