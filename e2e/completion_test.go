@@ -42,6 +42,10 @@ func (h home) offers(t *testing.T, words ...string) []string {
 func TestCompletionOffersWhatThereIs(t *testing.T) {
 	h := startHome(t)
 	h.token(t, "nightly-report", "user", "--tag", "team:data")
+	h.token(t, "leaked-report", "user")
+	h.manager(t, "token", "delete", "leaked-report", "--leaked", "--yes")
+	h.token(t, "late-report", "user")
+	h.manager(t, "token", "delete", "late-report", "--yes")
 	id := strings.Fields(h.manager(t, "token", "list", "--no-headers", "--columns", "full_id"))[0]
 	for words, want := range map[string]string{
 		"token delete ":                          "nightly-report",
@@ -59,22 +63,33 @@ func TestCompletionOffersWhatThereIs(t *testing.T) {
 		"audit ":                                 "verify",
 		"help token ":                            "usage",
 		"help ":                                  "token",
-		"key retire ":                            "key_",
+		"key retire ":                            "", // no rotation is under way
+		"token restore ":                         "late-report",
+		"audit list --action ":                   "token.deleted",
+		"audit list --target ":                   "late-report",
+		"admin unlock ":                          "admin",
+		"admin reset-password ":                  "admin",
+		"admin create ":                          "",
 		"token list -o ":                         "tsv",
 		"completion ":                            "powershell",
 		"config properties set log.level ":       "debug",
-		"config properties set jwt.algorithm ED": "",
+		"config properties set jwt.algorithm ED": "EdDSA",
 	} {
 		offered := h.offers(t, strings.Split(words, " ")...)
 		if want == "" && len(offered) == 0 {
 			continue
 		}
-		if want == "key_" && len(offered) > 1 && strings.HasPrefix(offered[0], want) {
-			continue // a name has its year
-		}
-		if want != "" && !slices.Contains(offered, want) {
+		if want == "" || !slices.Contains(offered, want) {
 			t.Errorf("%q: %q is not among %q", words, want, offered)
 		}
+	}
+	if offered := h.offers(t, "token", "restore", ""); slices.Contains(offered, "leaked-report") {
+		t.Errorf("what is deleted for good is offered to be restored: %q", offered)
+	}
+	h.manager(t, "key", "rotate", "--overlap", "1h")
+	previous := strings.Fields(h.manager(t, "key", "evidence", "--json"))
+	if offered := h.offers(t, "key", "retire", ""); len(offered) != 1 || !slices.Contains(previous, fmt.Sprintf("%q,", offered[0])) {
+		t.Errorf("of the keys %q are offered", offered)
 	}
 }
 

@@ -9,6 +9,16 @@ import (
 )
 
 func (c *cli) adminCommand() *cobra.Command {
+	reset := c.passwordCall("reset-password [NAME]", "Give an administrator (admin) a new password; ends its sign-ins",
+		c.example("manager admin reset-password", "manager admin reset-password maria --password-file password.txt"),
+		func(ctx context.Context, l *link, name, password string) error {
+			err := l.ResetPassword(ctx, name, api.NewPassword{Password: api.NewSecret(password)})
+			if err == nil {
+				c.say("%s has a new password; its sign-ins have ended.", name)
+			}
+			return err
+		})
+	reset.ValidArgsFunction = c.completeAdmin
 	return c.group("admin", "Manage administrators", c.example("manager admin list", "manager admin create maria"),
 		c.passwordCall("create [NAME]", "Make an administrator (admin)",
 			c.example("manager admin create maria", "manager admin create maria --password-file - < password.txt"),
@@ -23,16 +33,7 @@ func (c *cli) adminCommand() *cobra.Command {
 				}
 				return nil
 			}),
-		c.passwordCall("reset-password [NAME]", "Give an administrator (admin) a new password; ends its sign-ins",
-			c.example("manager admin reset-password", "manager admin reset-password maria --password-file password.txt"),
-			func(ctx context.Context, l *link, name, password string) error {
-				err := l.ResetPassword(ctx, name, api.NewPassword{Password: api.NewSecret(password)})
-				if err == nil {
-					c.say("%s has a new password; its sign-ins have ended.", name)
-				}
-				return err
-			}),
-		c.listAdmins(), c.unlockAdmin(),
+		reset, c.listAdmins(), c.unlockAdmin(),
 	)
 }
 
@@ -72,7 +73,7 @@ func (c *cli) unlockAdmin() *cobra.Command {
 			})
 		},
 	}
-	cmd.ValidArgsFunction = cobra.NoFileCompletions
+	cmd.ValidArgsFunction = c.completeAdmin
 	return cmd
 }
 

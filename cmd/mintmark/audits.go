@@ -53,6 +53,12 @@ func (c *cli) auditCommand() *cobra.Command {
 	f.IntVar(&q.Limit, "limit", 50, "how many at the most")
 	f.Uint64Var(&q.Before, "before", 0, "only entries before this number")
 	offer(cmd, "outcome", "ok", "refused")
+	c.offerEvents(cmd, "action", func(e api.Event) []string {
+		group, _, _ := strings.Cut(e.Action, ".")
+		return []string{e.Action, group + "."}
+	})
+	c.offerEvents(cmd, "actor", func(e api.Event) []string { return []string{e.Actor.Name} })
+	c.offerEvents(cmd, "target", func(e api.Event) []string { return []string{e.Label} })
 	return c.group("audit", "Read, export and check the audit log", c.example("manager audit list", "manager audit verify"),
 		cmd, c.followAudit(), c.exportAudit(), c.verifyAudit())
 }

@@ -27,13 +27,16 @@ func (c *cli) offerTokens(cmd *cobra.Command, flag string, of func(api.Token) []
 }
 
 // completeToken offers the names by which a token can be meant. A state of ""
-// is every state but deleted.
+// is every state but deleted; of the deleted those that can come back are offered.
 func (c *cli) completeToken(state string) cobra.CompletionFunc {
 	return func(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
 		if len(args) > 0 {
 			return nil, cobra.ShellCompDirectiveNoFileComp
 		}
 		names := c.known(cmd, api.TokenQuery{State: state, Limit: 500}, func(t api.Token) []string {
+			if state == "deleted" && t.RestorableUntil == nil {
+				return nil
+			}
 			return []string{t.ClientID, t.ID + "\t" + t.ClientID}
 		})
 		return names, cobra.ShellCompDirectiveNoFileComp
@@ -52,7 +55,8 @@ func (c *cli) known(cmd *cobra.Command, q api.TokenQuery, of func(api.Token) []s
 	})
 }
 
-// completeKey offers the names of keys.
+// completeKey offers the name of the key that is rotated away, for all that is
+// done with a key by its name is done with that one.
 func (c *cli) completeKey(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
 	if len(args) > 0 {
 		return nil, cobra.ShellCompDirectiveNoFileComp
@@ -61,10 +65,41 @@ func (c *cli) completeKey(cmd *cobra.Command, args []string, _ string) ([]string
 		keys, err := l.Keys(ctx)
 		var out []string
 		for _, k := range keys.Items {
-			out = append(out, k.Name+"\t"+k.State)
+			if k.State == "previous" {
+				out = append(out, k.Name+"\t"+k.State)
+			}
 		}
 		return out, err
 	}), cobra.ShellCompDirectiveNoFileComp
+}
+
+// completeAdmin offers the names of administrators.
+func (c *cli) completeAdmin(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+	if len(args) > 0 {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	return c.ask(cmd, func(ctx context.Context, l *link) ([]string, error) {
+		admins, err := l.Admins(ctx)
+		var out []string
+		for _, a := range admins.Items {
+			out = append(out, a.Name)
+		}
+		return out, err
+	}), cobra.ShellCompDirectiveNoFileComp
+}
+
+// offerEvents completes a flag from what the latest audit entries have.
+func (c *cli) offerEvents(cmd *cobra.Command, flag string, of func(api.Event) []string) {
+	_ = cmd.RegisterFlagCompletionFunc(flag, func(cmd *cobra.Command, _ []string, _ string) ([]string, cobra.ShellCompDirective) {
+		return c.ask(cmd, func(ctx context.Context, l *link) ([]string, error) {
+			page, err := l.Audit(ctx, api.EventQuery{Limit: pageOfTrail})
+			var out []string
+			for _, e := range page.Items {
+				out = append(out, of(e)...)
+			}
+			return out, err
+		}), cobra.ShellCompDirectiveNoFileComp
+	})
 }
 
 // ask asks a running server; it offers nothing when that fails or takes too long.

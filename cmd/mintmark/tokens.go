@@ -346,7 +346,7 @@ func (c *cli) tokenOnTheInput(_ *cobra.Command, args []string) error {
 	if len(args) == 0 {
 		return nil
 	}
-	return fail(exitUsage, "usage", "the token is read from the input; one in an argument is in the shell's history now, and its list of processes").
+	return fail(exitUsage, "usage", "the token is read from the input; one in an argument is in the shell's history now").
 		advise(c.program + " token inspect < FILE")
 }
 
