@@ -50,11 +50,7 @@ func TestWhatNothingMeetsTogetherIsAnEmptyList(t *testing.T) {
 	for _, open := range []func(testing.TB) database{openSQLite, openPostgres} {
 		d := open(t)
 		fillOf(t, d, 400, now, twin)
-		narrow, ok := d.uses.(interface{ Narrow() })
-		if !ok {
-			t.Fatalf("%T cannot be narrowed", d.uses)
-		}
-		narrow.Narrow()
+		narrow(t, d)
 		for name, set := range apart() {
 			for _, sort := range sorts() {
 				q := apartQuery(sort, now)

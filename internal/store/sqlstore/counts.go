@@ -36,7 +36,7 @@ type lastCounts struct {
 	changed int
 }
 
-// What takes long to count is not counted again for as long as slow times what
+// What takes long to count, and is no longer few, is not counted again for as long as slow times what
 // it took, and no longer than a minute: pages that show counts cost next to
 // nothing, however many look at them. It is when so many commits came between, or
 // when one of so few tokens changed.
@@ -62,7 +62,7 @@ func (s *Store) counts(d *dbtx, now time.Time, generation uint64) (c authority.T
 		}
 	}
 	c, err = count(d, now, generation)
-	if took := s.now().Sub(began); err == nil && took > quick {
+	if took := s.now().Sub(began); err == nil && took > quick && all(c) > s.bounds.few {
 		var h head
 		h, err = readHead(d, SelectHead)
 		s.counted.change(func(k *lastCounts) {
@@ -95,7 +95,7 @@ func (s *Store) since(d *dbtx, k lastCounts) (int, error) {
 			}
 		})
 	}
-	if c := k.counts; k.changed*oneOf > c.Active+c.Expired+c.Deleted+c.Revoked+c.Replaced {
+	if k.changed*oneOf > all(k.counts) {
 		return 0, errGap
 	}
 	return k.changed, nil
@@ -120,10 +120,14 @@ func (k *lastCounts) become(d *dbtx, now time.Time) (authority.TokenCounts, erro
 	return c, err
 }
 
+func all(c authority.TokenCounts) int {
+	return c.Active + c.Expired + c.Deleted + c.Revoked + c.Replaced
+}
+
 func count(d *dbtx, now time.Time, generation uint64) (c authority.TokenCounts, err error) {
-	var all int
+	var n int
 	at, of := now.UnixMicro(), int64(generation)
-	_, err = d.row([]any{&all, &c.Deleted, &c.Revoked, &c.Expired, &c.Replaced}, `SELECT
+	_, err = d.row([]any{&n, &c.Deleted, &c.Revoked, &c.Expired, &c.Replaced}, `SELECT
 		(SELECT count(*) FROM tokens),
 		(SELECT count(*) FROM tokens WHERE deleted_at IS NOT NULL),
 		(SELECT count(*) FROM tokens WHERE deleted_at IS NULL AND generation < $1)
@@ -133,7 +137,7 @@ func count(d *dbtx, now time.Time, generation uint64) (c authority.TokenCounts, 
 	if err != nil {
 		return c, err
 	}
-	c.Active = all - c.Deleted - c.Revoked - c.Expired - c.Replaced
+	c.Active = n - c.Deleted - c.Revoked - c.Expired - c.Replaced
 	// What stops by its expiry is in the index of stops; the others are few.
 	_, err = d.row([]any{&c.Expiring}, `SELECT
 		(SELECT count(*) FROM tokens WHERE deleted_at IS NULL AND generation = $1 AND stops_as = 'e' AND stops_at > $2 AND stops_at <= $3)

@@ -22,6 +22,13 @@ func TestATotalIsNeverOneOfBefore(t *testing.T) {
 	states := []authority.TokenState{authority.StateActive, authority.StateReplaced} // which no index knows together
 	for _, open := range []func(testing.TB, func() time.Time) database{openSQLiteBy, openPostgresBy} {
 		d, n := open(t, laborious()), 0
+		few := func(what string, want int) {
+			t.Helper()
+			p := find(t, d.store, authority.TokenQuery{States: states, Sort: authority.SortClientID, Limit: 50, Now: now, Generation: 1})
+			if p.TotalIsFloor || p.Total != want || len(p.Tokens) != want {
+				t.Errorf("%s, %s: %d tokens, total %d, at least %v; want %d", d.name, what, len(p.Tokens), p.Total, p.TotalIsFloor, want)
+			}
+		}
 		add := func(many int, end time.Duration) {
 			t.Helper()
 			err := d.store.Update(context.Background(), func(tx authority.Tx) error {
@@ -46,10 +53,13 @@ func TestATotalIsNeverOneOfBefore(t *testing.T) {
 				t.Errorf("%s, %s: total %d, at least %v; want %d", d.name, what, p.Total, p.TotalIsFloor, want)
 			}
 		}
-		add(10, 24*time.Hour)
-		look("few", now, 10, true)
-		add(20, 24*time.Hour)
-		look("few more", now, 30, true)
+		add(29, 24*time.Hour)
+		look("few", now, 29, true)
+		few("few on one page", 29)
+		add(1, 24*time.Hour)
+		look("one more", now, 30, true)
+		few("one more on one page", 30)
+		narrow(t, d) // those that come next are no longer few
 		add(370, 24*time.Hour)
 		look("many", now, 400, true)
 		look("the same again", now, 400, true)

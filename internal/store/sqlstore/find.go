@@ -103,8 +103,7 @@ func (f *finder) indexed() bool { return f.q.Text == "" && f.q.Tag == "" && f.q.
 // far that would go.
 func (f *finder) weigh(n, matching int) (bool, error) {
 	c, _, err := f.store.counts(f.db, f.q.Now, f.q.Generation)
-	tokens := c.Active + c.Expired + c.Deleted + c.Revoked + c.Replaced
-	return n*(n*matching/f.counted) < (f.q.Limit+1)*tokens, err
+	return n*(n*matching/f.counted) < (f.q.Limit+1)*all(c), err
 }
 
 // sift finds among what a transaction has changed and what it has not: every

@@ -80,6 +80,16 @@ func TestListsOfManyAreRightWhicheverWayTheyAreRead(t *testing.T) {
 	}
 }
 
+// narrow makes a store read lists of some hundred tokens as those of millions are.
+func narrow(t testing.TB, d database) {
+	t.Helper()
+	s, ok := d.uses.(interface{ Narrow() })
+	if !ok {
+		t.Fatalf("%T cannot be narrowed", d.uses)
+	}
+	s.Narrow()
+}
+
 func find(t *testing.T, s authority.Store, q authority.TokenQuery) authority.TokenPage {
 	t.Helper()
 	var page authority.TokenPage

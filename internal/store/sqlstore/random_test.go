@@ -23,11 +23,7 @@ func TestListsOfAnyTokensAreRight(t *testing.T) {
 		rounds int
 	}{{openSQLiteBy, 8}, {openPostgresBy, 4}} {
 		d := on.open(t, laborious())
-		narrow, ok := d.uses.(interface{ Narrow() })
-		if !ok {
-			t.Fatalf("%T cannot be narrowed", d.uses)
-		}
-		narrow.Narrow()
+		narrow(t, d)
 		t.Run(d.name, func(t *testing.T) {
 			c := &chance{r: rand.New(rand.NewPCG(7, 9)), used: make(map[authority.TokenID]time.Time)}
 			floors := 0
