@@ -114,7 +114,7 @@ func (c *Client) ReplaceToken(ctx context.Context, id string, in ReplaceToken) (
 }
 
 // UndoReplace takes a replacement back while its overlap lasts, and answers the
-// old token.
+// old token, whose id it is given. It is refused of a token without a successor.
 func (c *Client) UndoReplace(ctx context.Context, id string) (Token, error) {
 	var out Token
 	return out, c.do(ctx, call{method: http.MethodDelete, path: tokenPath(id) + "/replace", out: &out})

@@ -27,7 +27,7 @@ func (c *cli) migrateCommand() *cobra.Command {
 		Long: "The server is stopped; config apply moves between memory, files and SQLite while it runs. To and from a database\n" +
 			"the whole state moves: tokens with those that have ended, keys, administrators, sign-ins and the audit log. Every\n" +
 			"record is compared on both sides before the new store is used. The old one stays as it is. A move that was cut\n" +
-			"short has changed nothing; the next one goes on with what it left.",
+			"short has changed nothing; the next one goes on with what it left. To memory nothing moves: it starts empty.",
 		Example: c.example("manager store migrate --to sqlite:/var/lib/mintmark/mintmark.db", "manager store migrate --to memory --yes"),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if to == "" {
