@@ -48,8 +48,12 @@ func (t *tokenTable) Find(q authority.TokenQuery) (authority.TokenPage, error) {
 	switch {
 	case all:
 		return f.sorted(lead, n)
-	case lead != nil && !f.byState() && f.indexed() && sample.Total <= min(q.Limit, f.counted-1):
-		return f.sorted(f.narrowed(lead), f.counted) // a walk would pass by everything
+	case lead == nil || f.byState():
+	case f.indexed() && sample.Total <= min(q.Limit, f.counted-1), !f.indexed() && sample.Total == 0:
+		// A walk may pass by everything. All that matches is looked for where the lead is.
+		if page, err := f.sorted(f.narrowed(lead), f.counted); err != nil || page.Total <= f.counted {
+			return page, err
+		}
 	}
 	page, err := f.walk()
 	if err == nil {
@@ -162,7 +166,7 @@ func (f *finder) leads() []lead {
 		text := fold(q.Text)
 		out = append(out, func(c *clause) []string {
 			return []string{
-				"SELECT id FROM tokens WHERE " + c.prefixed("client_fold", text), "SELECT id FROM tokens WHERE " + c.prefixed("id", text),
+				fromTokens + c.prefixed("client_fold", text), fromTokens + c.prefixed("id", text),
 				"SELECT id FROM token_tags WHERE " + c.prefixed("fold", text),
 			}
 		})
@@ -195,7 +199,7 @@ func (f *finder) leads() []lead {
 		out = append(out, func(c *clause) []string {
 			parts := f.states(c, false)
 			for i := range parts {
-				parts[i] = "SELECT id FROM tokens WHERE " + parts[i]
+				parts[i] = fromTokens + parts[i]
 			}
 			return parts
 		})
@@ -203,18 +207,22 @@ func (f *finder) leads() []lead {
 	return out
 }
 
-// narrowed is what meets a lead and everything else that is asked for, where the
-// index of the lead has all of that.
+// narrowed is what meets a lead and everything else that is asked for.
 func (f *finder) narrowed(l lead) lead {
 	return func(c *clause) []string {
 		parts, rest := l(c), &clause{args: c.args}
 		f.conditions(rest)
-		for i := range parts {
-			parts[i] += " AND " + rest.String()
+		for i, part := range parts {
+			if !strings.HasPrefix(part, fromTokens) {
+				part = fromTokens + "id IN (" + part + ")"
+			}
+			parts[i] = part + " AND " + rest.String()
 		}
 		return parts
 	}
 }
+
+const fromTokens = "SELECT id FROM tokens WHERE "
 
 // choose answers the condition that fewest records meet, and how many do; of
 // more than a few it counts up to many+1.

@@ -141,7 +141,7 @@ func (w *walker) textIsClient() {
 	}
 	var args []any
 	c, text := &clause{args: &args}, fold(w.q.Text)
-	others := []string{"SELECT id FROM tokens WHERE " + c.prefixed("id", text), "SELECT id FROM token_tags WHERE " + c.prefixed("fold", text)}
+	others := []string{fromTokens + c.prefixed("id", text), "SELECT id FROM token_tags WHERE " + c.prefixed("fold", text)}
 	met, n := w.some(c, others, 1), 0
 	_, w.err = w.db.row([]any{&n}, "SELECT count(*) FROM ("+met+") u", args...)
 	w.byClient = n == 0
