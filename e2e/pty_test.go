@@ -40,7 +40,7 @@ type screen struct {
 func (h home) atTerminal(t *testing.T, env []string, args ...string) *screen {
 	t.Helper()
 	command := exec.Command(filepath.Join(h.dir, "manager"), args...)
-	command.Env = append(os.Environ(), env...)
+	command.Env = append(append(os.Environ(), "TERM=xterm"), env...)
 	return startScreen(t, command)
 }
 
@@ -258,7 +258,7 @@ func TestColourIsAllThatNoColourTakesAway(t *testing.T) {
 		if !escapes.MatchString(coloured) {
 			t.Errorf("%s: there is no colour in %q", name, coloured)
 		}
-		for _, plain := range []string{run([]string{"NO_COLOR=1"}, args...), run(nil, append(args, "--no-color")...)} {
+		for _, plain := range []string{run([]string{"NO_COLOR=1"}, args...), run([]string{"TERM=dumb"}, args...), run(nil, append(args, "--no-color")...)} {
 			if plain != escapes.ReplaceAllString(coloured, "") {
 				t.Errorf("%s:\n%q with colours\n%q without", name, coloured, plain)
 			}

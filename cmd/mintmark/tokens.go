@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"strconv"
 	"strings"
 	"time"
 
@@ -331,10 +330,10 @@ func (c *cli) inspectToken() *cobra.Command {
 	f.StringVar(&in.RequestID, "request", "", "the id of a request that was refused")
 	f.StringVar(&in.Door, "door", "", "the door: forward_auth, guard, ext_authz, introspection, kubernetes or api")
 	f.StringVar(&in.ClientID, "client-id", "", "the client ID that the door asks for")
-	f.StringArrayVar(&in.Audience, "audience", nil, "the audience that the door asks for; may be given again")
+	f.StringArrayVar(&in.Audience, "audience", nil, "the `audience` that the door asks for; may be given again")
 	f.StringVar(&in.From, "from", "", "the address that the request comes from")
 	f.StringVar(&in.Role, "role", "", "the role that the door asks for")
-	f.StringArrayVar(&in.Tags, "tag", nil, "a tag that the door asks for; may be given again")
+	f.StringArrayVar(&in.Tags, "tag", nil, "a `tag` that the door asks for; may be given again")
 	offer(cmd, "role", "admin", "user", "verifier")
 	offer(cmd, "door", "forward_auth", "guard", "ext_authz", "introspection", "kubernetes", "api")
 	c.offerTokens(cmd, "tag", func(t api.Token) []string { return t.Tags })
@@ -397,7 +396,7 @@ func (c *cli) explain(ctx context.Context, l *link, in api.Explain) error {
 	}
 	err = printList(c, "FindingList", found.Items, []column[api.Finding]{
 		{name: "CHECK", of: func(f api.Finding) string { return f.Check }},
-		{name: "OK", of: func(f api.Finding) string { return strconv.FormatBool(f.OK) }},
+		{name: "STATE", of: func(f api.Finding) string { return checkWord(api.Check{OK: f.OK}) }, word: true},
 		{name: "COMPARED", of: func(f api.Finding) string { return f.Compared }},
 		{name: "WHAT TO DO", of: func(f api.Finding) string { return orDash(f.Advice) }},
 	}, more)
