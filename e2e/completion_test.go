@@ -70,6 +70,7 @@ func TestCompletionOffersWhatThereIs(t *testing.T) {
 		"admin unlock ":                          "admin",
 		"admin reset-password ":                  "admin",
 		"admin create ":                          "",
+		"token list --columns ":                  "",
 		"token list -o ":                         "tsv",
 		"completion ":                            "powershell",
 		"config properties set log.level ":       "debug",
