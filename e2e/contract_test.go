@@ -229,7 +229,8 @@ func TestEveryChangeWarnsOfTokensThatNothingKeeps(t *testing.T) {
 			first = strings.TrimSpace(h.manager(t, "token", "list", "--no-headers", "--columns", "full_id"))
 		}
 		said := strings.TrimSpace(got.err)
-		end := "keep them: " + filepath.Join(h.dir, "manager") + " config properties set api.access.tokens.store " + filepath.Join(h.dir, "token.json")
+		manager := filepath.Join(h.dir, "manager")
+		end := "keep them: " + manager + " config properties set api.access.tokens.store " + filepath.Join(h.dir, "tokens.json") + " && " + manager + " config apply"
 		if got.code != 0 || !strings.Contains(said, "warning: tokens are kept in memory only and will be lost on restart\n") || !strings.HasSuffix(said, end) {
 			t.Errorf("%s: exit code %d; it does not end with the warning:\n%s", line, got.code, said)
 		}
