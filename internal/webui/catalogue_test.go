@@ -405,7 +405,7 @@ func actions(t *testing.T) []string {
 	var out []string
 	for c := range codes {
 		if !errors[c] {
-			words := strings.NewReplacer(".", " ", "_", " ").Replace(c)
+			words := strings.NewReplacer("login.", "sign-in ", "config.", "settings ", ".", " ", "_", " ").Replace(c)
 			out = append(out, strings.ToUpper(words[:1])+words[1:])
 		}
 	}

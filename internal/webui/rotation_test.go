@@ -61,7 +61,7 @@ func TestRotateDialogSaysWhatEachOverlapMeans(t *testing.T) {
 	h.issue(t, authority.TokenRequest{ClientID: "a", Role: "user"})
 	_, body := v.get("/secret/rotate")
 	shows(t, body, `<dialog id="rotate-dialog" aria-labelledby="rotate-title" open data-modal>`, "Rotate the signing secret?", `value="scheduled">Scheduled`, `value="suspected leak">Suspected leak`, `value="someone left"`,
-		"<b>None – leak</b> <span>1 token fails at once; every sign-in ends, yours included.", "<b>24 hours</b> <span>you deploy daily, until Tue 24 Nov 2026, 14:08 UTC", `value="336h0m0s" data-says="key_2026a is accepted until Mon 7 Dec 2026, 14:08 UTC.`,
+		"<b>None – leak</b> <span>1 token fails at once; every sign-in ends, yours included.", "<b>24 hours</b> <span>until Tue 24 Nov 2026, 14:08 UTC: you deploy daily", `value="336h0m0s" data-says="key_2026a is accepted until Mon 7 Dec 2026, 14:08 UTC.`,
 		"<b>30 days</b>", "<b>Until a date</b>", "key_2026a is accepted until Mon 7 Dec 2026, 14:08 UTC. New tokens are signed with the new secret immediately. You stay signed in.", `Type <b translate="no">tokens-01</b>`,
 		"manager key rotate --overlap 14d", `href="/secret#rotate" data-close>Cancel</a>`)
 	if !regexp.MustCompile(`value="336h0m0s"[^>]* checked`).MatchString(body) || strings.Count(body, " checked") != 1 {
@@ -69,7 +69,7 @@ func TestRotateDialogSaysWhatEachOverlapMeans(t *testing.T) {
 	}
 	h = newHouse(t, map[string]string{"MINTMARK_TOKENS_LIFETIME_MAX": "20d", "MINTMARK_KEYS_OVERLAP_DEFAULT": "10d", "MINTMARK_TOKENS_LIFETIME_DEFAULT": "20d"})
 	_, body = h.signedIn(t).get("/secret/rotate")
-	shows(t, body, "<b>10 days</b> <span>the usual, until", "At most 20 days, because no token lives longer.", "manager key rotate --overlap 10d")
+	shows(t, body, ": the usual</span>", "At most 20 days, because no token lives longer.", "manager key rotate --overlap 10d")
 	lacks(t, body, "<b>30 days</b>")
 }
 

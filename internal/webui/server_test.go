@@ -105,11 +105,11 @@ func TestAuditNamesWhoDidWhatFromWhere(t *testing.T) {
 	v.post("/tokens/"+id+"/reveal", nil)
 	h.visitor(t).post("/sign-in", url.Values{"username": {"admin"}, "password": {"wrong wrong wrong"}})
 	_, body = v.get("/audit")
-	shows(t, body, "Token created", "token.created", "Token copied", "127.0.0.1", "<b>refused</b>", "Login refused", "<dt translate=\"no\">tags</dt><dd translate=\"no\">team:data</dd>", "Request</dt><dd class=\"id\">req-1", "23 Nov 2026, 14:08 UTC", "manager audit list")
+	shows(t, body, "Token created", "token.created", "Token copied", "127.0.0.1", "<b>refused</b>", "Sign-in refused", "<dt translate=\"no\">tags</dt><dd translate=\"no\">team:data</dd>", "Request</dt><dd class=\"id\">req-1", "23 Nov 2026, 14:08 UTC", "manager audit list")
 	for query, c := range map[string]struct{ with, without string }{
-		"action=token.":                     {"Token created", "Login refused"},
-		"outcome=refused":                   {"Login refused", "Token created"},
-		"target=etl":                        {"Token copied", "Login refused"},
+		"action=token.":                     {"Token created", "Sign-in refused"},
+		"outcome=refused":                   {"Sign-in refused", "Token created"},
+		"target=etl":                        {"Token copied", "Sign-in refused"},
 		"actor=admin&action=token.created":  {"Token created", "Token copied"},
 		"since=2026-11-23&until=2026-11-23": {"Token created", "No entry matches"},
 		"until=2026-11-22":                  {"No entry matches", "Token created"},

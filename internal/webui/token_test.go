@@ -87,7 +87,7 @@ func TestATokenIsReplacedWithAnOverlapAndTakenBack(t *testing.T) {
 	old := h.issue(t, authority.TokenRequest{ClientID: "etl", Role: "user", Tags: []string{"team:data"}})
 	path := "/tokens/" + string(old.ID)
 	_, body := v.get(path + "/replace")
-	shows(t, body, "Replace the token of etl?", "No use of it is known.", "<b>Now – leak</b> <span>it is refused at once</span>", "<b>24 hours</b> <span>you deploy daily, until Tue 24 Nov 2026, 14:08 UTC</span>",
+	shows(t, body, "Replace the token of etl?", "No use of it is known.", "<b>Now – leak</b> <span>it is refused at once</span>", "<b>24 hours</b> <span>until Tue 24 Nov 2026, 14:08 UTC: you deploy daily</span>",
 		"End it sooner, once the successor was seen from every source of the old one", "manager token replace", `href="`+path+`#replace" data-close`)
 	if !regexp.MustCompile(`value="24h0m0s" checked autofocus`).MatchString(body) {
 		t.Error("24 hours is not what is chosen")

@@ -182,7 +182,7 @@ func whyOf(stored string) message.Text {
 
 // action says an event's code in words: "token.created" is "Token created".
 func action(code string) message.Text {
-	words := strings.NewReplacer(".", " ", "_", " ").Replace(code)
+	words := strings.NewReplacer("login.", "sign-in ", "config.", "settings ", ".", " ", "_", " ").Replace(code)
 	if words != "" {
 		words = strings.ToUpper(words[:1]) + words[1:]
 	}
