@@ -24,6 +24,9 @@ type tokenBody struct {
 	Choices []choice
 	InUse   bool
 	Mistype bool
+
+	Successor authority.TokenView // while there are both
+	Takes     bool                // the successor is in use, and taking it back asks for the client ID
 }
 
 // replaceForm is the dialog Replace as it was filled in.
@@ -72,6 +75,12 @@ func (w *console) loadToken(v visit, b *tokenBody) error {
 	known, err := w.Authority.TokenUsage(ctx, v.Caller, b.Of.ID)
 	if err != nil {
 		return err
+	}
+	if b.Of.ReplacedBy != "" && b.Of.State == authority.StateActive {
+		if b.Successor, err = w.Authority.Token(ctx, v.Caller, b.Of.ReplacedBy); err != nil {
+			return err
+		}
+		b.Takes = w.inUse(b.Successor)
 	}
 	b.Kept = w.kept()
 	b.Usage = usageOf(known, v.r.URL.Query().Get("requests"), keys)
@@ -144,6 +153,15 @@ func (w *console) replaceToken(rw http.ResponseWriter, r *http.Request, a admin)
 func (w *console) undoReplace(rw http.ResponseWriter, r *http.Request, a admin) {
 	t, ok := w.tokenOf(rw, r, a)
 	if !ok {
+		return
+	}
+	b := tokenBody{Of: t}
+	if err := w.loadToken(visit{rw, r, a}, &b); err != nil {
+		w.failure(rw, r, &a, err)
+		return
+	}
+	if b.Takes && strings.TrimSpace(r.PostFormValue("confirm")) != t.ClientID {
+		w.showToken(visit{rw, r, a}, http.StatusUnprocessableEntity, tokenBody{Of: t, Mistype: true}, page{})
 		return
 	}
 	if _, err := w.Authority.UndoReplace(r.Context(), a.Caller, t.ID); err != nil {

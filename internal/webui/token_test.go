@@ -106,9 +106,31 @@ func TestATokenIsReplacedWithAnOverlapAndTakenBack(t *testing.T) {
 	shows(t, body, "has no successor yet")
 	_, body = v.get("/tokens")
 	shows(t, body, "Being replaced, until 24 Nov 2026, 14:08 UTC")
-	_, body = v.post(path+"/undo", nil)
+	_, body = v.post(path+"/undo", url.Values{"confirm": {"etl"}}) // its successor was let in above
 	shows(t, body, "The token of etl goes on; its successor was deleted.", "Replace…")
 	if h.allow(successor) || !h.allow(old.Text.Unsafe()) {
+		t.Error("it was not taken back")
+	}
+}
+
+func TestAReplacementInUseIsTakenBackByItsName(t *testing.T) {
+	h := newHouse(t, nil)
+	v := h.signedIn(t)
+	old := h.issue(t, authority.TokenRequest{ClientID: "etl", Role: "user"})
+	path := "/tokens/" + string(old.ID)
+	_, body := v.post(path+"/replace", url.Values{"overlap": {"24h0m0s"}})
+	successor := textIn(body)
+	h.use(t, successor)
+	_, body = v.get(path)
+	shows(t, body, "The successor was used just now", `to take it back</label><input id="f-take"`)
+	status, body := v.post(path+"/undo", url.Values{"confirm": {"etc"}})
+	if status != http.StatusUnprocessableEntity || !h.allow(successor) {
+		t.Errorf("taking it back without its name answered %d", status)
+	}
+	shows(t, body, "That is not the client ID.")
+	_, body = v.post(path+"/undo", url.Values{"confirm": {"etl"}})
+	shows(t, body, "The token of etl goes on; its successor was deleted.")
+	if h.allow(successor) {
 		t.Error("it was not taken back")
 	}
 }
