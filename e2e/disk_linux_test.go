@@ -315,12 +315,6 @@ func installAt(t *testing.T, folder string, args ...string) home {
 	return h
 }
 
-// passwordFile is the file of the administrator's password.
-func passwordFile(t *testing.T) string {
-	t.Helper()
-	return write(t, filepath.Join(t.TempDir(), "password"), adminPassword+"\n")
-}
-
 func TestAFullOrReadOnlyDiskOfTokensEndsChangesAndNothingElse(t *testing.T) {
 	if !inOwnMounts(t) {
 		return

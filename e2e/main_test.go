@@ -108,3 +108,9 @@ func freeAddress(t testing.TB) string {
 	defer func() { _ = l.Close() }()
 	return l.Addr().String()
 }
+
+// passwordFile is the file of the administrator's password.
+func passwordFile(t *testing.T) string {
+	t.Helper()
+	return write(t, filepath.Join(t.TempDir(), "password"), adminPassword+"\n")
+}
