@@ -354,8 +354,11 @@ func (l *listeners) refused(p entrance, err error) error {
 	if by == "" || strings.HasSuffix(by, " (pid "+strconv.Itoa(os.Getpid())+")") { // the port at another address
 		by = "another process"
 	}
-	return fail(exitFailed, "server.port_in_use", "%s is already in use by %s", p.address, by).
-		advise(l.program() + " config properties set " + p.property + " HOST:PORT, then " + l.program() + " config apply, chooses another")
+	hint := l.program() + " config properties set " + p.property + " HOST:PORT, then " + l.program() + " config apply, chooses another"
+	if l.dir == "" { // nothing can be staged
+		hint = "--listen HOST:PORT chooses another"
+	}
+	return fail(exitFailed, "server.port_in_use", "%s is already in use by %s", p.address, by).advise(hint)
 }
 
 // check says why the server could not listen on an address in the place of the one

@@ -400,13 +400,15 @@ func (c *cli) discard(ctx context.Context, l *link, _ []string) error {
 // rollback applies an earlier revision again, once that is agreed.
 func (c *cli) rollback(ctx context.Context, l *link, args []string, trial string) error {
 	var revision uint64
+	what := "the revision before"
 	if len(args) == 1 {
 		var err error
+		what = "revision " + args[0]
 		if revision, err = strconv.ParseUint(args[0], 10, 64); err != nil || revision == 0 {
 			return fail(exitUsage, "usage", "%q is not a revision", args[0])
 		}
 	}
-	if err := c.agree(ctx, "rolling back", "Rolling back applies an earlier revision and drops what is staged. Go on?"); err != nil {
+	if err := c.agree(ctx, "rolling back", "Rolling back applies "+what+" again and drops what is staged. Go on?"); err != nil {
 		return err
 	}
 	applied, err := l.ConfigRollbackAs(ctx, api.Rollback{Revision: revision, Trial: trial})
