@@ -117,7 +117,11 @@ func TestABackupIsNotRestoredIntoWhatOthersWorkOn(t *testing.T) {
 		t.Fatal(err)
 	}
 	h := install(t)
-	file := "sqlite:" + filepath.Join(h.dir, "other.db")
+	folder := t.TempDir()
+	if err := os.Chmod(folder, 0o700); err != nil { // nobody else may reach a store
+		t.Fatal(err)
+	}
+	file := "sqlite:" + filepath.Join(folder, "other.db")
 	one, other := install(t, "--store", in("mint")), install(t, "--store", file)
 	put(t, filepath.Join(h.dir, "identity"), []byte(identity))
 	h.token(t, "kept", "user")

@@ -67,8 +67,8 @@ func TestTokensByKeyboardAlone(t *testing.T) {
 		home.accepts(t, "Bearer "+token, "etl-nightly")
 		a.keys(t, kb.Escape)
 		a.becomes(t, `!document.querySelector("dialog:modal") && !document.querySelector("#result-dialog")`)
-		a.tabTo(t, "Take the replacement back")
-		a.keys(t, kb.Enter)
+		a.tabTo(t, "Type etl-nightly to take it back") // the successor is in use
+		a.keys(t, "etl-nightly", kb.Enter)
 		a.told(t, "The token of etl-nightly goes on; its successor was deleted.")
 		home.rejects(t, "Bearer "+successor)
 	})

@@ -186,7 +186,7 @@ func TestNoAnswerInTimeIsExitCode9(t *testing.T) {
 	if got.code != 9 || !strings.HasPrefix(got.err, `{"error":{"code":"timeout",`) {
 		t.Errorf("exit code %d\n%s", got.code, got.err)
 	}
-	got = runs(t, elsewhere(t, url, "token", "create", "--client-id", "x", "--timeout", "50ms"))
+	got = runs(t, elsewhere(t, url, "token", "create", "--client-id", "x", "--timeout", "500ms"))
 	if got.code != 9 || !strings.Contains(got.err, "the change may have been made") {
 		t.Errorf("exit code %d\n%s", got.code, got.err)
 	}

@@ -81,7 +81,7 @@ func TestARotationByKeyboardAlone(t *testing.T) {
 	a.strike(t, "g", "k")
 	a.becomes(t, `location.pathname === "/secret" && document.readyState === "complete"`)
 	a.opens(t, "Rotate secret…", "rotate-dialog", "Rotate secret…")
-	a.tabTo(t, "14 days several teams, until "+ask(t, a.browser, chromedp.Evaluate[string](`document.querySelector("[value='336h0m0s']").dataset.says.match(/until ([^.]*)\./)[1]`)))
+	a.tabTo(t, "14 days until "+ask(t, a.browser, chromedp.Evaluate[string](`document.querySelector("[value='336h0m0s']").dataset.says.match(/until ([^.]*)\./)[1]`))+": several teams")
 	a.keys(t, kb.ArrowUp)
 	a.becomes(t, `document.querySelector("#rotate-says").innerText.startsWith(document.querySelector("[value='24h0m0s']").dataset.says)`)
 	a.tabTo(t, "Rotate secret")

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"os"
+	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -22,22 +23,31 @@ func (c *cli) keyCommand() *cobra.Command {
 				if err != nil {
 					return err
 				}
-				return printList(c, "KeyList", keys.Items, []column[api.Key]{
-					{name: "NAME", of: func(k api.Key) string { return k.Name }},
-					{name: "KEY", of: func(k api.Key) string { return bitting.Blocks(k.ID) }, spare: 2},
-					{name: "STATE", of: func(k api.Key) string { return k.State }},
-					{name: "ALG", of: func(k api.Key) string { return k.Algorithm }, spare: 3},
-					{name: "CREATED", of: func(k api.Key) string { return c.when(&k.CreatedAt, "–") }},
-					{name: "SIGNS SINCE", of: func(k api.Key) string { return c.when(k.CurrentSince, "–") }},
-					{name: "UNTIL", of: func(k api.Key) string { return c.when(cmp.Or(k.Until, k.RetiredAt), "–") }},
-					{name: "TRIAL UNTIL", of: func(k api.Key) string { return c.when(k.TrialUntil, "–") }, spare: 4},
-					{name: "KID", of: func(k api.Key) string { return k.ID }, spare: 1},
-				}, nil)
+				return printList(c, "KeyList", keys.Items, c.keyColumns(keys.Items), nil)
 			})
 		},
 	}
 	return c.group("key", "Show, rotate and reset the signing secret", c.example("manager key rotate --overlap 14d", "manager key evidence"),
 		append(c.rotationCommands(), list, c.resealCommand(), c.resetCommand("key", "reset"))...)
+}
+
+func (c *cli) keyColumns(keys []api.Key) []column[api.Key] {
+	columns := []column[api.Key]{
+		{name: "NAME", of: func(k api.Key) string { return k.Name }},
+		{name: "KEY", of: func(k api.Key) string { return bitting.Blocks(k.ID) }, spare: 2},
+		{name: "STATE", of: func(k api.Key) string { return k.State }},
+		{name: "ALG", of: func(k api.Key) string { return k.Algorithm }, spare: 3},
+		{name: "CREATED", of: func(k api.Key) string { return c.when(&k.CreatedAt, "–") }},
+		{name: "SIGNS SINCE", of: func(k api.Key) string { return c.when(k.CurrentSince, "–") }},
+		{name: "UNTIL", of: func(k api.Key) string { return c.when(cmp.Or(k.Until, k.RetiredAt), "–") }},
+		{name: "TRIAL UNTIL", of: func(k api.Key) string { return c.when(k.TrialUntil, "–") }},
+		{name: "KID", of: func(k api.Key) string { return k.ID }, spare: 1},
+	}
+	// Programs find the same columns always, people those that say something.
+	if c.across() > 0 && c.flags.columns == "" && !slices.ContainsFunc(keys, func(k api.Key) bool { return k.TrialUntil != nil }) {
+		columns = slices.DeleteFunc(columns, func(col column[api.Key]) bool { return col.name == "TRIAL UNTIL" })
+	}
+	return columns
 }
 
 func (c *cli) supportCommand() *cobra.Command {
