@@ -362,7 +362,7 @@ func TestOneCommandGuardsAnAPI(t *testing.T) {
 		{[]string{"guard", "--upstream", "127.0.0.1:9000"}, 7, "guard.upstream"},
 		{[]string{"guard", "--upstream", "http://127.0.0.1:9000/v1"}, 7, "without a path"},
 		{[]string{"guard", "--upstream", "http://127.0.0.1:3000", "--listen", "127.0.0.1:3000"}, 7, "it is the address of server.listen"},
-		{[]string{"guard", "--upstream", api.server.URL, "--listen", newProtectedAPI(t).address()}, 1, "config properties set guard.listen"},
+		{[]string{"guard", "--upstream", api.server.URL, "--listen", newProtectedAPI(t).address()}, 1, "--listen HOST:PORT chooses another"},
 	} {
 		command := exec.Command(program, c.args...)
 		command.Env = append(os.Environ(), "TMPDIR="+t.TempDir())

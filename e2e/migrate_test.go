@@ -3,6 +3,7 @@ package e2e
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"net/http"
 	"os"
 	"os/exec"
@@ -45,7 +46,8 @@ func TestAMoveThatIsKilledLosesNothing(t *testing.T) {
 					t.Fatalf("killed after %s on the way to %s: %d tokens are active, want %d", patience, to, n, active)
 				}
 				if patience > time.Minute {
-					t.Fatalf("no move gets through: %v", err)
+					said, _ := errors.AsType[*exec.ExitError](err)
+					t.Fatalf("no move to %s gets through: %v\n%s", to, err, said.Stderr)
 				}
 				continue
 			}

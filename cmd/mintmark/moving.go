@@ -139,8 +139,8 @@ func (k *core) destination(ctx context.Context, value string) (m move.Move, caug
 		}
 		return m, caught, err
 	case config.StoreSQLite:
-		if info, missing := os.Lstat(place); missing != nil || info.Size() == 0 {
-			err = sqlite.Create(ctx, sqliteConfig(place, k.files))
+		if err = sqlite.Create(ctx, sqliteConfig(place, k.files)); errors.Is(err, sqlite.ErrStore) {
+			err = nil // whose it is will show
 		}
 	case config.StorePostgres:
 		if err = postgres.Create(ctx, postgresConfig(place)); errors.Is(err, postgres.ErrStore) {

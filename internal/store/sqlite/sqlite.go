@@ -38,8 +38,12 @@ type Config struct {
 // application marks a file as ours: "Mint".
 const application = 0x4d696e74
 
+// ErrStore says that a file holds a store already.
+var ErrStore = errors.New("it holds a store already")
+
 // Create makes a store in a file that is empty or not there, in a folder that
-// nobody else can reach.
+// nobody else can reach. One that was cut short is made again. Its error is ErrStore
+// where there is a store.
 func Create(ctx context.Context, cfg Config) (err error) {
 	held, err := take(cfg)
 	if err != nil {
@@ -54,7 +58,7 @@ func Create(ctx context.Context, cfg Config) (err error) {
 	}
 	if err := look(ctx, cfg.Path); !errors.Is(err, sqlstore.ErrEmpty) {
 		if err == nil {
-			err = errors.New("it holds a store already")
+			err = ErrStore
 		}
 		return refusal(cfg.Path, err)
 	}
