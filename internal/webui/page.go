@@ -88,7 +88,6 @@ func (w *console) functions(l *message.Language) template.FuncMap {
 		"number":  func(n any) string { return l.Number(count(n)) },
 		"unknown": w.unknownBefore,
 		"share":   share,
-		"count":   count,
 		"days":    func(d time.Duration) int { return int(d / day) },
 		"reason":  reason,
 		"reasons": reasons,
