@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -190,6 +191,62 @@ func TestNoAnswerInTimeIsExitCode9(t *testing.T) {
 	if got.code != 9 || !strings.Contains(got.err, "the change may have been made") {
 		t.Errorf("exit code %d\n%s", got.code, got.err)
 	}
+}
+
+// Whoever asked for a change and got no answer is told what is known: whether
+// the server may have made it.
+func TestABrokenConnectionSaysWhatIsKnown(t *testing.T) {
+	broken := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		conn, _, err := http.NewResponseController(w).Hijack()
+		if err == nil {
+			err = conn.Close()
+		}
+		if err != nil {
+			t.Error(err)
+		}
+	}))
+	t.Cleanup(broken.Close)
+	const broke = "error: the connection broke before the answer came"
+	for says, args := range map[string][]string{
+		broke + "\n  does the server run": {"token", "list"},
+		broke + "; the change may have been made: see audit list\n": {"token", "create", "--client-id", "x"},
+	} {
+		if got := runs(t, elsewhere(t, broken.URL, args...)); got.code != 9 || !strings.HasPrefix(got.err, says) {
+			t.Errorf("%s: exit code %d\n%s", args, got.code, got.err)
+		}
+	}
+	full := unanswering(t)
+	got := runs(t, elsewhere(t, "http://"+full, "token", "create", "--client-id", "x", "--timeout", "200ms"))
+	if got.code != 9 || !strings.Contains(got.err, "there was no answer in time") || strings.Contains(got.err, "may have been made") {
+		t.Errorf("nobody takes the connection: exit code %d\n%s", got.code, got.err)
+	}
+}
+
+// unanswering is an address whose queue of connections is full: no more is taken.
+func unanswering(t *testing.T) string {
+	t.Helper()
+	fd, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = syscall.Close(fd) })
+	loopback := &syscall.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}
+	must(t, syscall.Bind(fd, loopback))
+	must(t, syscall.Listen(fd, 0))
+	bound, err := syscall.Getsockname(fd)
+	if err != nil {
+		t.Fatal(err)
+	}
+	address := fmt.Sprintf("127.0.0.1:%d", bound.(*syscall.SockaddrInet4).Port)
+	for range 10 {
+		conn, err := net.DialTimeout("tcp", address, 100*time.Millisecond)
+		if err != nil {
+			return address
+		}
+		t.Cleanup(func() { _ = conn.Close() })
+	}
+	t.Fatal("the queue is not full")
+	return ""
 }
 
 // Ctrl-C says whether something may have been done.

@@ -3,6 +3,7 @@ package e2e
 import (
 	"fmt"
 	"testing"
+	"time"
 
 	cdpbrowser "github.com/chromedp/cdproto/browser"
 	"github.com/chromedp/cdproto/input"
@@ -26,6 +27,9 @@ func (a *album) tabTo(t *testing.T, name string) {
 	}
 	t.Fatalf("Tab does not lead to %q; the focus is on %q", name, ask(t, a.browser, chromedp.Evaluate[string](focused)))
 }
+
+// keyNamed is the name of a key made this year.
+func keyNamed(letter string) string { return fmt.Sprintf("key_%d%s", time.Now().UTC().Year(), letter) }
 
 // keys types one after the other.
 func (a *album) keys(t *testing.T, keys ...string) {
@@ -86,7 +90,7 @@ func TestARotationByKeyboardAlone(t *testing.T) {
 	a.becomes(t, `document.querySelector("#rotate-says").innerText.startsWith(document.querySelector("[value='24h0m0s']").dataset.says)`)
 	a.tabTo(t, "Rotate secret")
 	a.keys(t, kb.Enter)
-	a.told(t, "key_2026b signs from now on.")
+	a.told(t, keyNamed("b")+" signs from now on.")
 	home.accepts(t, "Bearer "+old, "etl-nightly")
 
 	a.strike(t, "g", "k")
@@ -100,7 +104,7 @@ func TestARotationByKeyboardAlone(t *testing.T) {
 	a.becomes(t, `document.querySelector(".evidence").innerText.includes("by admin: mailed")`)
 
 	a.opens(t, "Trial stop 15 min…", "trial-dialog", "Trial stop 15 min…")
-	a.keys(t, "key_2026a", kb.Enter)
+	a.keys(t, keyNamed("a"), kb.Enter)
 	a.told(t, "is refused for 15 minutes")
 	home.rejects(t, "Bearer "+old)
 	eventually(t, "the count of the refused is kept current", func() bool {
@@ -108,18 +112,18 @@ func TestARotationByKeyboardAlone(t *testing.T) {
 	})
 	a.tabTo(t, "Accept again now")
 	a.keys(t, kb.Enter)
-	a.told(t, "key_2026a is accepted again.")
+	a.told(t, keyNamed("a")+" is accepted again.")
 	home.accepts(t, "Bearer "+old, "etl-nightly")
 
 	a.opens(t, "Extend…", "extend-dialog", "Extend…")
 	a.tabTo(t, "Extend overlap")
 	a.keys(t, kb.Enter)
-	a.told(t, "key_2026a is accepted until")
+	a.told(t, keyNamed("a")+" is accepted until")
 
 	a.opens(t, "Stop accepting previous secret…", "stop-dialog", "Stop accepting previous secret…")
-	a.keys(t, "key_2026b", kb.Enter)
+	a.keys(t, keyNamed("b"), kb.Enter)
 	a.becomes(t, `document.querySelector("#e-confirm")?.innerText.includes("That is not the name of the key.") && document.activeElement.id === "f-confirm"`)
-	a.keys(t, "key_2026a", kb.Enter)
+	a.keys(t, keyNamed("a"), kb.Enter)
 	a.told(t, "The previous secret is not accepted any more, for good.")
 	home.rejects(t, "Bearer "+old)
 	p.open("/secret")

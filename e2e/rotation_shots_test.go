@@ -76,7 +76,7 @@ func (a *album) rotationScenes(t *testing.T) []scene {
 				b.do(t, chromedp.Navigate(a.home.url+"/secret"))
 				return
 			}
-			b.do(t, chromedp.SendKeys("#f-confirm", "key_2026a\r"), chromedp.WaitVisible("#trial-refused"))
+			b.do(t, chromedp.SendKeys("#f-confirm", keyNamed("a")+"\r"), chromedp.WaitVisible("#trial-refused"))
 		}},
 	}
 }

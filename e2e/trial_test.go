@@ -64,7 +64,7 @@ func TestSettingsOnTrialByKeyboardAlone(t *testing.T) {
 	a := newAlbum(t, home)
 	a.stages(t, "login.pause", "6m")
 	a.becomes(t, asked)
-	a.becomes(t, `/^They revert at \d\d:\d\d UTC\./.test(document.querySelector("#on-trial-text").innerText)`)
+	a.becomes(t, `/^They revert at (\d+ \w+ \d+, )?\d\d:\d\d UTC\./.test(document.querySelector("#on-trial-text").innerText)`)
 	a.keys(t, kb.Escape)
 	a.becomes(t, `!document.querySelector("dialog:modal") && `+focused+` === "Keep or revert" && location.pathname === "/settings"`)
 	a.keys(t, kb.Enter)

@@ -7,7 +7,9 @@ import (
 	"io"
 	"io/fs"
 	"net/http"
+	"net/http/httptrace"
 	"os"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -170,13 +172,15 @@ type watched struct {
 }
 
 func (w watched) RoundTrip(r *http.Request) (*http.Response, error) {
+	var connected atomic.Bool
+	trace := &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) { connected.Store(true) }}
 	done := w.c.patience("Waiting for the server")
 	began := time.Now()
-	answer, err := w.next.RoundTrip(r)
+	answer, err := w.next.RoundTrip(r.WithContext(httptrace.WithClientTrace(r.Context(), trace)))
 	done()
 	if err != nil {
-		if r.Method != http.MethodGet && r.Context().Err() != nil {
-			err = errors.Join(errHalfWay, r.Context().Err())
+		if r.Method != http.MethodGet && connected.Load() {
+			err = errors.Join(errHalfWay, err, r.Context().Err())
 		}
 		return nil, err
 	}

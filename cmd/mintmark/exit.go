@@ -144,7 +144,11 @@ func unreached(err error) *failure {
 		return fail(exitUnavailable, "server.unreachable", "the server's certificate is not trusted: %s", certificate.Err)
 	case strings.Contains(text, "server gave HTTP response to HTTPS client"): // net/http has no type for it
 		return fail(exitUnavailable, "server.unreachable", "the server has no TLS").advise("its address begins with http://")
-	case isNetwork, errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+	case errors.Is(err, errHalfWay):
+		return fail(exitUnavailable, "server.unreachable", "the connection broke before the answer came; %s", errHalfWay)
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
+		return fail(exitUnavailable, "server.unreachable", "the connection broke before the answer came").advise("does the server run, and is that its address?")
+	case isNetwork:
 		return fail(exitUnavailable, "server.unreachable", "%s", err)
 	}
 	return nil
