@@ -10,7 +10,7 @@ import (
 const maxReplaceOverlap = 90 * 24 * time.Hour
 
 // ReplaceToken gives a token a successor that inherits everything but the id,
-// for the same length of life within what policy allows, and ends the old one
+// for the same lifetime within what policy allows, and ends the old one
 // after an overlap; 0 ends it now. Until then both are valid, and UndoReplace
 // takes it back.
 func (a *Authority) ReplaceToken(ctx context.Context, c Caller, id TokenID, overlap time.Duration) (Issued, error) {

@@ -443,9 +443,9 @@ func translate(err error) error {
 	case errors.As(err, &classed):
 		return err
 	case config.IsUnknown(err):
-		return &authority.Error{Kind: authority.Unavailable, Code: "config.unknown", Msg: "It is not known whether the configuration was changed; look before you try again.", Err: err}
+		return &authority.Error{Kind: authority.Unavailable, Code: "config.unknown", Msg: "It is not known whether the settings were changed; look before you try again.", Err: err}
 	case config.IsFull(err):
-		return &authority.Error{Kind: authority.Full, Code: "config.full", Msg: "There is no space left where the configuration is stored; nothing was changed.", Err: err}
+		return &authority.Error{Kind: authority.Full, Code: "config.full", Msg: "There is no space left where the settings are stored; nothing was changed.", Err: err}
 	}
-	return &authority.Error{Kind: authority.Unavailable, Code: "config.unwritable", Msg: "The configuration cannot be written; nothing was changed.", Err: err}
+	return &authority.Error{Kind: authority.Unavailable, Code: "config.unwritable", Msg: "The settings cannot be written; nothing was changed.", Err: err}
 }

@@ -344,7 +344,7 @@ func TestAnAppliedAlgorithmMakesTheNextKeyAndNoOther(t *testing.T) {
 	d.wrap = func(s authority.Store) authority.Store { return &failingFrom{Store: s, n: 2} }
 	d.reopen(t)
 	d.stage(t, config.Algorithm, "HS256")
-	if _, err := d.Apply(t.Context(), maria(), 0, 0); !errors.Is(err, authority.Unavailable) || !strings.Contains(err.Error(), "is applied") {
+	if _, err := d.Apply(t.Context(), maria(), 0, 0); !errors.Is(err, authority.Unavailable) || !strings.Contains(err.Error(), "are applied") {
 		t.Fatalf("got %v", err)
 	}
 	d.restart(t)

@@ -87,7 +87,7 @@ func TestWhatWaitsForTheAuditLogIsAProblemOfTheStatus(t *testing.T) {
 	d.stage(t, config.Copy, "never")
 	s, err := d.Status(t.Context(), operator())
 	must(t, err)
-	if c := s.Checks[0]; c.OK || c.Name != "configuration" || !strings.Contains(c.Fact, "1 change waits") || c.Fix == "" {
+	if c := s.Checks[0]; c.OK || c.Name != "settings" || !strings.Contains(c.Fact, "1 change waits") || c.Fix == "" {
 		t.Errorf("the first check is %+v", c)
 	}
 	if err := d.Recover(t.Context(), operator()); !errors.Is(err, authority.Unavailable) {

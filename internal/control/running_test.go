@@ -62,7 +62,7 @@ func TestWhatWaitsForARestartDoesNotKeepATrialFromGoingBack(t *testing.T) {
 		same(t, "open", d.at(), map[string]string{config.Listen: here})
 		same(t, listen+" waits", d.property(t, listen).Waiting, true)
 		_, checks := d.status(t)
-		same(t, "what to do", checks["configuration"].Fix, "manager restart")
+		same(t, "what to do", checks["settings"].Fix, "manager restart")
 		d.restart(t)
 		same(t, "open after a restart", d.at(), map[string]string{config.Listen: here, listen: there})
 		same(t, "waiting after a restart", d.property(t, listen).Waiting, false)

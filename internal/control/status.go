@@ -199,7 +199,7 @@ func overlapCheck(k authority.Key, now time.Time) Check {
 }
 
 func (c *Control) configCheck(s Staging, properties []Property) Check {
-	check := Check{Name: "configuration", OK: true, Fact: fmt.Sprintf("revision %d, nothing staged, nothing waiting for a restart", s.Revision)}
+	check := Check{Name: "settings", OK: true, Fact: fmt.Sprintf("revision %d, nothing staged, nothing waiting for a restart", s.Revision)}
 	var waiting []string
 	for _, p := range properties {
 		if p.Waiting {

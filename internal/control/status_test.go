@@ -69,7 +69,7 @@ func TestWhatNeedsAttentionComesFirstAndSaysWhatToDo(t *testing.T) {
 	d.stage(t, config.Copy, "never")
 	s, checks := d.status(t)
 	for name, fact := range map[string]string{
-		"token store": "a restart deletes all 1", "configuration": "1 staged", "encryption": "plain HTTP on 0.0.0.0:3000",
+		"token store": "a restart deletes all 1", "settings": "1 staged", "encryption": "plain HTTP on 0.0.0.0:3000",
 		"issuer": "http://0.0.0.0:3000 is no address that a client can reach",
 	} {
 		if c := checks[name]; !c.OK || !c.Warning || !strings.Contains(c.Fact, fact) {
@@ -86,7 +86,7 @@ func TestWhatNeedsAttentionComesFirstAndSaysWhatToDo(t *testing.T) {
 	d.clock = d.clock.Add(80 * 24 * time.Hour)
 	_, checks = d.status(t)
 	for name, fact := range map[string]string{
-		"configuration": "waiting for a restart: log.level", "signing secret": "day 251 of 182", "tokens": "1 of 1 end within 14 days",
+		"settings": "waiting for a restart: log.level", "signing secret": "day 251 of 182", "tokens": "1 of 1 end within 14 days",
 	} {
 		if c := checks[name]; !c.OK || !c.Warning || !strings.Contains(c.Fact, fact) {
 			t.Errorf("%s: %+v", name, c)

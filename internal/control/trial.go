@@ -157,7 +157,7 @@ func (c *Control) inForce(ctx context.Context, by authority.Caller, out *Applied
 	if _, err := c.Authority.RenewNext(context.WithoutCancel(ctx), by); err != nil {
 		return &authority.Error{
 			Kind: authority.KindOf(err), Code: "config.next_key", Err: err,
-			Msg: "The configuration is applied, but no signing key of that algorithm could be made. Apply once more.",
+			Msg: "The settings are applied, but no signing key of that algorithm could be made. Apply once more.",
 		}
 	}
 	c.owed = ""

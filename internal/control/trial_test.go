@@ -62,7 +62,7 @@ func (d *desk) trial(t *testing.T) *control.Trial {
 	status, checks := d.status(t)
 	same(t, "the trial with a difference", again.Trial, staging.Trial)
 	same(t, "the trial of the status", status.Staging.Trial, staging.Trial)
-	same(t, "the check", strings.Contains(checks["configuration"].Fact, "on trial until"), staging.Trial != nil)
+	same(t, "the check", strings.Contains(checks["settings"].Fact, "on trial until"), staging.Trial != nil)
 	return staging.Trial
 }
 

@@ -81,7 +81,7 @@ func conflicts() []Refusal {
 		{"property.read_only", 409, "The command line or the environment decides the property."},
 		{"config.no_trial", 409, "Nothing is on trial: it was kept, or it went back."},
 		{"config.on_trial", 409, "What is on trial has to be confirmed or reverted first."},
-		{"config.revision", 409, "The configuration has another revision by now."},
+		{"config.revision", 409, "The settings have another revision by now."},
 		{"store.both", 409, "The new store holds a token of the old one."},
 		{"store.foreign", 409, "The new store belongs to another installation."},
 	}
@@ -106,8 +106,8 @@ func bounds() []Refusal {
 		{"store.read_only", 503, "The store is read-only; nothing was changed."},
 		{"store.unknown", 503, "It is not known whether the change was stored."},
 		{"keyring.unwritable", 503, "The keyring cannot be written; nothing was changed."},
-		{"config.unwritable", 503, "The configuration cannot be written; nothing was changed."},
-		{"config.unknown", 503, "It is not known whether the configuration was changed."},
+		{"config.unwritable", 503, "The settings cannot be written; nothing was changed."},
+		{"config.unknown", 503, "It is not known whether the settings were changed."},
 		{"login.busy", 503, "Too many passwords are being checked."},
 
 		{"store.full", 507, "There is no space left where changes last; nothing was changed."},
