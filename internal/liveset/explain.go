@@ -29,10 +29,11 @@ type explanation struct {
 	demand   *Demand
 	now      time.Time // when it is asked, or was
 	findings []Finding
-	cause    string               // the check by which it was refused; "" behind it, and when it is asked about now
-	masked   bool                 // the client's address is not shown whole
-	was      Reason               // that of the cause
-	state    authority.TokenState // of the record, as far as it is known which
+	cause    string // the check by which it was refused; "" behind it, and when it is asked about now
+	masked   bool   // the client's address is not shown whole
+	was      Reason // that of the cause
+	isLogin  bool
+	state    authority.TokenState // of the token's record, as far as it is known which
 }
 
 func (e *explanation) add(check string, reason Reason, compared string) bool {
@@ -196,7 +197,7 @@ func (e *explanation) credential(said *Said, verify func(*jws.Verifier) (Reason,
 	}
 	kid := authority.KeyID(h.Kid)
 	key := m.keys[kid]
-	e.state = e.stateOf(m, said)
+	e.isLogin, e.state = isLogin, e.stateOf(m, said)
 	if !e.add("key", key.standing(e.now), "kid "+h.Kid+m.keyState(kid)) {
 		return
 	}
@@ -247,19 +248,23 @@ func (e *explanation) token(m *moment, said *Said) {
 		return
 	}
 	state := t.State(e.now, m.generation)
-	reason := map[authority.TokenState]Reason{
-		authority.StateActive: Allowed, authority.StateDeleted: Deleted, authority.StateRevoked: Revoked, authority.StateExpired: Expired,
-		authority.StateReplaced: Replaced,
-	}[state]
 	compared := fmt.Sprintf("%s of %s is %s", t.ID.Short(), t.ClientID, state)
 	if state == authority.StateReplaced {
 		compared += fmt.Sprintf(" since %s, by %s", t.EndsAt.UTC().Format(time.RFC3339), t.ReplacedBy.Short())
 	}
-	e.add("live set", reason, compared)
+	e.add("live set", reasonFor(state), compared)
 	if e.claimed() {
 		e.claims(m, said, &t)
 	}
 	e.demanded(&Identity{ClientID: t.ClientID, Role: t.Role, Tags: t.Tags}, t.AllowedAddresses)
+}
+
+// reasonFor is why a token in a state is refused, whatever its key is.
+func reasonFor(state authority.TokenState) Reason {
+	return map[authority.TokenState]Reason{
+		authority.StateActive: Allowed, authority.StateDeleted: Deleted, authority.StateRevoked: Revoked, authority.StateExpired: Expired,
+		authority.StateReplaced: Replaced,
+	}[state]
 }
 
 // claimed reports whether it is known what the token claims: of a refusal that
@@ -352,14 +357,16 @@ func (p Purpose) types() string {
 	return authority.TypeToken + " or " + authority.TypeLogin
 }
 
-// advice is what to do. A reset ends the records of tokens with their keys; the end
-// of a key alone does not.
+// advice is what to do. The end of a key ends its logins, and no record of a token:
+// whoever copies that has it under the current key, unless it has ended, too.
 func (e *explanation) advice(r Reason) string {
 	switch {
+	case r == RetiredKey && e.isLogin:
+		return advice(SignedOut)
 	case r == RetiredKey && e.state == authority.StateActive:
 		return "Its key was retired, and the token goes on. Copy it to have it under the current key."
-	case r == RetiredKey && e.state == authority.StateRevoked:
-		return advice(Revoked)
+	case r == RetiredKey && e.state != "":
+		return advice(reasonFor(e.state))
 	}
 	return advice(r)
 }

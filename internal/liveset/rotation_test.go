@@ -77,7 +77,7 @@ func TestAHeldOverlapDoesNotEndByTheClock(t *testing.T) {
 	wantReason(t, h.Decide(old, liveset.Demand{}), liveset.RetiredKey)
 }
 
-func TestATokenUnderARetiredKeyIsCopiedAndOneFromBeforeAResetIsNot(t *testing.T) {
+func TestATokenUnderARetiredKeyIsCopiedUnlessItHasEndedToo(t *testing.T) {
 	h := newHouse(t, jws.ES256)
 	old := h.sign(t, "retired", authority.TypeToken, claimsOf(theToken()))
 	wantAdvice := func(found []liveset.Finding, want string) {
@@ -90,8 +90,18 @@ func TestATokenUnderARetiredKeyIsCopiedAndOneFromBeforeAResetIsNot(t *testing.T)
 	d := liveset.Demand{RequestID: "req_1"}
 	v := h.Decide(old, d)
 	wantAdvice(h.ExplainRefusal(v.Refused(old, &d, h.now())), "Copy the token") // whose it was is not kept
+	login := h.sign(t, "retired", authority.TypeLogin, loginClaims(theLogin()))
+	wantAdvice(h.Explain(login, liveset.Demand{Purpose: liveset.ForLogin}), "Sign in again.")
+	replaced := theToken()
+	replaced.ReplacedBy, replaced.EndsAt = "tok_00000000000000000000000002", h.now()
+	h.Apply(tokens(replaced))
+	wantAdvice(h.Explain(old, liveset.Demand{}), "Copy the successor.")
+	h.Apply(tokens(theToken()))
 	h.Apply(authority.Change{System: &authority.System{Generation: 2}})
 	wantAdvice(h.Explain(old, liveset.Demand{}), "The signing secret was reset. Create a new token.")
+	h.advance(100 * 24 * time.Hour)
+	h.Apply(authority.Change{System: &authority.System{Generation: 1}})
+	wantAdvice(h.Explain(old, liveset.Demand{}), "its end has passed.")
 }
 
 func TestAReplacedTokenEndsWithItsOverlap(t *testing.T) {
