@@ -65,7 +65,7 @@ func (s *survey) enter(t *Token, generation uint64) {
 			of.since = u
 		}
 	}
-	if of.under.Key == "" && t.CreatedAt.After(e.Current.CurrentSince) && e.Key.ID != e.Current.ID {
+	if of.under.Key == "" && t.CreatedAt.After(e.Current.CurrentSince) {
 		return // issued after the rotation
 	}
 	of.movement = movement(of.under, of.since, e.AsOf)
