@@ -217,6 +217,19 @@ func TestListShowsWhoComesUnderThePreviousSecret(t *testing.T) {
 	shows(t, row, "Uses previous secret")
 }
 
+func TestTheTimeOfADeletedTokenEndsTooAndThenItDoesNotExpire(t *testing.T) {
+	h := newHouse(t, nil)
+	v := h.signedIn(t)
+	id := h.issue(t, authority.TokenRequest{ClientID: "gone", Role: "user", Lifetime: time.Hour}).ID
+	v.post("/tokens/"+string(id)+"/delete", nil)
+	_, body := v.get("/tokens?state=deleted")
+	shows(t, body, "<span class=folded>Expires</span>", "in 1 hour")
+	h.clock.Add(int64(2 * time.Hour))
+	v.signIn(adminPassword)
+	_, body = v.get("/tokens?state=deleted")
+	shows(t, body, "<span class=folded>Expired</span>", "1 hour ago")
+}
+
 // hasty is a store that does not count for long.
 type hasty struct{ authority.Store }
 

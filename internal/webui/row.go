@@ -37,7 +37,7 @@ type tokenRow struct {
 
 	Expires moment
 	Due     bool // soon
-	Expired bool
+	Expired bool // it would have by now, whatever ended it
 	Forever bool
 	Day     message.Text // on which it expires
 }
@@ -83,7 +83,7 @@ func (w *console) row(v visit, b *tokensBody, t *authority.TokenView) *tokenRow 
 		Role: roleName(t.Role), State: stateOf(t, b.Previous),
 		MoreTags: max(len(t.Tags)-2, 0), NoTags: len(t.Tags) == 0 && t.Role == authority.RoleUser,
 		Used: w.moment(v, t.LastUse.At, ago), From: breakable(t.LastUse.From), Requests: count(t.Requests),
-		Expires: w.moment(v, t.ExpiresAt, until), Forever: t.ExpiresAt.IsZero() && t.State == authority.StateActive, Expired: t.State == authority.StateExpired,
+		Expires: w.moment(v, t.ExpiresAt, until), Forever: t.ExpiresAt.IsZero() && t.State == authority.StateActive, Expired: !t.ExpiresAt.IsZero() && !w.Now().Before(t.ExpiresAt),
 	}
 	for _, tag := range t.Tags[:min(len(t.Tags), 2)] {
 		r.Tags = append(r.Tags, breakable(tag))

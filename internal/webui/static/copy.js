@@ -179,7 +179,7 @@ function copied(button) {
   button.dataset.copied = "yes";
   const before = { word: word.textContent, href: use?.getAttribute("href") };
   word.textContent = say("Copied");
-  use?.setAttribute("href", before.href.replace("#copy", "#check"));
+  use?.setAttribute("href", before.href.replace("copy", "check"));
   setTimeout(() => {
     delete button.dataset.copied;
     word.textContent = before.word;
