@@ -185,7 +185,7 @@ func TestANameThatLeadsElsewhereIsNotSent(t *testing.T) {
 	for _, name := range []string{"", ".", ".."} {
 		for call, err := range map[string]error{
 			"delete": c.DeleteToken(t.Context(), name, true), "unlock": c.UnlockAdmin(t.Context(), name),
-			"password": c.ResetPassword(t.Context(), name, api.NewPassword{}),
+			"delete admin": c.DeleteAdmin(t.Context(), name), "password": c.ResetPassword(t.Context(), name, api.NewPassword{}),
 		} {
 			if err == nil {
 				t.Errorf("%s %q was sent", call, name)

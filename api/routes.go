@@ -236,6 +236,12 @@ func (c *Client) ResetPassword(ctx context.Context, name string, in NewPassword)
 	return c.do(ctx, call{method: http.MethodPost, path: "api/v1/admins/" + url.PathEscape(name) + "/password", in: in})
 }
 
+// DeleteAdmin removes an administrator, who is not the last one, and ends its
+// logins.
+func (c *Client) DeleteAdmin(ctx context.Context, name string) error {
+	return c.do(ctx, call{method: http.MethodDelete, path: "api/v1/admins/" + url.PathEscape(name)})
+}
+
 // UnlockAdmin lifts the pause after failed sign-ins.
 func (c *Client) UnlockAdmin(ctx context.Context, name string) error {
 	return c.do(ctx, call{method: http.MethodPost, path: "api/v1/admins/" + url.PathEscape(name) + "/unlock"})

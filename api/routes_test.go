@@ -80,6 +80,7 @@ func TestEveryMethodAsksItsRoute(t *testing.T) {
 		{func() error { return only(c.Admins(ctx)) }, "GET /api/v1/admins"},
 		{func() error { return only(c.CreateAdmin(ctx, api.Credentials{Username: "m", Password: secret})) }, `POST /api/v1/admins {"username":"m","password":"pw"}`},
 		{func() error { return c.ResetPassword(ctx, "m", api.NewPassword{Password: secret}) }, `POST /api/v1/admins/m/password {"password":"pw"}`},
+		{func() error { return c.DeleteAdmin(ctx, "m") }, "DELETE /api/v1/admins/m"},
 		{func() error { return c.UnlockAdmin(ctx, "m") }, "POST /api/v1/admins/m/unlock"},
 		{func() error { return only(c.Config(ctx)) }, "GET /api/v1/config"},
 		{func() error { return only(c.SetProperty(ctx, "a.b", "v")) }, `PUT /api/v1/config/properties/a.b {"value":"v"}`},

@@ -419,4 +419,7 @@ func managesAdministrators(t *testing.T, c caller) {
 	}
 	c.expect(204, "POST", "/api/v1/admins/maria/unlock", "")
 	nobody.expect(200, "POST", "/api/v1/signIn", `{"username":"maria","password":"`+other+`"}`)
+	c.expect(204, "DELETE", "/api/v1/admins/maria", "")
+	nobody.refused(401, "login.refused", "POST", "/api/v1/signIn", `{"username":"maria","password":"`+other+`"}`)
+	c.refused(409, "admin.last", "DELETE", "/api/v1/admins/admin", "")
 }

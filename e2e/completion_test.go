@@ -68,6 +68,7 @@ func TestCompletionOffersWhatThereIs(t *testing.T) {
 		"audit list --action ":                   "token.deleted",
 		"audit list --target ":                   "late-report",
 		"admin unlock ":                          "admin",
+		"admin delete ":                          "admin",
 		"admin reset-password ":                  "admin",
 		"admin create ":                          "",
 		"token list --columns ":                  "",

@@ -2,6 +2,8 @@ package e2e
 
 import (
 	"context"
+	"encoding/json"
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -30,7 +32,7 @@ func changing() []string {
 		"config properties unset", "token create", "token copy", "token replace", "token delete", "token restore", "token inspect",
 		"key rotate", "key extend", "key trial-stop", "key retire", "key reseal", "key reset", "support reset-jwt-key", "support bundle", "audit follow",
 		"backup create", "backup restore", "backup inspect", "store migrate", "store upgrade",
-		"admin create", "admin reset-password", "admin unlock",
+		"admin create", "admin reset-password", "admin unlock", "admin delete",
 	}
 }
 
@@ -131,7 +133,7 @@ func TestNothingAsksWhereNobodyCanAnswer(t *testing.T) {
 	h.manager(t, "admin", "create", "maria", "--password-file", password)
 	for _, line := range []string{
 		"token delete idle", "token delete ci", "token delete ci --yes", "token replace ci --overlap 0s", "key rotate", "key retire", "key retire --yes",
-		"key trial-stop", "key reset", "key reset --yes", "support reset-jwt-key", "config rollback", "admin create jo", "admin reset-password maria",
+		"key trial-stop", "key reset", "key reset --yes", "support reset-jwt-key", "config rollback", "admin create jo", "admin reset-password maria", "admin delete maria", "admin delete maria --yes",
 	} {
 		args := strings.Fields(line)
 		for name, got := range map[string]said{
@@ -223,6 +225,7 @@ func TestEveryChangeWarnsOfTokensThatNothingKeeps(t *testing.T) {
 		"config properties set tokens.lifetime.default 30d", "config properties unset tokens.lifetime.default", "config properties set tokens.copy never",
 		"config discard", "config properties set tokens.lifetime.max 300d", "config apply", "config rollback --yes",
 		"admin create maria --password-file " + password, "admin reset-password maria --password-file " + password, "admin unlock maria",
+		"admin create omar --password-file " + password, "admin delete maria --confirm maria",
 	} {
 		got := h.run(t, append(strings.Fields(strings.Replace(line, " ID", " "+first, 1)), "-q")...)
 		if first == "" {
@@ -233,6 +236,54 @@ func TestEveryChangeWarnsOfTokensThatNothingKeeps(t *testing.T) {
 		end := "keep them: " + manager + " config properties set api.access.tokens.store " + filepath.Join(h.dir, "tokens.json") + " && " + manager + " config apply"
 		if got.code != 0 || !strings.Contains(said, "warning: tokens are kept in memory only and will be lost on restart\n") || !strings.HasSuffix(said, end) {
 			t.Errorf("%s: exit code %d; it does not end with the warning:\n%s", line, got.code, said)
+		}
+	}
+}
+
+// Each command that has --dry-run, with a server and then without.
+func TestADryRunForAProgramIsOneDocument(t *testing.T) {
+	h := startHome(t)
+	h.token(t, "ci", "user")
+	h.token(t, "twice", "user")
+	h.manager(t, "token", "replace", "twice")
+	h.manager(t, "admin", "create", "maria", "--password-file", write(t, filepath.Join(t.TempDir(), "password"), adminPassword+"\n"))
+	passphrase := write(t, filepath.Join(t.TempDir(), "passphrase"), "a long phrase for a backup\n")
+	file := filepath.Join(t.TempDir(), "b.age")
+	h.manager(t, "backup", "create", "--passphrase-file", passphrase, "--out", file)
+	h.manager(t, "config", "properties", "set", "tokens.lifetime.default", "30d")
+	lines := []string{
+		"token create --client-id new --role user", "token delete ci", "token replace ci", "token replace twice --undo", "key rotate", "key reset",
+		"support reset-jwt-key", "support bundle", "config apply", "admin delete maria", "key rotate --overlap 1h", "key trial-stop", "key retire", "config discard", "stop",
+		"token delete ci", "admin delete maria", "backup restore " + file + " --passphrase-file " + passphrase,
+		"store migrate --to sqlite:" + filepath.Join(h.dir, "mint.db"), "store migrate --to memory",
+	}
+	for _, line := range lines {
+		args := append(strings.Fields(line), "-o", "json")
+		if line == "stop" || line == "config discard" || line == "key rotate --overlap 1h" {
+			h.manager(t, args...)
+			continue
+		}
+		before := h.manager(t, "audit", "list", "--limit", "1", "-o", "json")
+		got := h.run(t, append(args, "--dry-run")...)
+		documents := json.NewDecoder(strings.NewReader(got.out))
+		var one, more map[string]any
+		if err := errors.Join(fit(got.out, got.err), documents.Decode(&one)); err != nil || got.code != 0 || one["kind"] == nil || documents.Decode(&more) == nil {
+			t.Errorf("%s: exit code %d, %v\n%s%s", line, got.code, err, got.out, got.err)
+		}
+		moves := strings.HasPrefix(line, "store migrate") // it is staged, checked and dropped
+		if after := h.manager(t, "audit", "list", "--limit", "1", "-o", "json"); after != before && !moves {
+			t.Errorf("%s: it did something: %s", line, after)
+		}
+	}
+	program, err := binary()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range commandTree(t, program) {
+		help := runs(t, exec.Command(program, append(strings.Fields(name), "-h")...))
+		tried := slices.ContainsFunc(lines, func(line string) bool { return line == name || strings.HasPrefix(line, name+" ") })
+		if strings.Contains(help.out, "--dry-run") && !tried {
+			t.Errorf("%s has --dry-run and is not tried here", name)
 		}
 	}
 }

@@ -2,10 +2,13 @@ package main
 
 import (
 	"context"
+	"errors"
+	"slices"
 
 	"github.com/spf13/cobra"
 
 	"mintmark/api"
+	"mintmark/internal/authority"
 )
 
 func (c *cli) adminCommand() *cobra.Command {
@@ -28,12 +31,9 @@ func (c *cli) adminCommand() *cobra.Command {
 					return err
 				}
 				c.say("Made the administrator %s.", made.Name)
-				if c.asJSON() {
-					return c.one("Admin", made, nil)
-				}
-				return nil
+				return c.adminRecord(made)
 			}),
-		reset, c.listAdmins(), c.unlockAdmin(),
+		reset, c.listAdmins(), c.unlockAdmin(), c.deleteAdmin(),
 	)
 }
 
@@ -75,6 +75,67 @@ func (c *cli) unlockAdmin() *cobra.Command {
 	}
 	cmd.ValidArgsFunction = c.completeAdmin
 	return cmd
+}
+
+func (c *cli) deleteAdmin() *cobra.Command {
+	var dry bool
+	cmd := &cobra.Command{
+		Use: "delete NAME", Short: "Remove an administrator who leaves; ends its sign-ins", Args: exactly(1, 1),
+		Long: "The last administrator stays. The name confirms it (--confirm NAME: --yes is not enough). Tokens stay valid, also those\n" +
+			"that this administrator made or copied: token list --columns client_id,created_by says whose they are.",
+		Example: c.example("manager admin delete maria", "manager admin delete maria --confirm maria"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return c.with(cmd.Context(), func(ctx context.Context, l *link) error {
+				admin, err := leaver(ctx, l, args[0])
+				if err != nil {
+					return err
+				}
+				if dry {
+					return c.dryRun(rehearsed{Would: "Would remove the administrator " + admin.Name + " and end its sign-ins.", Admin: &admin})
+				}
+				if err := c.typed(ctx, admin.Name, "deleting the administrator "+admin.Name+" cannot be undone", "to delete it"); err != nil {
+					return err
+				}
+				if err := l.DeleteAdmin(ctx, admin.Name); err != nil {
+					return err
+				}
+				c.say("%s is no administrator any more; its sign-ins have ended.", admin.Name)
+				return errors.Join(c.adminRecord(admin), c.afterChange(ctx, l))
+			})
+		},
+	}
+	cmd.ValidArgsFunction = c.completeAdmin
+	cmd.Flags().BoolVar(&dry, "dry-run", false, "only say who would be removed")
+	return cmd
+}
+
+// leaver is the administrator of a name, before anything is asked about it; the last
+// one is refused as the server does.
+func leaver(ctx context.Context, l *link, name string) (api.Admin, error) {
+	name, err := authority.CanonicalName(name)
+	if err != nil {
+		return api.Admin{}, err
+	}
+	admins, err := l.Admins(ctx)
+	if err != nil {
+		return api.Admin{}, err
+	}
+	i := slices.IndexFunc(admins.Items, func(a api.Admin) bool { return a.Name == name })
+	switch {
+	case i < 0:
+		return api.Admin{}, fail(exitNotFound, "admin.not_found", "There is no administrator of that name.")
+	case len(admins.Items) == 1:
+		return api.Admin{}, fail(exitConflict, "admin.last", "%s is the last administrator. Add another one first.", name)
+	}
+	return admins.Items[i], nil
+}
+
+// adminRecord gives programs the record as it was; people have been told.
+func (c *cli) adminRecord(a api.Admin) error {
+	if !c.asJSON() {
+		return nil
+	}
+	return c.one("Admin", a, nil)
 }
 
 // passwordCall is a command that takes a new password from a file or a prompt,

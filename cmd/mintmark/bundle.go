@@ -73,7 +73,7 @@ func (c *cli) bundle(ctx context.Context, l *link, path string, dry bool) error 
 	}
 	c.say("Left out: tokens and their records, key secrets, passwords, values of secret properties.")
 	if dry {
-		c.dryRun("Would write %s.", path)
+		c.looked("Would write %s.", path)
 		return c.bundled(bundle{Files: parts})
 	}
 	f, err := newFile(path)

@@ -33,6 +33,7 @@ func documents() map[string][]any {
 		"Configuration":  {configured{}},
 		"DifferenceList": {listed[api.Difference]{}},
 		"Discarded":      {api.Discarded{}},
+		"DryRun":         {rehearsed{}},
 		"EventList":      {api.EventList{}},
 		"Evidence":       {api.Evidence{}},
 		"FindingList":    {api.Findings{}},

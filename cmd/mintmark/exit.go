@@ -165,6 +165,7 @@ func remedies() map[string]string {
 		"key.not_found":      "see which there are: manager key list",
 		"key.rotating":       "see who still needs the previous one: manager key evidence; end it: manager key retire",
 		"admin.not_found":    "see who there is: manager admin list",
+		"admin.last":         "make another one: manager admin create NAME",
 		"admin.exists":       "give it another password: manager admin reset-password NAME",
 		"config.revision":    "see what would change now: manager config diff",
 		"config.no_revision": "see which there were: manager audit list --action config.applied",

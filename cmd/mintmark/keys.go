@@ -105,8 +105,11 @@ func (c *cli) resetOver(ctx context.Context, l *link, confirm func() error, in a
 	}
 	c.say("Gentler: %s key rotate --overlap 14d", c.program)
 	if dry {
-		c.dryRun("%s still signs.", s.CurrentKey.Name)
-		return nil
+		r := rehearsed{Would: "Would end them and sign with a new secret."}
+		if len(s.Unknown) == 0 {
+			r.Counts = map[string]int{"tokens_revoked": s.Tokens.Active, "logins_ended": s.Logins}
+		}
+		return c.dryRun(r)
 	}
 	if err := confirm(); err != nil {
 		return err

@@ -94,10 +94,16 @@ func (c *cli) migrateOver(ctx context.Context, k *core, to string, dry bool) err
 	if to == "memory" {
 		c.say("Memory starts empty: %s will not be there. What there is stays in %s.", plural(counts.Active, "valid token"), place(from))
 	}
-	done, err := c.applyMove(ctx, k, to, dry)
-	if err != nil || dry {
-		_, undone := k.control.Discard(context.WithoutCancel(ctx), k.self())
-		return errors.Join(err, undone)
+	if dry {
+		carried := counts.Active
+		if to == "memory" {
+			carried = 0
+		}
+		return errors.Join(c.moveDryRun(ctx, k, carried), c.unstage(ctx, k))
+	}
+	done, err := c.applyMove(ctx, k, to)
+	if err != nil {
+		return errors.Join(err, c.unstage(ctx, k))
 	}
 	if to == "memory" {
 		c.say("Nothing moved from %s: the next start begins without a token.", place(from))
@@ -140,17 +146,25 @@ func (c *cli) mayStage(ctx context.Context, k *core) error {
 	return nil
 }
 
-func (c *cli) applyMove(ctx context.Context, k *core, to string, dry bool) (control.Applied, error) {
-	if dry {
-		diff, _, err := k.control.Diff(ctx, k.self())
-		for _, d := range diff {
-			c.say("%s -> %s  %s", place(d.Before), place(d.After), d.Note)
-		}
-		if err == nil {
-			c.dryRun("It could be moved.")
-		}
-		return control.Applied{}, err
+// unstage drops the move that was staged.
+func (c *cli) unstage(ctx context.Context, k *core) error {
+	_, err := k.control.Discard(context.WithoutCancel(ctx), k.self())
+	return err
+}
+
+// moveDryRun says whether what is staged could be done.
+func (c *cli) moveDryRun(ctx context.Context, k *core, carried int) error {
+	diff, _, err := k.control.Diff(ctx, k.self())
+	for _, d := range diff {
+		c.say("%s -> %s  %s", place(d.Before), place(d.After), d.Note)
 	}
+	if err != nil {
+		return err
+	}
+	return c.dryRun(rehearsed{Would: "It could be moved.", Counts: map[string]int{"tokens_active": carried}})
+}
+
+func (c *cli) applyMove(ctx context.Context, k *core, to string) (control.Applied, error) {
 	if to == "memory" {
 		if err := c.agree(ctx, "moving to memory", "A restart will lose every token. Move to memory?"); err != nil {
 			return control.Applied{}, err

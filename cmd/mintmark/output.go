@@ -15,6 +15,8 @@ import (
 	"strings"
 
 	"golang.org/x/term"
+
+	"mintmark/api"
 )
 
 const apiVersion = "mintmark/v1"
@@ -233,7 +235,25 @@ func quoted(word string) string {
 	return "'" + strings.ReplaceAll(word, "'", `'\''`) + "'"
 }
 
-// dryRun ends a command that only looked.
-func (c *cli) dryRun(format string, args ...any) {
+// rehearsed is what a dry run found, as the command prints it.
+type rehearsed struct {
+	Would  string         `json:"would"` // in a sentence
+	Token  *api.Token     `json:"token,omitempty"`
+	Admin  *api.Admin     `json:"admin,omitempty"`
+	Keys   []api.Key      `json:"keys,omitempty"`
+	Counts map[string]int `json:"counts,omitempty"` // by the names that they have in the document of the change itself
+}
+
+// dryRun ends a command that only looked, and has not printed what it found.
+func (c *cli) dryRun(r rehearsed) error {
+	c.looked("%s", r.Would)
+	if !c.asJSON() {
+		return nil
+	}
+	return c.one("DryRun", r, nil)
+}
+
+// looked says of a command that it only looked.
+func (c *cli) looked(format string, args ...any) {
 	c.say("%s Nothing was changed (dry run).", fmt.Sprintf(format, args...))
 }

@@ -29,8 +29,7 @@ func (c *cli) replaceToken() *cobra.Command {
 		}
 		if dry {
 			c.inUse(t)
-			c.dryRun("Would make a successor of %s of %s.", shortID(t.ID), t.ClientID)
-			return nil
+			return c.dryRun(rehearsed{Would: fmt.Sprintf("Would make a successor of %s of %s.", shortID(t.ID), t.ClientID), Token: &t})
 		}
 		return c.replace(ctx, l, t, in, outFile)
 	})
@@ -74,8 +73,9 @@ func (c *cli) withoutSuccessor(ctx context.Context, l *link, t api.Token, dry bo
 	used := c.inUse(next)
 	switch {
 	case dry:
-		c.dryRun("Would delete %s, and let %s of %s work on.", shortID(t.ReplacedBy), shortID(t.ID), t.ClientID)
-		return nil
+		return c.dryRun(rehearsed{
+			Would: fmt.Sprintf("Would delete %s, and let %s of %s work on.", shortID(t.ReplacedBy), shortID(t.ID), t.ClientID), Token: &t,
+		})
 	case used:
 		c.say("Those requests will be refused at once; %s works on.", shortID(t.ID))
 		return c.typed(ctx, t.ClientID, shortID(next.ID)+" is in use", "to delete it")

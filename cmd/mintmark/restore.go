@@ -100,8 +100,10 @@ func (c *cli) restore(ctx context.Context, dir home.Dir, in restoration) (err er
 	}
 	c.sayRestore(r, did)
 	if in.dry {
-		c.dryRun("%s is as it was.", dir)
-		return nil
+		return c.dryRun(rehearsed{
+			Would:  fmt.Sprintf("Would put the state of %s in the place of what is in %s.", in.file, dir),
+			Counts: map[string]int{"tokens_active": did.Active, "tokens_ended": did.Ended, "tokens_lost": did.Lost},
+		})
 	}
 	host, err := os.Hostname()
 	if err != nil {

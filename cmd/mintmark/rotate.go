@@ -62,14 +62,16 @@ func (c *cli) rotateDryRun(ctx context.Context, l *link, in api.RotateKeys) erro
 	if err != nil {
 		return err
 	}
-	names := make(map[string]string)
+	named := make(map[string]api.Key)
 	for _, k := range keys.Items {
-		if names[k.State] = k.Name; k.State == "previous" {
+		if named[k.State] = k; k.State == "previous" {
 			return fail(exitConflict, "key.rotating", "it would be refused: %s is still accepted", k.Name).advise(remedies()["key.rotating"])
 		}
 	}
-	c.dryRun("Would sign with %s, and accept %s for the overlap.", names["next"], names["current"])
-	return nil
+	signs, accepted := named["next"], named["current"]
+	return c.dryRun(rehearsed{
+		Would: fmt.Sprintf("Would sign with %s, and accept %s for the overlap.", signs.Name, accepted.Name), Keys: []api.Key{signs, accepted},
+	})
 }
 
 func (c *cli) rotate(ctx context.Context, l *link, in api.RotateKeys) error {
@@ -360,7 +362,7 @@ func (c *cli) withoutDryRun(ctx context.Context, l *link, k api.Key, end string)
 	if err := c.printEvidence(e); err != nil {
 		return err
 	}
-	c.dryRun("Would stop accepting %s %s.", k.Name, end)
+	c.looked("Would stop accepting %s %s.", k.Name, end)
 	return nil
 }
 

@@ -81,8 +81,7 @@ func (c *cli) previewToken(ctx context.Context, l *link, in api.CreateToken) err
 	if err != nil {
 		return err
 	}
-	c.dryRun("Would create a token of %s.", c.summary(t))
-	return nil
+	return c.dryRun(rehearsed{Would: "Would create a token of " + c.summary(t) + ".", Token: &t})
 }
 
 // summary is "dfsadmin, Admin, until 2027-02-21 14:08 UTC".
@@ -166,8 +165,7 @@ func (c *cli) deleteToken() *cobra.Command {
 		}
 		if dry {
 			c.inUse(t)
-			c.dryRun("Would delete %s of %s.", shortID(t.ID), t.ClientID)
-			return nil
+			return c.dryRun(rehearsed{Would: fmt.Sprintf("Would delete %s of %s.", shortID(t.ID), t.ClientID), Token: &t})
 		}
 		if err := c.confirmDelete(ctx, t); err != nil {
 			return err

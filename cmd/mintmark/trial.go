@@ -34,7 +34,7 @@ func (c *cli) applyCommand() *cobra.Command {
 		if err := c.differences(diff.Items); err != nil {
 			return err
 		}
-		c.dryRun("Would apply %s.", plural(len(diff.Items), "staged change"))
+		c.looked("Would apply %s.", plural(len(diff.Items), "staged change"))
 		return nil
 	})
 	cmd.Long = "All staged properties are checked together, here and on the disk; then all are applied, or none is.\n" +

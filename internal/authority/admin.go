@@ -86,6 +86,44 @@ func (a *Authority) ResetPassword(ctx context.Context, c Caller, username string
 	})
 }
 
+// DeleteAdmin removes an administrator and ends all its logins. The last one is
+// not removed (Conflict, "admin.last"): nobody would have a name to sign in with.
+// Tokens stay, whoever made them.
+func (a *Authority) DeleteAdmin(ctx context.Context, c Caller, username string) error {
+	if err := c.mustAdmin(); err != nil {
+		return err
+	}
+	if err := c.mustBeRecent(a.Now(), a.Policy().StepUp); err != nil {
+		return err
+	}
+	name, err := CanonicalName(username)
+	if err != nil {
+		return err
+	}
+	return a.Store.Update(ctx, func(tx Tx) error {
+		if _, err := tx.Admins().Get(name); err != nil {
+			return noAdmin(err)
+		}
+		others, err := anyAdminBut(tx, name)
+		if err != nil {
+			return err
+		}
+		if !others {
+			return fail(Conflict, "admin.last", name+" is the last administrator. Add another one first.")
+		}
+		if err := tx.Admins().Delete(name); err != nil {
+			return err
+		}
+		if err := tx.Throttles().Delete(name); err != nil {
+			return err
+		}
+		if err := endLogins(tx, name); err != nil {
+			return err
+		}
+		return tx.Audit().Append(a.adminEvent(c, "admin.deleted", name))
+	})
+}
+
 // UnlockAdmin lifts the pause after failed sign-ins.
 func (a *Authority) UnlockAdmin(ctx context.Context, c Caller, username string) error {
 	if err := c.mustAdmin(); err != nil {

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -71,6 +72,87 @@ func TestPasswordsThatMayNotBeAreRefusedWhereverOneIsSet(t *testing.T) {
 	if f := classed(t, err).Fields; len(f) != 1 || f[0].Field != "password" || !strings.Contains(f[0].Msg, "15") {
 		t.Errorf("the reason is not shown: %+v", f)
 	}
+}
+
+func TestWhoLeavesIsGoneWithEveryLogin(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	h.admin(t, otherAdmin)
+	h.admin(t, "omar")
+	in, err := h.SignIn(t.Context(), nobody(), otherAdmin, secret(goodPassword))
+	if err != nil {
+		t.Fatal(err)
+	}
+	stays, err := h.SignIn(t.Context(), nobody(), "omar", secret(goodPassword))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := h.DeleteAdmin(t.Context(), operator(), " Maria "); err != nil {
+		t.Fatal(err)
+	}
+	if e := h.lastEvent(t); e.Action != "admin.deleted" || e.Target != otherAdmin || e.Actor.Kind != "local" {
+		t.Errorf("event %+v", e)
+	}
+	all, _ := h.records(t)
+	_, there := all["login "+string(in.ID)]
+	if _, others := all["login "+string(stays.ID)]; there || !others {
+		t.Errorf("its login is there: %v; that of another: %v", there, others)
+	}
+	_, err = h.SignIn(t.Context(), nobody(), otherAdmin, secret(goodPassword))
+	wantKind(t, err, authority.Unauthenticated, "login.refused")
+	wantKind(t, h.DeleteAdmin(t.Context(), operator(), otherAdmin), authority.NotFound, "admin.not_found")
+}
+
+func TestTheLastAdministratorStays(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	h.admin(t, otherAdmin)
+	_, events := h.records(t)
+	wantKind(t, h.DeleteAdmin(t.Context(), operator(), otherAdmin), authority.Conflict, "admin.last")
+	if admins, err := h.Admins(t.Context(), operator()); err != nil || len(admins) != 1 {
+		t.Errorf("got %+v, %v", admins, err)
+	}
+	if _, after := h.records(t); after != events {
+		t.Error("the refusal is an event")
+	}
+}
+
+// Two that delete each other, or two operators at once, leave one.
+func TestOfAllThatAreDeletedAtOnceOneStays(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	h.admin(t, otherAdmin)
+	h.admin(t, "omar")
+	var wg sync.WaitGroup
+	for _, name := range []string{otherAdmin, "omar"} {
+		wg.Go(func() { _ = h.DeleteAdmin(context.Background(), operator(), name) })
+	}
+	wg.Wait()
+	if admins, err := h.Admins(t.Context(), operator()); err != nil || len(admins) != 1 {
+		t.Errorf("got %+v, %v", admins, err)
+	}
+}
+
+// Whoever is deleted between the check of the password and the login has none.
+func TestASignInOfWhoIsBeingDeletedIsRefused(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	h.admin(t, otherAdmin)
+	h.admin(t, "omar")
+	h.Passwords = leaving{h.Passwords, func() error { return h.DeleteAdmin(context.Background(), operator(), otherAdmin) }}
+	_, err := h.SignIn(t.Context(), nobody(), otherAdmin, secret(goodPassword))
+	wantKind(t, err, authority.Unauthenticated, "login.refused")
+}
+
+// leaving calls after while a password is checked.
+type leaving struct {
+	authority.Passwords
+	after func() error
+}
+
+func (l leaving) Verify(ctx context.Context, hash string, password authority.Secret) (bool, bool, error) {
+	ok, again, err := l.Passwords.Verify(ctx, hash, password)
+	return ok, again, errors.Join(err, l.after())
 }
 
 func TestUnknownAdministratorsAreNotFound(t *testing.T) {
@@ -158,6 +240,10 @@ func TestStepUpGuardsWhatItShould(t *testing.T) {
 		},
 		"reset password": func(s *stage, c authority.Caller) error {
 			return s.ResetPassword(context.Background(), c, otherAdmin, secret(goodPassword))
+		},
+		"delete admin": func(s *stage, c authority.Caller) error {
+			_, _ = s.CreateAdmin(context.Background(), operator(), "omar", secret(goodPassword)) // who stays
+			return s.DeleteAdmin(context.Background(), c, otherAdmin)
 		},
 	}
 	for name, do := range guarded {

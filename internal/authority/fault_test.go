@@ -333,6 +333,12 @@ func operations() map[string]func(context.Context, *authority.Authority, *stage)
 		"reset password": func(ctx context.Context, a *A, _ *stage) error {
 			return a.ResetPassword(ctx, operator(), otherAdmin, secret("another long pass phrase"))
 		},
+		"delete admin": func(ctx context.Context, a *A, s *stage) error {
+			if _, err := s.CreateAdmin(ctx, operator(), "omar", secret(goodPassword)); err != nil && authority.KindOf(err) != authority.Conflict {
+				return err
+			}
+			return a.DeleteAdmin(ctx, operator(), otherAdmin)
+		},
 		"unlock": func(ctx context.Context, a *A, _ *stage) error { return a.UnlockAdmin(ctx, operator(), otherAdmin) },
 		"sign in": func(ctx context.Context, a *A, _ *stage) error {
 			_, err := a.SignIn(ctx, nobody(), otherAdmin, secret(goodPassword))

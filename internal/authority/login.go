@@ -126,6 +126,9 @@ func (a *Authority) beginLogin(ctx context.Context, c Caller, admin Admin, repla
 	err = a.Store.Update(ctx, func(tx Tx) error {
 		stored, err := tx.Admins().Get(admin.Name)
 		if err != nil {
+			if KindOf(err) == NotFound {
+				return fail(Unauthenticated, "login.refused", "That user name and password do not match.")
+			}
 			return err
 		}
 		if !stored.PasswordChangedAt.Equal(admin.PasswordChangedAt) {
@@ -365,9 +368,14 @@ func (a *Authority) CompleteSetup(ctx context.Context, c Caller, code Secret, us
 	return a.beginLogin(ctx, c, admin, "")
 }
 
-func anyAdmin(tx Tx) (bool, error) {
-	for _, err := range tx.Admins().All() {
-		return err == nil, err
+func anyAdmin(tx Tx) (bool, error) { return anyAdminBut(tx, "") }
+
+// anyAdminBut reports whether there is an administrator of another name.
+func anyAdminBut(tx Tx, name string) (bool, error) {
+	for admin, err := range tx.Admins().All() {
+		if err != nil || admin.Name != name {
+			return err == nil, err
+		}
 	}
 	return false, nil
 }

@@ -138,7 +138,9 @@ func (r Restoring) known(out *Records, b Records, here Here) {
 	out.Receipts = union(here.Receipts, b.Receipts)
 	out.Keys = slices.Clone(here.Keys)
 	out.Keys = append(out.Keys, r.tombstones(b.Keys, here.Keys)...)
-	out.Admins = union(here.Admins, b.Admins)
+	if len(here.Admins) > 0 { // who was deleted since does not come back
+		out.Admins = here.Admins
+	}
 	out.Throttles = here.Throttles
 	generation := out.System.Generation
 	out.System = here.System

@@ -222,10 +222,11 @@ func TestOnlyAdminsReachTokens(t *testing.T) {
 					_, err := h.CreateAdmin(ctx, c.caller, "x", authority.NewSecret(goodPassword))
 					return err
 				},
-				"password": func() error { return h.ResetPassword(ctx, c.caller, "x", authority.NewSecret(goodPassword)) },
-				"unlock":   func() error { return h.UnlockAdmin(ctx, c.caller, "x") },
-				"audit":    func() error { _, err := h.Audit(ctx, c.caller, authority.AuditQuery{}); return err },
-				"record":   func() error { return h.Record(ctx, c.caller, []authority.Recorded{{}}) },
+				"password":     func() error { return h.ResetPassword(ctx, c.caller, "x", authority.NewSecret(goodPassword)) },
+				"delete admin": func() error { return h.DeleteAdmin(ctx, c.caller, "x") },
+				"unlock":       func() error { return h.UnlockAdmin(ctx, c.caller, "x") },
+				"audit":        func() error { _, err := h.Audit(ctx, c.caller, authority.AuditQuery{}); return err },
+				"record":       func() error { return h.Record(ctx, c.caller, []authority.Recorded{{}}) },
 			}
 			for call, fn := range calls {
 				if got := authority.KindOf(fn()); got != c.want {

@@ -71,6 +71,10 @@ func (a *API) resetPassword(c *call, in api.NewPassword) (none, error) {
 	return none{}, a.Authority.ResetPassword(c.request.Context(), c.caller, c.request.PathValue("name"), secret(in.Password))
 }
 
+func (a *API) deleteAdmin(c *call, _ none) (none, error) {
+	return none{}, a.Authority.DeleteAdmin(c.request.Context(), c.caller, c.request.PathValue("name"))
+}
+
 func (a *API) unlockAdmin(c *call, _ none) (none, error) {
 	return none{}, a.Authority.UnlockAdmin(c.request.Context(), c.caller, c.request.PathValue("name"))
 }

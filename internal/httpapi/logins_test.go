@@ -215,4 +215,14 @@ func TestAdministratorsAreMadeAndTheirPasswordsReplaced(t *testing.T) {
 	if err := c.ResetPassword(ctx, "second", api.NewPassword{Password: api.NewSecret("short")}); refused(t, err).Fields[0].Field != "password" {
 		t.Errorf("a short password: %v", err)
 	}
+	must(t, c.DeleteAdmin(ctx, "Second"))
+	if _, err := h.client(in.Token.Unsafe()).Whoami(ctx); refused(t, err).Status != http.StatusUnauthorized {
+		t.Errorf("its sign-in works on: %v", err)
+	}
+	if err := c.DeleteAdmin(ctx, "second"); refused(t, err).Code != "admin.not_found" {
+		t.Errorf("deleted twice: %v", err)
+	}
+	if err := c.DeleteAdmin(ctx, adminName); refused(t, err).Code != "admin.last" || refused(t, err).Status != http.StatusConflict {
+		t.Errorf("the last administrator: %v", err)
+	}
 }

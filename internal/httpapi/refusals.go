@@ -76,6 +76,7 @@ func conflicts() []Refusal {
 		{"key.secret_missing", 409, "The secret of a key is not on this node."},
 		{"sealing.unusable", 409, "The file of the key-encryption keys cannot be used on this node."},
 		{"idempotency_key.reused", 409, "The Idempotency-Key was used for another request."},
+		{"admin.last", 409, "The last administrator cannot be removed."},
 		{"admin.exists", 409, "There is an administrator of that name."},
 		{"config.no_home", 409, "A server without installation directory has nothing to stage in."},
 		{"property.read_only", 409, "The command line or the environment decides the property."},

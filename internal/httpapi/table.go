@@ -224,6 +224,10 @@ func (a *API) adminRoutes() []Route {
 			Refuses: []string{"request.invalid", api.CodeStepUp, "admin.exists", "login.busy"},
 		}, a.createAdmin),
 		does(Route{
+			Method: http.MethodDelete, Path: one, Summary: "Remove an administrator, who is not the last, and end its logins.",
+			Refuses: []string{"username.form", api.CodeStepUp, "admin.not_found", "admin.last"},
+		}, a.deleteAdmin),
+		does(Route{
 			Method: http.MethodPost, Path: one + "/password", Summary: "Give an administrator a new password and end its logins.",
 			Refuses: []string{"request.invalid", api.CodeStepUp, "admin.not_found", "login.busy"},
 		}, a.resetPassword),
