@@ -139,7 +139,7 @@ func (c *cli) openCore(ctx context.Context, dir home.Dir, h how) (_ *core, err e
 	if err = k.load(ctx, h); err != nil {
 		return nil, err
 	}
-	if err := k.control.Recover(ctx, authority.Itself()); err != nil { // a full audit log must not keep anybody from looking
+	if err := k.control.CatchUp(ctx, authority.Itself()); err != nil { // a full audit log must not keep anybody from looking
 		k.log.Warn(notRecorded, "error", err)
 		if !h.serving {
 			c.warn("%s: %s", notRecorded, err)

@@ -18,7 +18,7 @@ const (
 	// to it, and the page that says where the server is now, have time to arrive.
 	lingering = time.Second
 	// onceMore is after how long an address is tried again that could not be
-	// listened on.
+	// listened on, and the store that did not take what was left to do.
 	onceMore = 5 * time.Second
 	// seldom is after how long one is for which what works has to let go of its port.
 	seldom = 10 * time.Minute
@@ -31,7 +31,7 @@ const notConfirmed = "settings on trial were not confirmed in time; those before
 const notWrittenBack = "settings on trial were not confirmed in time, and those before cannot be put back now"
 
 // notRecorded is said of changes whose notes stay in the book.
-const notRecorded = "changes of the configuration wait for the audit log; the next change or start moves them"
+const notRecorded = "changes of the settings wait for the audit log, and get there later"
 
 // errWentBack ends what was opened with settings that are not applied any more.
 var errWentBack = errors.New("the settings before those on trial are applied again")
@@ -114,8 +114,6 @@ func (s *server) sayBack(back control.Return, err error) {
 		s.log.Error("a trial is over, and the settings before could not be applied again; this is tried again", about...)
 	case !back.InForce:
 		s.log.Error("the settings before the trial are applied again, but not in force yet; this is tried again", about...)
-	case err != nil:
-		s.log.Error("the settings before the trial are in force again, but no signing key of their algorithm could be made; this is tried again", about...)
 	default:
 		s.log.Warn("the settings before the trial are in force again", about...)
 	}
@@ -162,5 +160,28 @@ func (s *server) follow(ctx context.Context, all *listeners) {
 func (s *server) endTrial(ctx context.Context, uptime time.Duration) {
 	if back, err := s.control.EndTrial(ctx, authority.Itself(), uptime); back.Back || err != nil {
 		s.sayBack(back, err)
+	}
+}
+
+// catchUp does what changes of the settings have left to do, until ctx ends. It
+// waits for the store, and nothing waits for it.
+func (s *server) catchUp(ctx context.Context) {
+	said, wait := "", time.Second
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(wait):
+		}
+		err := s.control.CatchUp(ctx, authority.Itself())
+		if err == nil {
+			said, wait = "", time.Second
+			continue
+		}
+		wait = onceMore
+		if text := err.Error(); text != said && ctx.Err() == nil { // not at each try
+			s.log.Warn("a change of the settings is not finished; this is tried again", "error", err)
+			said = text
+		}
 	}
 }

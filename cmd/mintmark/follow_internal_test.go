@@ -5,11 +5,14 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
+	"io/fs"
 	"log/slog"
 	"net"
 	"net/http"
+	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -103,7 +106,12 @@ func serves(t *testing.T, files durable.Files, dir home.Dir) func() string {
 // follower is a server of a home whose listeners are moved by the test.
 func follower(t *testing.T, dir home.Dir, log slog.Handler) (*server, *listeners) {
 	t.Helper()
-	c := &cli{err: new(bytes.Buffer), program: "mintmark", getenv: func(string) (string, bool) { return "", false }}
+	return followerOn(t, durable.Files{}, dir, log)
+}
+
+func followerOn(t *testing.T, files durable.Files, dir home.Dir, log slog.Handler) (*server, *listeners) {
+	t.Helper()
+	c := &cli{err: new(bytes.Buffer), program: "mintmark", files: files, getenv: func(string) (string, bool) { return "", false }}
 	k, err := c.openCore(t.Context(), dir, how{})
 	if err != nil {
 		t.Fatal(err)
@@ -216,6 +224,9 @@ func TestATrialThatEndsIsNobodysDoing(t *testing.T) {
 	s.tries(t, map[string]string{config.Listen: free(t), config.Algorithm: "EdDSA"})
 	s.endTrial(t.Context(), 0)
 	s.endTrial(t.Context(), 2*time.Hour)
+	if err := s.control.CatchUp(t.Context(), authority.Itself()); err != nil {
+		t.Fatal(err)
+	}
 	for _, action := range []string{"config.reverted", "key.next_renewed"} {
 		page, err := s.authority.Audit(t.Context(), s.self(), authority.AuditQuery{Action: action, Limit: 1})
 		if err != nil {
@@ -223,6 +234,71 @@ func TestATrialThatEndsIsNobodysDoing(t *testing.T) {
 		}
 		if got := page.Events[0].Actor; got != (authority.Actor{Kind: "system", Name: "mintmark"}) {
 			t.Errorf("%s is by %+v", action, got)
+		}
+	}
+}
+
+// hungLog is a disk on which nothing can be added to the audit log for now.
+type hungLog struct {
+	durable.System
+	hangs *atomic.Bool
+	until chan struct{}
+}
+
+type hungFile struct {
+	durable.File
+	disk hungLog
+}
+
+func (f hungFile) Write(p []byte) (int, error) {
+	if f.disk.hangs.Load() {
+		<-f.disk.until
+	}
+	return f.File.Write(p)
+}
+
+func (d hungLog) Open(path string, flag int, perm fs.FileMode) (durable.File, error) {
+	file, err := d.System.Open(path, flag, perm)
+	if err == nil && filepath.Base(path) == "audit.ndjson" {
+		return hungFile{file, d}, nil
+	}
+	return file, err
+}
+
+// Its event is owed: people have to find the server.
+func TestATrialIsOverInTimeThoughTheAuditLogHangs(t *testing.T) {
+	t.Parallel()
+	was, there := free(t), free(t)
+	disk := hungLog{hangs: new(atomic.Bool), until: make(chan struct{})}
+	s, all := followerOn(t, durable.Files{Ops: disk}, initialised(t, was), slog.DiscardHandler)
+	if err := s.move(t.Context(), all); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	var group sync.WaitGroup
+	answer := sync.OnceFunc(func() { close(disk.until) })
+	t.Cleanup(func() {
+		answer()
+		cancel()
+		group.Wait()
+	})
+	if _, _, err := s.control.Stage(ctx, s.self(), config.Listen, &there); err != nil {
+		t.Fatal(err)
+	}
+	disk.hangs.Store(true)
+	group.Go(func() { _, _ = s.control.Apply(ctx, s.self(), 0, 4*time.Second) }) // it waits for its own event
+	group.Go(func() { s.follow(ctx, all) })
+	group.Go(func() { s.catchUp(ctx) })
+	heard(t, there, true)
+	heard(t, was, true)
+	heard(t, there, false)
+	if len(s.control.Book.Pending()) < 2 {
+		t.Error("its event was not held up")
+	}
+	answer()
+	for end := time.Now().Add(20 * time.Second); len(s.control.Book.Pending()) > 0; time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("its event is not made later")
 		}
 	}
 }

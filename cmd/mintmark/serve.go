@@ -133,6 +133,7 @@ func (s *server) run(ctx context.Context) (err error) {
 	go s.maintain(background)
 	var left sync.WaitGroup
 	left.Go(func() { s.follow(background, all) })
+	left.Go(func() { s.catchUp(background) })
 	left.Go(func() { s.attend(background) })
 	go s.hear(background)
 	counted := make(chan error, 1)

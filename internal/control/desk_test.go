@@ -89,7 +89,7 @@ func newDesk(t *testing.T, applied map[string]string) *desk {
 	must(t, err)
 	d.open(t)
 	must(t, d.authority.Found(t.Context(), operator()))
-	must(t, d.Recover(t.Context(), operator()))
+	must(t, d.CatchUp(t.Context(), operator()))
 	t.Cleanup(func() { _ = d.store.Close() })
 	return d
 }
@@ -114,7 +114,7 @@ func (d *desk) restart(t *testing.T) {
 	d.pen.failing(-1, nil, false)
 	d.wrap = nil
 	d.open(t)
-	must(t, d.Recover(t.Context(), operator()))
+	must(t, d.CatchUp(t.Context(), operator()))
 }
 
 func (d *desk) open(t *testing.T) {

@@ -4,8 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"mintmark/internal/authority"
@@ -51,8 +51,10 @@ type Control struct {
 	Config
 	mu      sync.Mutex // one change at a time: what was checked is what is applied
 	watched watch
-	owed    string        // why a trial ended whose way back is applied, and not all in force yet; "": it is
+	owed    string        // why a trial ended whose way back is applied, and not in force yet; "": it is
 	again   time.Duration // the age of the process at which that is tried again
+	turn    chan struct{} // has room for the one whose turn it is in later
+	keyless atomic.Bool   // what is in force may want a key that is not there
 }
 
 var _ Controller = (*Control)(nil)
@@ -62,7 +64,7 @@ func New(c Config) (*Control, error) {
 	if c.Authority == nil || c.Running == nil || c.SwitchStore == nil || c.CheckStore == nil || c.CheckTLS == nil || c.Refusals == nil || c.Now == nil || c.Program.URL == nil {
 		return nil, errors.New("control: a member of Config is missing")
 	}
-	return &Control{Config: c}, nil
+	return &Control{Config: c, turn: make(chan struct{}, 1)}, nil
 }
 
 // Properties lists every property with its three values.
@@ -141,12 +143,19 @@ func (c *Control) Stage(ctx context.Context, by authority.Caller, name string, v
 	if value != nil && p.Name == config.Store && *value == "memory" {
 		value = nil // it is how people say unset
 	}
+	d, staging, err := c.stage(by, p, value)
+	if err == nil {
+		c.record(ctx, by)
+	}
+	return d, staging, err
+}
+
+func (c *Control) stage(by authority.Caller, p config.Property, value *string) (Difference, Staging, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if err := c.Book.Stage(p.Name, value, author(by), c.Now().UTC()); err != nil {
 		return Difference{}, Staging{}, translate(err)
 	}
-	c.record(ctx, by)
 	_, applied := c.Book.Applied()
 	staged, _, _ := c.Book.Staged()
 	d := Difference{Property: p.Name, Before: applied[p.Name], After: applied[p.Name], Live: p.Live, Warning: config.Warning(p.Name)}
@@ -244,17 +253,19 @@ func (c *Control) Apply(ctx context.Context, by authority.Caller, revision uint6
 		return Applied{}, err
 	}
 	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.apply(ctx, by, revision, trial)
+	out, err := c.apply(ctx, by, revision, trial)
+	c.mu.Unlock()
+	return out, c.finish(ctx, by, err)
 }
 
 func (c *Control) apply(ctx context.Context, by authority.Caller, revision uint64, trial time.Duration) (Applied, error) {
+	staged, _, _ := c.Book.Staged()
+	if t, runs := c.Book.Trial(); runs && len(staged) > 0 { // before anything is looked at that might hang: the trial has to end
+		return Applied{}, translate(&config.OnTrialError{Trial: t})
+	}
 	diff, staged, err := c.diff()
 	if err != nil {
 		return Applied{}, err
-	}
-	if t, runs := c.Book.Trial(); runs && len(staged) > 0 {
-		return Applied{}, translate(&config.OnTrialError{Trial: t})
 	}
 	out := Applied{Differences: diff}
 	commit := func() error {
@@ -276,8 +287,7 @@ func (c *Control) apply(ctx context.Context, by authority.Caller, revision uint6
 	c.owed = "" // to a trial before, if at all: what is applied now takes its place
 	_, applied := c.Book.Applied()
 	out.Trial = trialOf(c.Book)
-	err = c.inForce(ctx, by, &out, applied)
-	return out, err
+	return out, c.inForce(&out, applied)
 }
 
 // switches reports whether another store than the running one is staged.
@@ -299,8 +309,8 @@ func (c *Control) Discard(ctx context.Context, by authority.Caller) (int, error)
 		return 0, err
 	}
 	c.mu.Lock()
-	defer c.mu.Unlock()
 	n, err := c.Book.Discard(author(by), c.Now().UTC())
+	c.mu.Unlock()
 	if err != nil {
 		return 0, translate(err)
 	}
@@ -316,74 +326,22 @@ func (c *Control) Rollback(ctx context.Context, by authority.Caller, revision ui
 		return Applied{}, err
 	}
 	c.mu.Lock()
-	defer c.mu.Unlock()
+	out, err := c.rollback(ctx, by, revision, trial)
+	c.mu.Unlock()
+	return out, c.finish(ctx, by, err)
+}
+
+func (c *Control) rollback(ctx context.Context, by authority.Caller, revision uint64, trial time.Duration) (Applied, error) {
 	before, _ := c.Book.Applied()
 	staged, stagedBy, stagedAt := c.Book.Staged()
 	if err := c.Book.Rollback(revision, author(by), c.Now().UTC()); err != nil {
 		return Applied{}, translate(err)
 	}
-	c.record(ctx, by)
 	applied, err := c.apply(ctx, by, 0, trial)
 	if now, _ := c.Book.Applied(); err != nil && now == before {
 		err = errors.Join(err, c.Book.Restage(staged, stagedBy, stagedAt, author(by), c.Now().UTC()))
-		c.record(ctx, by)
 	}
 	return applied, err
-}
-
-// Recover moves changes that an earlier process left in the book into the
-// audit log.
-func (c *Control) Recover(ctx context.Context, by authority.Caller) error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.move(ctx, by)
-}
-
-// record moves what a change has left in the book. The change and its note last
-// together already, so a failure fails nothing: the note waits for the next
-// change or start, and the status says so.
-func (c *Control) record(ctx context.Context, by authority.Caller) {
-	_ = c.move(context.WithoutCancel(ctx), by)
-}
-
-// changeID is the member of an event's detail that holds Change.ID.
-const changeID = "change"
-
-// move moves the book's pending changes into the audit log. They get there in
-// one commit, so if the newest event of the book's is one of them, a crash kept
-// the book from dropping it and all before it.
-func (c *Control) move(ctx context.Context, by authority.Caller) error {
-	if c.Book == nil {
-		return nil
-	}
-	pending := c.Book.Pending()
-	if len(pending) == 0 {
-		return nil
-	}
-	page, err := c.Authority.Audit(ctx, by, authority.AuditQuery{Action: "config.", Limit: 1})
-	if err != nil {
-		return err
-	}
-	var news []authority.Recorded
-	for _, p := range pending {
-		id, revision := strconv.FormatUint(p.ID, 10), strconv.FormatUint(p.Revision, 10)
-		if len(page.Events) == 1 && page.Events[0].Detail[changeID] == id && page.Events[0].At.Equal(p.At) {
-			news = nil
-			continue
-		}
-		detail := map[string]string{"revision": revision, changeID: id}
-		for name, change := range p.Items {
-			detail[name] = change
-		}
-		news = append(news, authority.Recorded{
-			At: p.At, Actor: authority.Actor{Kind: p.By.Kind, Name: p.By.Name}, From: p.By.From,
-			Action: p.Action, Target: "revision " + revision, Detail: detail,
-		})
-	}
-	if err := c.Authority.Record(ctx, by, news); err != nil {
-		return err
-	}
-	return translate(c.Book.RecordedThrough(pending[len(pending)-1].ID))
 }
 
 func (c *Control) writable(by authority.Caller) error {

@@ -217,7 +217,7 @@ func (c *Control) configCheck(s Staging, properties []Property) Check {
 		if n := len(c.Book.Pending()); n > 1 {
 			check.Fact = fmt.Sprintf("%d changes wait for the audit log", n)
 		}
-		check.Fix = "Make the audit log writable again; the next change or start catches up."
+		check.Fix = "Make the audit log writable again; the server catches up by itself."
 	case s.Count > 0:
 		check.Warning, check.Fact, check.Fix = true, fmt.Sprintf("%d staged", s.Count), "Put it in force: manager config apply; or drop it: manager config discard"
 	}

@@ -2,7 +2,6 @@ package control
 
 import (
 	"context"
-	"errors"
 	"slices"
 	"time"
 
@@ -98,11 +97,22 @@ func (c *Control) Settle(ctx context.Context, by authority.Caller, a Answer) (Ap
 		return Applied{}, err
 	}
 	c.mu.Lock()
-	defer c.mu.Unlock()
+	out, err := c.settle(by, a)
+	c.mu.Unlock()
+	if a.Decision == Revert {
+		return out, c.finish(ctx, by, err)
+	}
+	if err == nil {
+		c.record(ctx, by)
+	}
+	return out, err
+}
+
+func (c *Control) settle(by authority.Caller, a Answer) (Applied, error) {
 	var err error
 	switch now := c.Now().UTC(); a.Decision {
 	case Revert:
-		return c.goBack(ctx, by, a.Revision, author(by), "by hand")
+		return c.goBack(a.Revision, author(by), "by hand")
 	case Extend:
 		more := a.More
 		if more == 0 {
@@ -117,14 +127,13 @@ func (c *Control) Settle(ctx context.Context, by authority.Caller, a Answer) (Ap
 	if err != nil {
 		return Applied{}, translate(err)
 	}
-	c.record(ctx, by)
 	at, _ := c.Book.Applied()
 	return Applied{Revision: at, Trial: trialOf(c.Book)}, nil
 }
 
 // goBack applies the revision before the trial again. It has done so if the
 // revision that it answers is not 0, whatever the error.
-func (c *Control) goBack(ctx context.Context, by authority.Caller, revision uint64, who config.Author, why string) (Applied, error) {
+func (c *Control) goBack(revision uint64, who config.Author, why string) (Applied, error) {
 	before, after, err := c.Book.Revert(revision, why, who, c.Now().UTC())
 	if err != nil {
 		return Applied{}, translate(err)
@@ -137,30 +146,19 @@ func (c *Control) goBack(ctx context.Context, by authority.Caller, revision uint
 			out.Differences = append(out.Differences, Difference{Property: p.Name, Before: old, After: value, Live: p.Live})
 		}
 	}
-	err = c.inForce(ctx, by, &out, after)
-	return out, err
+	return out, c.inForce(&out, after)
 }
 
-// inForce lets the process run what was applied, and only then moves the note of
-// it, which lasts already: a store that hangs is no reason to wait.
-func (c *Control) inForce(ctx context.Context, by authority.Caller, out *Applied, applied map[string]string) error {
+// inForce lets the process run what was applied.
+func (c *Control) inForce(out *Applied, applied map[string]string) error {
 	var err error
 	if out.RestartNeeded, err = c.Running.take(applied); err != nil {
-		c.record(ctx, by)
 		return translate(err)
 	}
+	c.owed = ""
 	if c.Changed != nil {
 		c.Changed()
 	}
-	c.record(ctx, by)
-	// Whether or not anything was staged: it mends what was cut short the last time.
-	if _, err := c.Authority.RenewNext(context.WithoutCancel(ctx), by); err != nil {
-		return &authority.Error{
-			Kind: authority.KindOf(err), Code: "config.next_key", Err: err,
-			Msg: "The settings are applied, but no signing key of that algorithm could be made. Apply once more.",
-		}
-	}
-	c.owed = ""
 	return nil
 }
 
@@ -172,10 +170,13 @@ type Return struct {
 	Waiting []string // properties that it runs from its next start on
 }
 
-func returned(a Applied, why string, err error) Return {
-	var e *authority.Error
-	noKey := errors.As(err, &e) && e.Code == "config.next_key" // all else is in force
-	return Return{Back: a.Revision != 0, InForce: err == nil || noKey, Why: why, Waiting: a.RestartNeeded}
+// returned is what became of a trial that nobody has ended. Its event and its key
+// are left to CatchUp.
+func (c *Control) returned(a Applied, why string, err error) Return {
+	if err == nil {
+		c.keyless.Store(true)
+	}
+	return Return{Back: a.Revision != 0, InForce: err == nil, Why: why, Waiting: a.RestartNeeded}
 }
 
 // againAfter is how long it takes until what failed at the end of a trial is tried
@@ -194,16 +195,16 @@ type watch struct {
 // say that there was nothing to do. uptime is how long the process has run by a
 // clock that does not jump: a trial lasts for what was left of it when the process
 // saw it first, wherever the clock goes meanwhile. What has gone back and could not
-// be put in force is tried again every minute, and answered again. It is meant for
-// once a second.
-func (c *Control) EndTrial(ctx context.Context, by authority.Caller, uptime time.Duration) (Return, error) {
-	if c.Book == nil {
-		return Return{}, nil
+// be put in force is tried again every minute, and answered again. It asks nothing of
+// the store: CatchUp does. It is meant for once a second.
+func (c *Control) EndTrial(_ context.Context, by authority.Caller, uptime time.Duration) (Return, error) {
+	if err := authority.Permit(by); err != nil || c.Book == nil {
+		return Return{}, err
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.owed != "" && uptime >= c.again {
-		return c.pay(ctx, by, uptime)
+		return c.pay(uptime)
 	}
 	t, runs := c.Book.Trial()
 	if !runs {
@@ -215,35 +216,35 @@ func (c *Control) EndTrial(ctx context.Context, by authority.Caller, uptime time
 	if uptime < c.watched.over {
 		return Return{}, nil
 	}
-	a, err := c.goBack(ctx, by, t.Revision, config.Itself(), config.OutOfTime)
+	a, err := c.goBack(t.Revision, config.Itself(), config.OutOfTime)
 	if err != nil { // once more in a minute: to go back, or to put it in force
 		c.watched.over, c.again = uptime+againAfter, uptime+againAfter
 	}
-	return returned(a, config.OutOfTime, err), err
+	return c.returned(a, config.OutOfTime, err), err
 }
 
 // pay puts in force what went back and could not be put in force then.
-func (c *Control) pay(ctx context.Context, by authority.Caller, uptime time.Duration) (Return, error) {
+func (c *Control) pay(uptime time.Duration) (Return, error) {
 	why := c.owed
 	var out Applied
 	var applied map[string]string
 	out.Revision, applied = c.Book.Applied()
-	err := c.inForce(ctx, by, &out, applied)
+	err := c.inForce(&out, applied)
 	if err != nil {
 		c.again = uptime + againAfter
 	}
-	return returned(out, why, err), err
+	return c.returned(out, why, err), err
 }
 
 // GoBack ends the trial of a revision that cannot go on, and says why. Without it its
 // error is that nothing is on trial, or another revision. What could not be put in
-// force is left to EndTrial.
-func (c *Control) GoBack(ctx context.Context, by authority.Caller, revision uint64, why string) (Return, error) {
+// force is left to EndTrial, and its event and its key to CatchUp.
+func (c *Control) GoBack(_ context.Context, by authority.Caller, revision uint64, why string) (Return, error) {
 	if err := c.writable(by); err != nil {
 		return Return{}, err
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	a, err := c.goBack(ctx, by, revision, config.Itself(), why)
-	return returned(a, why, err), err
+	a, err := c.goBack(revision, config.Itself(), why)
+	return c.returned(a, why, err), err
 }

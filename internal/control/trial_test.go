@@ -82,6 +82,7 @@ func TestATrialThatNobodyKeepsEnds(t *testing.T) {
 		t.Error("it still runs")
 	}
 	same(t, "over again", d.ends(t, 100*time.Hour), false)
+	must(t, d.CatchUp(t.Context(), operator()))
 	page, err := d.authority.Audit(t.Context(), operator(), authority.AuditQuery{Action: "config.reverted", Limit: 5})
 	must(t, err)
 	e := page.Events[0]
@@ -188,52 +189,20 @@ func TestWhatWentBackIsPutInForceWhenThatCanBe(t *testing.T) {
 	same(t, "once more", d.ends(t, time.Hour), false)
 }
 
-func TestWhatWentBackIsInForceThoughTheNextKeyCannotBeMade(t *testing.T) {
-	t.Parallel()
-	d := newDesk(t, map[string]string{config.Listen: here, config.Store: "tokens.json"})
-	d.stage(t, config.Listen, there)
-	d.stage(t, config.Algorithm, "EdDSA")
-	_, err := d.Apply(t.Context(), maria(), 0, 10*time.Minute)
-	must(t, err)
-	disk := new(failingFrom)
-	d.wrap = func(s authority.Store) authority.Store { disk.Store, disk.n = s, 1; return disk }
-	d.reopen(t)
-	same(t, "over", d.ends(t, 0), false)
-	back, err := d.EndTrial(t.Context(), operator(), 10*time.Minute)
-	wantCode(t, err, authority.Unavailable, "config.next_key")
-	same(t, "how it stands", back, control.Return{Back: true, InForce: true, Why: config.OutOfTime})
-	same(t, "listens", d.running.Settings().Listen, here)
-	disk.n = 1
-	same(t, "tried again", d.ends(t, 11*time.Minute), true)
-	same(t, "once more", d.ends(t, time.Hour), false)
-}
-
 // What one trial owes is not said of the next.
 func TestWhatATrialOwesEndsWithTheNextApply(t *testing.T) {
 	t.Parallel()
-	d := newDesk(t, map[string]string{config.Listen: here, config.Store: "tokens.json"})
-	disk := new(failingFrom)
-	d.wrap = func(s authority.Store) authority.Store { disk.Store, disk.n = s, 1<<30; return disk }
-	d.reopen(t)
-	try := func(algorithm string) {
-		t.Helper()
-		d.stage(t, config.Listen, there)
-		d.stage(t, config.Algorithm, algorithm)
-		disk.n = 1 // it takes the notes, and no key
-		_, err := d.Apply(t.Context(), maria(), 0, 10*time.Minute)
-		wantCode(t, err, authority.Unavailable, "config.next_key")
-	}
-	try("EdDSA")
-	disk.n = 1 << 30
-	d.apply(t)
+	d, _ := onTrial(t)
 	same(t, "over", d.ends(t, 0), false)
-	disk.n = 1
-	_, err := d.EndTrial(t.Context(), operator(), 10*time.Minute)
-	wantCode(t, err, authority.Unavailable, "config.next_key")
-	try("HS256")
-	back, err := d.EndTrial(t.Context(), operator(), 11*time.Minute)
+	certificate, err := config.Lookup(config.Certificate)
 	must(t, err)
-	same(t, "how it stands", back, control.Return{})
+	d.env = map[string]string{certificate.Env(): d.path("a.pem")} // and no key
+	_, err = d.EndTrial(t.Context(), operator(), 10*time.Minute)
+	wantCode(t, err, authority.Invalid, "config.invalid")
+	d.env = noLayers
+	d.stage(t, config.Listen, there)
+	d.apply(t)
+	same(t, "once more", d.ends(t, 11*time.Minute), false)
 	same(t, "listens", d.running.Settings().Listen, there)
 }
 
