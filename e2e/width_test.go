@@ -118,12 +118,12 @@ func TestAListLeavesOutWhatATerminalHasNoRoomFor(t *testing.T) {
 		"a log at 80": {
 			80,
 			[]string{"audit", "list", "--action", "token."},
-			[]string{"TIME", "ACTION", "TARGET", "OUTCOME"},
-			[]string{longName, id[:12], "token.created"},
-			"No room for FROM, ACTOR; --columns shows them.",
+			[]string{"TIME", "ACTOR", "ACTION", "TARGET", "FROM", "OUTCOME"},
+			[]string{longName[:11], "token.created", "local"},
+			"",
 		},
-		"a log at 120": {
-			120,
+		"a log at 140": {
+			140,
 			[]string{"audit", "list", "--action", "token."},
 			[]string{"TIME", "ACTOR", "ACTION", "TARGET", "FROM", "OUTCOME"},
 			[]string{longName, id[:12], "local"},
@@ -166,6 +166,67 @@ func TestAListLeavesOutWhatATerminalHasNoRoomFor(t *testing.T) {
 				t.Errorf("it does not say %q, dim:\n%q", c.said, s.text())
 			}
 		})
+	}
+}
+
+// Of what has no room only the beginning is shown, and it is said where the whole is.
+func TestAnEntryOfTheLogIsOneLine(t *testing.T) {
+	home, id := longNames(t)
+	list := []string{"audit", "list", "--action", "token.created"}
+	s := home.across(t, 80, 0, list...)
+	text := s.lines()
+	within(t, 80, text)
+	if entries := regexp.MustCompile(`(?m)^20[0-9-]+ [0-9:]+Z  \S+ +token\.created  \S.*  local  ok$`).FindAllString(text, -1); len(entries) != 2 || strings.Count(text, "\n") != 4 {
+		t.Errorf("two entries and what is said about them are:\n%s", text)
+	}
+	if !strings.Contains(text, longName[:11]) || strings.Contains(text, longName) || !strings.Contains(text, "…") || !strings.Contains(text, "TARGET; -o tsv has the whole.") {
+		t.Errorf("a long name is not cut short, or that is not said:\n%s", text)
+	}
+	if whole := home.manager(t, append(list, "-o", "tsv")...); !strings.Contains(whole, "\t"+longName+"\t"+id+"\t") {
+		t.Errorf("in a file:\n%s", whole)
+	}
+	if asked := home.across(t, 80, 0, append(list, "--columns", "target,number")...).lines(); !strings.Contains(asked, longName+" "+id[:12]) {
+		t.Errorf("asked for:\n%s", asked)
+	}
+}
+
+// A command that is broken over two lines cannot be copied.
+func TestDoctorBreaksNoCommand(t *testing.T) {
+	home := startHome(t)
+	home.manager(t, "config", "properties", "set", "tokens.lifetime.default", "30d")
+	for _, columns := range []int{44, 80, 120} {
+		text := home.across(t, columns, 10, "doctor").lines()
+		within(t, columns, regexp.MustCompile(`\S*/\S+`).ReplaceAllString(text, "PATH"))
+		for _, command := range []string{"manager config apply", "manager config discard"} {
+			if !strings.Contains(text, command) {
+				t.Errorf("at %d columns %q is broken:\n%s", columns, command, text)
+			}
+		}
+	}
+	if wide := home.across(t, 250, 10, "doctor").lines(); !strings.Contains(wide, "WHAT TO DO") {
+		t.Errorf("with room for it, there is no column of what to do:\n%s", wide)
+	}
+}
+
+// A person is told that there is nothing and what to do about it; a program reads a
+// list of nothing.
+func TestAnEmptyListSaysSo(t *testing.T) {
+	home := install(t)
+	for want, args := range map[string][]string{
+		"No tokens. Make one: manager token create --client-id NAME\n": {"token", "list", "--sort", "role"},
+		"No token matches.\n": {"token", "list", "--tag", "team:data"},
+		"No administrators. Make one: manager admin create\n": {"admin", "list"},
+		"No entry matches.\n": {"audit", "list", "--action", "token."},
+	} {
+		if got := home.across(t, 80, 0, args...).lines(); !strings.HasSuffix(got, strings.Replace(want, "manager", filepath.Join(home.dir, "manager"), 1)) && got != want {
+			t.Errorf("%s: %q, want %q", args, got, want)
+		}
+		if got := home.run(t, args...); got.code != 0 || strings.Count(got.out, "\n") != 1 || strings.HasPrefix(got.out, "No ") {
+			t.Errorf("%s, in a pipe: %q", args, got.out)
+		}
+		if got := home.run(t, append(args, "-o", "json")...); got.code != 0 || !strings.Contains(got.out, `"items": []`) {
+			t.Errorf("%s, for a program: %q", args, got.out)
+		}
 	}
 }
 

@@ -47,6 +47,9 @@ func (c *cli) listAdmins() *cobra.Command {
 				if err != nil {
 					return err
 				}
+				if c.none(len(admins.Items), "No administrators. Make one: %s admin create", c.program) {
+					return nil
+				}
 				return printList(c, "AdminList", admins.Items, []column[api.Admin]{
 					{name: "NAME", of: func(a api.Admin) string { return a.Name }},
 					{name: "CREATED", of: func(a api.Admin) string { return c.when(&a.CreatedAt, "–") }, spare: 2},

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -9,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"mintmark/api"
+	"mintmark/internal/authority"
 )
 
 func (c *cli) auditCommand() *cobra.Command {
@@ -25,17 +27,25 @@ func (c *cli) auditCommand() *cobra.Command {
 				if err != nil {
 					return err
 				}
+				if len(page.Items) == 0 {
+					if err := knownAction(q.Action); err != nil {
+						return err
+					}
+				}
+				if c.none(len(page.Items), "No entry matches.") {
+					return nil
+				}
 				narrow, at := c.narrow(), time.RFC3339
 				target := func(e api.Event) string { return orDash(e.Label) }
 				if narrow {
-					at = strings.Replace(at, "T", " ", 1) // RFC 3339, section 5.6: for people; it can go on below there
+					at = strings.Replace(at, "T", " ", 1) // RFC 3339, section 5.6: for people
 					target = func(e api.Event) string { return orDash(strings.TrimSpace(e.Label + " " + shortTarget(e.Target))) }
 				}
 				return printList(c, "EventList", page.Items, []column[api.Event]{
 					{name: "TIME", of: func(e api.Event) string { return e.At.UTC().Format(at) }},
-					{name: "ACTOR", of: func(e api.Event) string { return orDash(e.Actor.Name) }, spare: 2},
+					{name: "ACTOR", of: func(e api.Event) string { return orDash(e.Actor.Name) }, spare: 2, least: 10},
 					{name: "ACTION", of: func(e api.Event) string { return e.Action }},
-					{name: "TARGET", of: target},
+					{name: "TARGET", of: target, least: 12},
 					{name: "TARGET ID", of: func(e api.Event) string { return orDash(e.Target) }, more: narrow},
 					{name: "FROM", of: func(e api.Event) string { return orDash(e.From) }, spare: 1},
 					{name: "OUTCOME", of: func(e api.Event) string { return e.Outcome }},
@@ -61,6 +71,26 @@ func (c *cli) auditCommand() *cobra.Command {
 	c.offerEvents(cmd, "target", func(e api.Event) []string { return []string{e.Label} })
 	return c.group("audit", "Read, export and check the audit log", c.example("manager audit list", "manager audit verify"),
 		cmd, c.followAudit(), c.exportAudit(), c.verifyAudit())
+}
+
+// knownAction refuses what no entry can have, and names what there is: the group that
+// was meant, if there is one. It is asked where nothing was found, so that a newer
+// server's actions are.
+func knownAction(wanted string) error {
+	var groups, same []string
+	for _, a := range authority.Actions() {
+		group, _, _ := strings.Cut(a, ".")
+		if wanted == "" || wanted == a || wanted == group+"." {
+			return nil
+		}
+		if groups = append(groups, group+"."); strings.HasPrefix(wanted, group+".") {
+			same = append(same, a)
+		}
+	}
+	if len(same) == 0 {
+		same = slices.Compact(groups)
+	}
+	return fail(exitInvalid, "action.unknown", "--action: no entry has %q", wanted).advise("there are: " + strings.Join(same, ", "))
 }
 
 // pageSize checks --limit: a page of nothing would read as no limit.

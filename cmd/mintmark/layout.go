@@ -23,14 +23,14 @@ func (c *cli) across() int {
 }
 
 // fitting leaves out what a list can do without, one column after the other, until
-// the rest goes into the terminal, and answers what it left out. What was asked for
-// stays, and so does everything where nobody's terminal is.
-func fitting[T any](c *cli, columns []column[T], items []T) (kept []column[T], left []string) {
+// the rest goes into the terminal, and answers what it left out and what it cut short.
+// What was asked for stays, and so does everything where nobody's terminal is.
+func fitting[T any](c *cli, columns []column[T], items []T) (kept []column[T], left, cut []string) {
 	across := c.across()
 	if across == 0 || !c.narrow() || c.flags.columns != "" {
-		return columns, nil
+		return columns, nil, nil
 	}
-	for room(leastOf(grid(c, columns, items))) > across {
+	for room(narrowest(columns, grid(c, columns, items))) > across {
 		next := -1
 		for i, col := range columns {
 			if col.spare > 0 && (next < 0 || col.spare < columns[next].spare) {
@@ -43,7 +43,59 @@ func fitting[T any](c *cli, columns []column[T], items []T) (kept []column[T], l
 		left = append(left, columns[next].name)
 		columns = slices.Delete(slices.Clone(columns), next, next+1)
 	}
-	return columns, left
+	columns, cut = shortened(columns, grid(c, columns, items), across)
+	return columns, left, cut
+}
+
+// narrowest is how narrow columns can be. Where some can be cut short a record is one
+// line, else each is as narrow as its longest word.
+func narrowest[T any](columns []column[T], rows [][]string) []int {
+	if !slices.ContainsFunc(columns, func(col column[T]) bool { return col.least > 0 }) {
+		return leastOf(rows)
+	}
+	widths := widest(rows, utf8.RuneCountInString)
+	for i, col := range columns {
+		if col.least > 0 && i < len(widths) {
+			widths[i] = min(widths[i], col.least)
+		}
+	}
+	return widths
+}
+
+// shortened cuts columns that can be short, the widest first, until all goes into the
+// terminal, and answers which.
+func shortened[T any](columns []column[T], rows [][]string, across int) (out []column[T], cut []string) {
+	widths := widest(rows, utf8.RuneCountInString)
+	fitted := slices.Clone(widths)
+	for over := room(widths) - across; over > 0; over-- {
+		next := -1
+		for i, w := range fitted {
+			if columns[i].least > 0 && w > columns[i].least && (next < 0 || w > fitted[next]) {
+				next = i
+			}
+		}
+		if next < 0 {
+			break
+		}
+		fitted[next]--
+	}
+	out = slices.Clone(columns)
+	for i, w := range fitted {
+		if w < widths[i] {
+			whole := out[i].of
+			out[i].of = func(item T) string { return begun(whole(item), w) }
+			cut = append(cut, out[i].name)
+		}
+	}
+	return out, cut
+}
+
+// begun is a text, or as much of its beginning as has room.
+func begun(text string, width int) string {
+	if runes := []rune(text); len(runes) > width {
+		return string(runes[:width-1]) + "…"
+	}
+	return text
 }
 
 // leastOf is how narrow columns can be: each as its longest word, which people
@@ -80,7 +132,8 @@ func room(widths []int) int {
 }
 
 // fit makes columns narrower until they are across at the most, the widest first
-// and none narrower than its longest word: then it is as narrow as it can be.
+// and none narrower than its longest word; but the last, as nothing stands behind a
+// word of it that is too long.
 func fit(rows [][]string, widths []int, across int) []int {
 	least, fitted := leastOf(rows), slices.Clone(widths)
 	for over := room(widths) - across; over > 0; over-- {
@@ -94,6 +147,10 @@ func fit(rows [][]string, widths []int, across int) []int {
 			break
 		}
 		fitted[next]--
+	}
+	if last, over := len(fitted)-1, room(fitted)-across; over > 0 && last >= 0 {
+		const some = 20
+		fitted[last] = max(min(fitted[last], some), fitted[last]-over)
 	}
 	return fitted
 }
@@ -143,9 +200,13 @@ func wrapped(text string, width int) []string {
 	if utf8.RuneCountInString(text) <= width {
 		return []string{text}
 	}
-	var lines []string
+	return filled(strings.Fields(text), width)
+}
+
+// filled puts words into lines; one that is longer has a line of its own.
+func filled(words []string, width int) (lines []string) {
 	line := ""
-	for _, word := range strings.Fields(text) {
+	for _, word := range words {
 		switch {
 		case line == "":
 			line = word

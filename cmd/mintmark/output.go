@@ -28,6 +28,7 @@ type column[T any] struct {
 	more  bool // only when asked for with --columns
 	word  bool // what it says are words of ours, which can have a colour
 	spare int  // a terminal that is too narrow goes without it: the lowest first, 0 never
+	least int  // a terminal that is too narrow shows the beginning, so many characters at the least; 0: the whole
 }
 
 // printList prints records: as a table of the given columns, or as JSON.
@@ -54,7 +55,7 @@ func printList[T any](c *cli, kind string, items []T, columns []column[T], extra
 	if err != nil {
 		return err
 	}
-	columns, left := fitting(c, columns, items)
+	columns, left, cut := fitting(c, columns, items)
 	heads := 1
 	if c.flags.noHeaders {
 		heads = 0
@@ -63,7 +64,20 @@ func printList[T any](c *cli, kind string, items []T, columns []column[T], extra
 	if len(left) > 0 {
 		c.note("No room for %s; --columns shows them.", strings.Join(left, ", "))
 	}
+	if len(cut) > 0 {
+		c.note("Cut short (…): %s; -o tsv has the whole.", strings.Join(cut, ", "))
+	}
 	return err
+}
+
+// none says to a person at a terminal that a list is empty, in the place of its head.
+// Programs get the head, or a list of nothing.
+func (c *cli) none(n int, format string, args ...any) bool {
+	if n > 0 || !c.narrow() || c.asJSON() {
+		return false
+	}
+	c.tell(format, args...)
+	return true
 }
 
 // codeAlone reports whether a command whose exit code is its answer prints nothing
@@ -114,12 +128,21 @@ func chosen[T any](c *cli, all []column[T]) ([]column[T], error) {
 // width of their terminal, or with tabs between. One column, unless it is -1, has
 // words that can have a colour.
 func (c *cli) table(rows [][]string, heads, words int) error {
+	return c.print(c.lay(tidy(rows)), rows, heads, words)
+}
+
+// tidy makes every cell safe for a terminal, and one line.
+func tidy(rows [][]string) [][]string {
 	for _, row := range rows {
 		for i, cell := range row {
 			row[i] = clean(strings.NewReplacer("\n", " ", "\t", " ").Replace(cell))
 		}
 	}
-	lines := c.lay(rows)
+	return rows
+}
+
+// print prints the lines of rows.
+func (c *cli) print(lines []line, rows [][]string, heads, words int) error {
 	pager := c.pager(len(lines))
 	var b bytes.Buffer
 	for _, l := range lines {

@@ -192,20 +192,10 @@ func (c *cli) printEvidence(e api.Evidence) error {
 	}
 	c.say("%d of %s still %s under %s (as of %s; uses are counted since %s%s).", e.NotMoved+e.Mixed, plural(allOf(e), "token"), come, e.Key.Name,
 		c.asOf(e.AsOf), c.until(e.CountedSince), others)
-	narrow := c.narrow()
-	err := printList(c, "Evidence", e.Items, []column[api.TokenEvidence]{
-		{name: "CLIENT ID", of: func(t api.TokenEvidence) string { return t.Token.ClientID }},
-		{name: "ID", of: func(t api.TokenEvidence) string { return c.idOf(t.Token.ID) }},
-		{name: "STATE", of: func(t api.TokenEvidence) string { return movedWord(t) }},
-		{name: "LAST UNDER PREVIOUS", of: func(t api.TokenEvidence) string { return c.keyUse(t.Under) }},
-		{name: "PREVIOUS FROM", of: func(t api.TokenEvidence) string { return keyUser(t.Under) }, more: narrow},
-		{name: "LAST UNDER CURRENT", of: func(t api.TokenEvidence) string { return c.keyUse(t.Current) }, spare: 1},
-		{name: "CURRENT FROM", of: func(t api.TokenEvidence) string { return keyUser(t.Current) }, more: narrow},
-		{name: "CONTACT", of: func(t api.TokenEvidence) string { return orDash(t.Token.Contact) }, spare: 2},
-		{name: "IN TRIAL", of: func(t api.TokenEvidence) string { return refusedWord(t.TrialRefusals) }, spare: 3},
-	}, nil)
-	if err != nil {
-		return err
+	if len(e.Items) > 0 || !c.narrow() {
+		if err := c.evidenceTable(e.Items); err != nil {
+			return err
+		}
 	}
 	until := e.Key.TrialUntil
 	onTrial := until != nil && e.AsOf.Before(*until)
@@ -222,6 +212,21 @@ func (c *cli) printEvidence(e api.Evidence) error {
 	}
 	c.note("Services that check tokens by themselves are not seen here.")
 	return nil
+}
+
+func (c *cli) evidenceTable(items []api.TokenEvidence) error {
+	narrow := c.narrow()
+	return printList(c, "Evidence", items, []column[api.TokenEvidence]{
+		{name: "CLIENT ID", of: func(t api.TokenEvidence) string { return t.Token.ClientID }},
+		{name: "ID", of: func(t api.TokenEvidence) string { return c.idOf(t.Token.ID) }},
+		{name: "STATE", of: func(t api.TokenEvidence) string { return movedWord(t) }},
+		{name: "LAST UNDER PREVIOUS", of: func(t api.TokenEvidence) string { return c.keyUse(t.Under) }},
+		{name: "PREVIOUS FROM", of: func(t api.TokenEvidence) string { return keyUser(t.Under) }, more: narrow},
+		{name: "LAST UNDER CURRENT", of: func(t api.TokenEvidence) string { return c.keyUse(t.Current) }, spare: 1},
+		{name: "CURRENT FROM", of: func(t api.TokenEvidence) string { return keyUser(t.Current) }, more: narrow},
+		{name: "CONTACT", of: func(t api.TokenEvidence) string { return orDash(t.Token.Contact) }, spare: 2},
+		{name: "IN TRIAL", of: func(t api.TokenEvidence) string { return refusedWord(t.TrialRefusals) }, spare: 3},
+	}, nil)
 }
 
 func refusedWord(n uint64) string {

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"os"
@@ -87,6 +86,7 @@ func (c *cli) status(ctx context.Context) (api.Status, error) {
 	if err != nil {
 		return api.Status{}, unclear(err)
 	}
+	s.Checks = append(s.Checks, c.firstAdmin(ctx, l, s)...)
 	return s, nil
 }
 
@@ -128,13 +128,15 @@ func (c *cli) statusLines(s api.Status) [][]string {
 			secret += fmt.Sprintf(" of %d", int(s.KeyDue.Sub(*s.CurrentKey.CurrentSince).Hours()/24))
 		}
 	}
-	verdicts := "none in the last minute"
+	verdicts, admins := "none in the last minute", ""
 	for _, k := range s.Checks {
 		switch k.Name {
 		case "overlap":
 			secret += "; " + k.Fact
 		case "verdicts":
 			verdicts = k.Fact
+		case noAdmins:
+			admins = k.Fact
 		}
 	}
 	config := "revision " + strconv.FormatUint(s.Staging.Revision, 10) + ", " +
@@ -159,6 +161,9 @@ func (c *cli) statusLines(s api.Status) [][]string {
 		{"counts", c.countsLine(s.Usage)},
 		{"verdicts", verdicts},
 		{"version", s.Version},
+	}
+	if admins != "" {
+		lines = append(lines, []string{"admins", admins})
 	}
 	for _, n := range s.Nodes {
 		lines = append(lines, []string{"node", c.nodeLine(n)})
@@ -243,79 +248,6 @@ func upTime(d time.Duration) string {
 		return fmt.Sprintf("%d h %d min", hours, minutes)
 	}
 	return fmt.Sprintf("%d min %d s", minutes, int(d.Seconds())%60)
-}
-
-func (c *cli) doctorCommand() *cobra.Command {
-	return &cobra.Command{
-		Use: "doctor", Short: "Check everything and say what to do; exit code 10 when something needs attention", Args: exactly(0, 0),
-		Example: c.example("manager doctor", "manager doctor -q || echo look at this"),
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			checks, err := c.examine(cmd.Context())
-			if err != nil {
-				return err
-			}
-			if err := c.printChecks(checks); err != nil {
-				return err
-			}
-			for _, k := range checks {
-				if !k.OK || k.Warning {
-					return errAttention
-				}
-			}
-			return nil
-		},
-	}
-}
-
-func (c *cli) printChecks(checks []api.Check) error {
-	if c.codeAlone() {
-		return nil
-	}
-	return printList(c, "CheckList", checks, []column[api.Check]{
-		{name: "CHECK", of: func(k api.Check) string { return k.Name }},
-		{name: "STATE", of: checkWord, word: true},
-		{name: "FACT", of: func(k api.Check) string { return k.Fact }},
-		{name: "WHAT TO DO", of: func(k api.Check) string { return orDash(k.Fix) }},
-	}, nil)
-}
-
-// examine collects the checks. What cannot be opened is a finding, and what can
-// be checked without it is checked.
-func (c *cli) examine(ctx context.Context) ([]api.Check, error) {
-	var found []api.Check
-	l, err := c.reach(ctx, how{})
-	if err != nil {
-		f := classify(err)
-		if !withoutTokens(err) || c.flags.server != "" {
-			return nil, err
-		}
-		found = []api.Check{{Name: "start", Fact: strings.TrimSpace(f.message), Fix: cmp.Or(f.hint, "Do what it says, or put a good copy of that file back.")}}
-		if l, err = c.reach(ctx, how{noTokens: true}); err != nil {
-			return found, nil //nolint:nilerr // it is the finding
-		}
-	}
-	defer l.Close()
-	s, err := l.Status(ctx)
-	if err != nil {
-		return nil, err
-	}
-	switch {
-	case len(found) > 0: // opened without its tokens: nothing is known of them
-		s.Checks = slices.DeleteFunc(s.Checks, func(k api.Check) bool { return strings.HasPrefix(k.Name, "token") })
-	case l.core != nil:
-		found = []api.Check{{Name: "server", Warning: true, OK: true, Fact: "not running", Fix: l.core.dir.Manager() + " start"}}
-	}
-	return append(found, s.Checks...), nil
-}
-
-func checkWord(k api.Check) string {
-	switch {
-	case !k.OK:
-		return "problem"
-	case k.Warning:
-		return "attention"
-	}
-	return "ok"
 }
 
 // built is what the program knows of its build.

@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"mintmark/api"
+	"mintmark/internal/authority"
 	"mintmark/internal/bitting"
 	"mintmark/internal/config"
 )
@@ -82,6 +83,11 @@ func (c *cli) listTokens() *cobra.Command {
 				}
 				q.State = "active"
 			}
+			if q.Tag != "" {
+				if _, err := authority.ParseTag(q.Tag); err != nil {
+					return fail(exitInvalid, "tags.form", "--tag: %s", err)
+				}
+			}
 			return c.withTokens(cmd.Context(), func(ctx context.Context, l *link) error {
 				n, err := c.printTokens(ctx, l, q, all)
 				if err == nil && failIfAny && n > 0 {
@@ -95,7 +101,7 @@ func (c *cli) listTokens() *cobra.Command {
 	f.StringVar(&q.Text, "search", "", "the beginning of a client ID, an id or a tag")
 	f.StringVar(&q.Role, "role", "", "admin, user or verifier")
 	f.StringVar(&q.State, "state", "", "active, expired, revoked, replaced, deleted, or all but the deleted (all); the default leaves out the replaced too")
-	f.StringVar(&q.Tag, "tag", "", "one tag")
+	f.StringVar(&q.Tag, "tag", "", "one tag, a whole `name:value`")
 	f.StringVar(&q.ClientID, "client-id", "", "one client ID")
 	f.StringVar(&q.Sort, "sort", "", "client_id, role, created_at, expires_at or last_used_at")
 	f.BoolVar(&q.Descending, "desc", false, "the other way round")
@@ -124,6 +130,14 @@ func (c *cli) printTokens(ctx context.Context, l *link, q api.TokenQuery, all bo
 		if q.Cursor = page.NextCursor; q.Cursor == "" || !all {
 			break
 		}
+	}
+	switch {
+	case q == api.TokenQuery{Sort: q.Sort, Descending: q.Descending, Limit: q.Limit}:
+		if c.none(len(items), "No tokens. Make one: %s token create --client-id NAME", c.program) {
+			return 0, nil
+		}
+	case c.none(len(items), "No token matches."):
+		return 0, nil
 	}
 	if q.Cursor != "" && !c.asJSON() {
 		c.note("There are more; see them with --all.")

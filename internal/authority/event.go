@@ -25,6 +25,23 @@ type Event struct {
 	Hash      string            // hex SHA-256 over the previous hash and this event
 }
 
+// Actions are those that events have, in order.
+func Actions() []string {
+	return []string{
+		"admin.created", "admin.deleted", "admin.password_reset", "admin.unlocked",
+		"backup.created", "backup.restored",
+		"config.applied", "config.confirmed", "config.created", "config.discarded", "config.reverted", "config.rollback_staged", "config.rollback_undone",
+		"config.staged", "config.trial_extended",
+		"key.extended", "key.next_renewed", "key.overlap_ended", "key.overlap_held", "key.retired", "key.rotated", "key.trial_ended", "key.trial_started",
+		"keys.resealed", "keys.reset",
+		"login.ended", "login.refused", "login.renewed", "login.succeeded",
+		"setup.completed", "setup.opened",
+		"store.founded",
+		"token.contacted", "token.copied", "token.created", "token.deleted", "token.handed_over", "token.replace_undone", "token.replaced", "token.restored",
+		"tokens.caught_up", "tokens.expired",
+	}
+}
+
 // Actor is who an event is about.
 type Actor struct {
 	Kind string // "admin", "token", "local", "system", "anonymous"

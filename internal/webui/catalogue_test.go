@@ -18,6 +18,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"mintmark/internal/authority"
 	"mintmark/internal/config"
 	"mintmark/internal/liveset"
 	"mintmark/internal/message"
@@ -370,15 +371,15 @@ func elsewhere(t *testing.T, all found) {
 	}
 	checks("liveset", "add")
 	checks("control", "")
-	for _, action := range actions(t) {
-		all.add(action, "authority")
+	for _, code := range authority.Actions() {
+		words := strings.NewReplacer("login.", "sign-in ", "config.", "settings ", ".", " ", "_", " ").Replace(code)
+		all.add(strings.ToUpper(words[:1])+words[1:], "authority")
 	}
 }
 
-// actions are the events of the audit log in words: what the code has in the form of
-// a code, but for those of errors.
-func actions(t *testing.T) []string {
-	t.Helper()
+// The code has nothing else in the form of a code but those of errors, properties and
+// files.
+func TestEveryActionIsAmongThose(t *testing.T) {
 	code := regexp.MustCompile(`^(tokens?|login|keys?|admin|config|setup|store|backup)\.[a-z_]+$`)
 	codes, errors := make(map[string]bool), make(map[string]bool)
 	for _, room := range []string{"authority", "config", "control"} {
@@ -402,12 +403,15 @@ func actions(t *testing.T) []string {
 			return true
 		})
 	}
-	var out []string
+	for _, a := range authority.Actions() {
+		if !codes[a] {
+			t.Errorf("no event is %s", a)
+		}
+		delete(codes, a)
+	}
 	for c := range codes {
-		if !errors[c] {
-			words := strings.NewReplacer("login.", "sign-in ", "config.", "settings ", ".", " ", "_", " ").Replace(c)
-			out = append(out, strings.ToUpper(words[:1])+words[1:])
+		if _, err := config.Lookup(c); err != nil && !errors[c] && !strings.HasSuffix(c, ".json") {
+			t.Errorf("%s is not among the actions", c)
 		}
 	}
-	return out
 }

@@ -1,0 +1,141 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"os"
+	"regexp"
+	"slices"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/spf13/cobra"
+
+	"mintmark/api"
+	"mintmark/internal/home"
+)
+
+func (c *cli) doctorCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "doctor", Short: "Check everything and say what to do; exit code 10 when something needs attention", Args: exactly(0, 0),
+		Example: c.example("manager doctor", "manager doctor -q || echo look at this"),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			checks, err := c.examine(cmd.Context())
+			if err != nil {
+				return err
+			}
+			if err := c.printChecks(checks); err != nil {
+				return err
+			}
+			for _, k := range checks {
+				if !k.OK || k.Warning {
+					return errAttention
+				}
+			}
+			return nil
+		},
+	}
+}
+
+func (c *cli) printChecks(checks []api.Check) error {
+	if c.codeAlone() {
+		return nil
+	}
+	columns := []column[api.Check]{
+		{name: "CHECK", of: func(k api.Check) string { return k.Name }},
+		{name: "STATE", of: checkWord, word: true},
+		{name: "FACT", of: func(k api.Check) string { return k.Fact }},
+		{name: "WHAT TO DO", of: func(k api.Check) string { return orDash(k.Fix) }},
+	}
+	across := c.across()
+	if across == 0 || !c.narrow() || c.asJSON() || c.flags.columns != "" || room(widest(grid(c, columns, checks), utf8.RuneCountInString)) <= across {
+		return printList(c, "CheckList", checks, columns, nil)
+	}
+	// What to do goes below, where its commands can be copied.
+	rows := tidy(grid(c, columns[:3], checks))
+	heads := len(rows) - len(checks)
+	laid := c.lay(rows)
+	var lines []line
+	for n, l := range laid {
+		lines = append(lines, l)
+		if l.row < heads || checks[l.row-heads].Fix == "" || n+1 < len(laid) && laid[n+1].row == l.row {
+			continue
+		}
+		for _, part := range filled(unbroken(checks[l.row-heads].Fix), across-2) {
+			lines = append(lines, line{l.row, []string{"  " + clean(part)}, []int{0}})
+		}
+	}
+	return c.print(lines, rows, heads, 1)
+}
+
+// unbroken are the words of an advice; a command in it is one, so that it can be
+// copied.
+func unbroken(advice string) (words []string) {
+	command := regexp.MustCompile(`(?:\S*/)?(?:manager|mintmark) [a-z].*?(?:[,;.] |$)|(?:chmod [0-7]+|rm -r) \S+`)
+	for advice != "" {
+		at := command.FindStringIndex(advice)
+		if at == nil {
+			return append(words, strings.Fields(advice)...)
+		}
+		words = append(append(words, strings.Fields(advice[:at[0]])...), strings.TrimSpace(advice[at[0]:at[1]]))
+		advice = advice[at[1]:]
+	}
+	return words
+}
+
+// examine collects the checks. What cannot be opened is a finding, and what can
+// be checked without it is checked.
+func (c *cli) examine(ctx context.Context) ([]api.Check, error) {
+	var found []api.Check
+	l, err := c.reach(ctx, how{})
+	if err != nil {
+		f := classify(err)
+		if !withoutTokens(err) || c.flags.server != "" {
+			return nil, err
+		}
+		found = []api.Check{{Name: "start", Fact: strings.TrimSpace(f.message), Fix: cmp.Or(f.hint, "Do what it says, or put a good copy of that file back.")}}
+		if l, err = c.reach(ctx, how{noTokens: true}); err != nil {
+			return found, nil //nolint:nilerr // it is the finding
+		}
+	}
+	defer l.Close()
+	s, err := l.Status(ctx)
+	if err != nil {
+		return nil, err
+	}
+	s.Checks = append(s.Checks, c.firstAdmin(ctx, l, s)...)
+	switch {
+	case len(found) > 0: // opened without its tokens: nothing is known of them
+		s.Checks = slices.DeleteFunc(s.Checks, func(k api.Check) bool { return strings.HasPrefix(k.Name, "token") })
+	case l.core != nil:
+		found = []api.Check{{Name: "server", Warning: true, OK: true, Fact: "not running", Fix: l.core.dir.Manager() + " start"}}
+	}
+	return append(found, s.Checks...), nil
+}
+
+func checkWord(k api.Check) string {
+	switch {
+	case !k.OK:
+		return "problem"
+	case k.Warning:
+		return "attention"
+	}
+	return "ok"
+}
+
+// firstAdmin is there only while nobody can sign in: how somebody can.
+func (c *cli) firstAdmin(ctx context.Context, l *link, s api.Status) []api.Check {
+	admins, err := l.Admins(ctx)
+	if err != nil || len(admins.Items) > 0 {
+		return nil // a store that does not answer is told of already
+	}
+	check := api.Check{Name: noAdmins, OK: true, Fact: "none yet, so nobody can sign in to the console", Fix: "Make one: " + c.program + " admin create"}
+	code := home.Dir(s.Home).Code()
+	if _, err := os.Stat(code); err == nil && c.flags.server == "" && l.core == nil {
+		check.Fact = "none yet; the one-time code of the first sign-in is in " + code
+		check.Fix = "Open " + s.URL + " and enter it, or make one: " + c.program + " admin create"
+	}
+	return []api.Check{check}
+}
+
+const noAdmins = "administrators"
