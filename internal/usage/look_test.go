@@ -109,6 +109,8 @@ func TestAStoreIsToldAtTheStartWhatItMissedOfLastUses(t *testing.T) {
 	before.keeper.err = errors.New("away")
 	before.allow("a", "10.0.0.1", 1)
 	before.allow("b", "10.0.0.1", 1)
+	earlier := uint32(before.now.Add(-time.Minute).Unix())
+	before.Count(authority.Counted{Token: "b", Key: "k2", First: earlier, Last: earlier, Count: 1})
 	must(t, before.Flush(t.Context()))
 	before.now = noon().Add(time.Minute)
 	before.Count(authority.Counted{Token: "a", Key: "k2", First: uint32(before.now.Unix()), Last: uint32(before.now.Unix()), Count: 1})

@@ -83,3 +83,54 @@ func TestATotalIsNeverOneOfBefore(t *testing.T) {
 		look("two are gone", now, 428, false)
 	}
 }
+
+// TestATotalIsThatOfItsSnapshot counts in a view, when what is kept was counted of a
+// later revision.
+func TestATotalIsThatOfItsSnapshot(t *testing.T) {
+	const n = 100
+	now := time.Now().UTC().Truncate(time.Second)
+	q := authority.TokenQuery{States: []authority.TokenState{authority.StateDeleted, authority.StateActive}, Sort: authority.SortClientID, Limit: 5, Now: now, Generation: 1}
+	for _, open := range []func(testing.TB, func() time.Time) database{openSQLiteBy, openPostgresBy} {
+		d := open(t, laborious())
+		narrow(t, d)
+		change := func(of func(authority.TokenTable, authority.Token) error) {
+			t.Helper()
+			err := d.store.Update(context.Background(), func(tx authority.Tx) error {
+				for i := range n {
+					v := person(i, now)
+					v.DeletedAt, v.EndsAt, v.ReplacedBy, v.ExpiresAt = time.Time{}, time.Time{}, "", time.Time{}
+					if err := of(tx.Tokens(), v); err != nil {
+						return err
+					}
+				}
+				return nil
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		total := func(what string, p authority.TokenPage, want int) {
+			t.Helper()
+			if p.Total != want || p.TotalIsFloor {
+				t.Errorf("%s, %s: total %d, at least %v; want %d", d.name, what, p.Total, p.TotalIsFloor, want)
+			}
+		}
+		change(authority.TokenTable.Insert)
+		err := d.store.View(context.Background(), func(tx authority.Tx) error {
+			if _, err := tx.Tokens().Get(person(0, now).ID); err != nil { // the snapshot begins
+				return err
+			}
+			change(func(all authority.TokenTable, v authority.Token) error {
+				v.ID = "tok_more" + v.ID[8:]
+				return all.Insert(v)
+			})
+			total("after", find(t, d.store, q), 2*n)
+			p, err := tx.Tokens().Find(q)
+			total("before", p, n)
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+}
