@@ -308,8 +308,8 @@ func (c *Client) ConfigDiscard(ctx context.Context) (Discarded, error) {
 	return out, c.do(ctx, call{method: http.MethodPost, path: "api/v1/config/discard", out: &out})
 }
 
-// ConfigRollback applies an earlier revision again; 0: the one before. What was
-// staged is dropped; after an error all is as it was.
+// ConfigRollback applies an earlier revision again; 0: the newest that differs and
+// was not reverted. What was staged is dropped; after an error all is as it was.
 func (c *Client) ConfigRollback(ctx context.Context, revision uint64) (Applied, error) {
 	return c.ConfigRollbackAs(ctx, Rollback{Revision: revision})
 }

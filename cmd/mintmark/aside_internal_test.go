@@ -24,7 +24,7 @@ func TestATrialGoesBackToAnAddressThatMetricsHave(t *testing.T) {
 				t.Fatal(err)
 			}
 			dir := initialised(t, net.JoinHostPort(host, port))
-			applies(t, dir, time.Now(), 4*time.Second, map[string]string{config.Listen: there, config.Metrics: metrics})
+			applies(t, dir, time.Now(), 6*time.Second, map[string]string{config.Listen: there, config.Metrics: metrics})
 			served := serves(t, durable.Files{}, dir)
 			heard(t, there, true)
 			heard(t, there, false)

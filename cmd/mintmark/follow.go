@@ -92,8 +92,11 @@ func (s *server) move(ctx context.Context, all *listeners) error {
 		return err
 	}
 	back, lost := s.control.GoBack(ctx, authority.Itself(), tried, err.Error())
-	if !back.Back {
+	switch {
+	case !back.Back && errors.Is(lost, authority.Conflict): // somebody else has ended it
 		return err
+	case !back.Back:
+		return errors.Join(err, lost)
 	}
 	s.log.Error("the settings on trial do not work", "error", err)
 	s.sayBack(back, lost)

@@ -170,6 +170,18 @@ func TestATrialOfAnAddressThatAnotherHasGoesBack(t *testing.T) {
 	}
 }
 
+// Why it does not go back is said, too.
+func TestATrialThatCannotBeWrittenBackSaysWhy(t *testing.T) {
+	t.Parallel()
+	disk := new(filling)
+	s, all := followerOn(t, durable.Files{Ops: disk}, initialised(t, free(t)), slog.DiscardHandler)
+	s.tries(t, map[string]string{config.Listen: take(t, "127.0.0.1:0").Addr().String()})
+	disk.full.Store(true)
+	if err := s.move(t.Context(), all); err == nil || !strings.Contains(err.Error(), "in use") || !errors.Is(err, authority.Full) {
+		t.Errorf("it says %v", err)
+	}
+}
+
 // An attempt takes its time: meanwhile others may be applied.
 func TestAnAttemptEndsNoTrialThatBeganDuringIt(t *testing.T) {
 	t.Parallel()
@@ -286,7 +298,7 @@ func TestATrialIsOverInTimeThoughTheAuditLogHangs(t *testing.T) {
 		t.Fatal(err)
 	}
 	disk.hangs.Store(true)
-	group.Go(func() { _, _ = s.control.Apply(ctx, s.self(), 0, 4*time.Second) }) // it waits for its own event
+	group.Go(func() { _, _ = s.control.Apply(ctx, s.self(), 0, 6*time.Second) }) // it waits for its own event
 	group.Go(func() { s.follow(ctx, all) })
 	group.Go(func() { s.catchUp(ctx) })
 	heard(t, there, true)
@@ -353,7 +365,7 @@ func TestAServerThatWaitsForItsStoreGoesBackFromWhereItCannotListen(t *testing.T
 func TestAServerThatWaitsForItsStoreMovesWhenATrialIsOver(t *testing.T) {
 	t.Parallel()
 	was, there := free(t), free(t)
-	serves(t, durable.Files{}, outOfReach(t, was, 2*time.Second, map[string]string{config.Listen: there}))
+	serves(t, durable.Files{}, outOfReach(t, was, 6*time.Second, map[string]string{config.Listen: there}))
 	heard(t, there, true)
 	heard(t, was, true)
 	heard(t, there, false)

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -21,6 +22,19 @@ type full struct{ durable.System }
 func (f full) Rename(from, to string) error {
 	if filepath.Base(to) == "config.json" {
 		return syscall.ENOSPC
+	}
+	return f.System.Rename(from, to)
+}
+
+// filling is a disk that is full later on.
+type filling struct {
+	durable.System
+	full atomic.Bool
+}
+
+func (f *filling) Rename(from, to string) error {
+	if f.full.Load() {
+		return full{f.System}.Rename(from, to)
 	}
 	return f.System.Rename(from, to)
 }

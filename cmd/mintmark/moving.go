@@ -99,7 +99,12 @@ func (k *core) move(ctx context.Context, value string, commit func() error) (mov
 	var end func()
 	m.Now = k.clock.Now
 	m.Progress, end = k.progress.of("Moving tokens")
-	moved, err := k.store.Move(ctx, m, commit, authority.Store.Close)
+	moved, err := k.store.Move(ctx, m, commit, func(left authority.Store) error {
+		if err := left.Close(); err != nil { // the state has moved all the same
+			k.log.Warn("the store that was left was not closed", "error", err)
+		}
+		return nil
+	})
 	end()
 	if err != nil {
 		return moved, errors.Join(err, m.To.Close())

@@ -51,6 +51,15 @@ type Staging struct {
 	By           string
 	At           time.Time
 	Trial        *Trial // nil: nothing is on trial
+	History      []Past // the last revisions, newest first
+}
+
+// Past is a revision of the configuration.
+type Past struct {
+	Revision uint64
+	At       time.Time // when it was applied
+	By       string
+	Before   bool // a rollback without a number leads there
 }
 
 // Difference is one staged change.
@@ -138,6 +147,6 @@ type Controller interface {
 	Apply(ctx context.Context, c authority.Caller, revision uint64, trial time.Duration) (Applied, error)   // revision 0: whatever it is; trial 0: for good
 	Settle(ctx context.Context, c authority.Caller, a Answer) (Applied, error)                              // what becomes of a trial
 	Discard(ctx context.Context, c authority.Caller) (int, error)
-	Rollback(ctx context.Context, c authority.Caller, revision uint64, trial time.Duration) (Applied, error) // applies what differs, or leaves all as it was; 0: the revision before; 0: for good
+	Rollback(ctx context.Context, c authority.Caller, revision uint64, trial time.Duration) (Applied, error) // applies what differs, or leaves all as it was; revision 0: the newest that differs and was not reverted; trial 0: for good
 	Status(ctx context.Context, c authority.Caller) (Status, error)
 }
