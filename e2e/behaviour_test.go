@@ -13,14 +13,11 @@ import (
 	"github.com/chromedp/chromedp/kb"
 )
 
-// becomes waits until an expression of the page is true; a page that is being
-// left answers nothing, and is asked again.
+// becomes waits until an expression of the page is true.
 func (a *album) becomes(t *testing.T, expression string) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(a.ctx, stepTimeout)
-	defer cancel()
-	for end := time.Now().Add(5 * time.Second); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
-		if is, err := chromedp.Run(ctx, chromedp.Evaluate[bool](expression)); err == nil && is {
+	for end := time.Now().Add(stepTimeout); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
+		if a.holds(expression) {
 			return
 		}
 	}

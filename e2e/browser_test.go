@@ -52,6 +52,7 @@ func newBrowser(t testing.TB, flags ...chromedp.ExecAllocatorOption) *browser {
 		chromedp.Flag("disable-quic", true),
 		chromedp.Flag("disable-component-update", true),
 		chromedp.WindowSize(1280, 800),
+		chromedp.WSURLReadTimeout(commandTimeout), // a busy machine starts a browser slowly
 	)
 	if os.Getuid() == 0 {
 		options = append(options, chromedp.NoSandbox)
@@ -147,6 +148,22 @@ func ask[T any](t testing.TB, b *browser, step chromedp.Action[T]) T {
 		t.Fatal(err)
 	}
 	return value
+}
+
+// holds reports whether an expression of the page is true. A page that is being left
+// answers nothing.
+func (b *browser) holds(expression string) bool {
+	ctx, cancel := context.WithTimeout(b.ctx, stepTimeout)
+	defer cancel()
+	is, err := chromedp.Run(ctx, chromedp.Evaluate[bool](expression))
+	return err == nil && is
+}
+
+// loaded waits until a page is whole and its scripts have run: until then what they
+// do with a key or a dialog is not there.
+func (b *browser) loaded(t testing.TB) {
+	t.Helper()
+	eventually(t, "the page is loaded", func() bool { return b.holds(`document.readyState === "complete"`) })
 }
 
 // findings answers what was noticed so far, once the page has drawn a frame and

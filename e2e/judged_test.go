@@ -222,7 +222,7 @@ func (s *stage) poses(t *testing.T, dark, light []string) []pose {
 		{name: "t-pseudo-390", path: "/tokens", width: 390, reads: "en-XA"},
 		{name: "t-right-to-left", path: "/tokens", reads: "ar-XB"},
 		{name: "t-right-to-left-390", path: "/tokens", width: 390, reads: "ar-XB"},
-		{name: "o-settings", path: "/settings", steps: s.staging("/settings", "tokens.lifetime.default", "30d", "server.drain_timeout", "20s")},
+		{name: "o-settings", path: "/settings", steps: staging(s.url, "/settings", "tokens.lifetime.default", "30d", "server.drain_timeout", "20s")},
 		{name: "o-review", path: "/settings/review"},
 		{name: "v-no-script-review", path: "/settings/review", bare: true},
 		{name: "w-sign-in", path: elsewhere + "/sign-in"},
@@ -245,14 +245,14 @@ func (s *stage) poses(t *testing.T, dark, light []string) []pose {
 	}
 }
 
-// staging stages properties, by name and value, and goes to a page.
-func (s *stage) staging(then string, properties ...string) func(testing.TB, *browser) {
+// staging stages properties, by name and value, and goes to a page of the console.
+func staging(url, then string, properties ...string) func(testing.TB, *browser) {
 	return func(t testing.TB, b *browser) {
 		t.Helper()
 		for i := 0; i+1 < len(properties); i += 2 {
 			ask(t, b, chromedp.Evaluate[bool](fmt.Sprintf(`fetch("/settings/stage", {method: "POST", body: new URLSearchParams({property: %q, value: %q})}).then(() => true)`, properties[i], properties[i+1]), chromedp.EvalAwaitPromise))
 		}
-		b.do(t, chromedp.Navigate(s.url+then))
+		b.do(t, chromedp.Navigate(url+then))
 	}
 }
 
@@ -262,11 +262,11 @@ func (s *stage) onTrial() []pose {
 	return []pose{
 		{name: "o-waiting", path: "/settings", steps: func(t testing.TB, b *browser) {
 			t.Helper()
-			s.staging("/settings/review", "log.level", "debug")(t, b)
+			staging(s.url, "/settings/review", "log.level", "debug")(t, b)
 			apply(t, b)
 			playing("wait .notice p", `document.getElementById("log.level").scrollIntoView({block: "center"})`)(t, b)
 		}},
-		{name: "o-review-trial", path: "/settings", steps: s.staging("/settings/review", "login.pause", "10m", "tokens.copy", "reauth")},
+		{name: "o-review-trial", path: "/settings", steps: staging(s.url, "/settings/review", "login.pause", "10m", "tokens.copy", "reauth")},
 		{name: "o-on-trial", path: "/settings/review", steps: func(t testing.TB, b *browser) {
 			t.Helper()
 			apply(t, b)

@@ -44,7 +44,7 @@ func TestTokensByKeyboardAlone(t *testing.T) {
 		a.becomes(t, `document.readyState === "complete" && location.search.includes("q=etl")`)
 		a.tabTo(t, "Copy token of etl-nightly")
 		a.keys(t, kb.Enter)
-		a.becomes(t, `document.querySelector("#announce").innerText === "Token of etl-nightly copied." && document.activeElement.innerText.trim() === "Copied"`)
+		a.becomes(t, `document.querySelector("#announce").innerText === "Token of etl-nightly copied." && document.activeElement.innerText.trim() === "Copied" && document.activeElement.querySelector("use").getAttribute("href") === "#i-check"`)
 	})
 	chapter(t, "replace, and take it back", func(t *testing.T) {
 		a.tabTo(t, "etl-nightly")

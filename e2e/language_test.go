@@ -116,7 +116,7 @@ func (s *stage) beginnings() []scene {
 		{name: "a leak", path: "/secret/rotate", steps: playing(`document.querySelector("[value=none]").click()`)},
 		{path: "/settings/storage"},
 		{path: "/status"},
-		{name: "staged", path: "/settings", steps: s.staging("/settings", "login.pause", "10m", "log.level", "debug")},
+		{name: "staged", path: "/settings", steps: staging(s.url, "/settings", "login.pause", "10m", "log.level", "debug")},
 		{name: "a review", path: "/settings/review"},
 		{name: "a trial", path: "/settings/review", steps: apply},
 		{name: "a replacement", path: "/tokens/" + id + "/replace", steps: playing(`document.querySelector("#replace-form .primary").click()`, "wait #result-dialog")},
@@ -155,7 +155,7 @@ func TestEveryTextIsTranslatedAndFits(t *testing.T) {
 	for _, of := range first.beginnings() {
 		b.isTranslatedAndFits(t, 1440, of)
 	}
-	apply := s.staging("/settings/review", "login.pause", "10m")
+	apply := staging(s.url, "/settings/review", "login.pause", "10m")
 	a.show(t, scene{path: "/settings", steps: func(t testing.TB, b *browser) {
 		t.Helper()
 		apply(t, b)

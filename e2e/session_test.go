@@ -168,9 +168,8 @@ func (p *person) path() string {
 func (p *person) sees(css string, words ...string) {
 	p.t.Helper()
 	for _, word := range words {
-		eventually(p.t, fmt.Sprintf("%q can be read in %s", word, css), func() bool {
-			return strings.Contains(strings.Join(strings.Fields(p.text(css)), " "), word)
-		})
+		shown := fmt.Sprintf(`{const e = document.querySelector(%q); !!e?.checkVisibility() && e.innerText.replace(/\s+/g, " ").includes(%q)}`, css, word)
+		eventually(p.t, fmt.Sprintf("%q can be read in %s", word, css), func() bool { return p.holds(shown) })
 	}
 }
 
@@ -234,8 +233,8 @@ func (p *person) newToken(clientID, role string, fields map[string]string) strin
 // forgets waits until a token that was shown has left the page.
 func (p *person) forgets(token string) {
 	p.t.Helper()
-	held := fmt.Sprintf(`document.documentElement.outerHTML.includes(%[1]q) || [...document.querySelectorAll("input, textarea")].some(e => e.value.includes(%[1]q))`, token)
-	eventually(p.t, "the token has left the page", func() bool { return !evaluate[bool](p, held) })
+	gone := fmt.Sprintf(`!document.documentElement.outerHTML.includes(%[1]q) && [...document.querySelectorAll("input, textarea")].every(e => !e.value.includes(%[1]q))`, token)
+	eventually(p.t, "the token has left the page", func() bool { return p.holds(gone) })
 }
 
 // clean fails the test for everything that a browser complains of, but lines

@@ -10,7 +10,6 @@ import (
 	"os"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/chromedp"
@@ -158,6 +157,7 @@ func (a *album) signIn(t testing.TB, url string) {
 	t.Helper()
 	a.do(t, chromedp.Navigate(url+"/sign-in"), chromedp.WaitVisible("#f-password"),
 		chromedp.SendKeys("#f-username", "admin"), chromedp.SendKeys("#f-password", adminPassword+"\r"), chromedp.WaitVisible("#main h1"), chromedp.WaitReady("#manage"))
+	a.loaded(t)
 }
 
 // look sets how the browser sees pages.
@@ -213,6 +213,7 @@ func (a *album) show(t testing.TB, s scene) {
 	a.do(t, chromedp.Navigate("about:blank"), chromedp.Navigate(path), chromedp.WaitReady("#main"))
 	if s.steps != nil {
 		s.steps(t, a.browser)
+		a.loaded(t)
 	}
 }
 
@@ -237,13 +238,15 @@ func pressing(keys ...string) func(testing.TB, *browser) {
 	}
 }
 
-// playing runs a line in the page; submitting a form waits for the next one.
+// playing runs lines in the page; "wait" and a selector waits for what it finds, and
+// for the page that it is on.
 func playing(lines ...string) func(testing.TB, *browser) {
 	return func(t testing.TB, b *browser) {
 		t.Helper()
 		for _, line := range lines {
 			if wait, found := strings.CutPrefix(line, "wait "); found {
 				b.do(t, chromedp.WaitVisible(wait))
+				b.loaded(t)
 				continue
 			}
 			ask(t, b, chromedp.Evaluate[bool](line+";true"))
@@ -301,21 +304,13 @@ func (a *album) tokenScenes(t *testing.T) []scene {
 
 func (a *album) serverScenes() []scene {
 	wide := []int64{1440, 390}
-	stage := func(name, value string) string {
-		return fmt.Sprintf(`fetch("/settings/stage", {method: "POST", body: new URLSearchParams({property: %q, value: %q})})`, name, value)
-	}
-	staged := playing(stage("tokens.lifetime.default", "30d"), stage("server.drain_timeout", "20s"), `new Promise(r => setTimeout(r, 500))`)
 	return []scene{
 		{name: "secret", path: "/secret"},
 		{name: "secret-reset", pictureOnly: true, path: "/secret/reset", sizes: wide},
 		{name: "explain", path: "/explain"},
 		{name: "audit", path: "/audit"},
 		{name: "settings", path: "/settings"},
-		{name: "settings-staged", path: "/settings", sizes: wide, steps: func(t testing.TB, b *browser) {
-			t.Helper()
-			staged(t, b)
-			b.do(t, chromedp.Navigate(a.home.url+"/settings"))
-		}},
+		{name: "settings-staged", path: "/settings", sizes: wide, steps: staging(a.home.url, "/settings", "tokens.lifetime.default", "30d", "server.drain_timeout", "20s")},
 		{name: "review", path: "/settings/review"},
 		{name: "status", path: "/status"},
 		{name: "reauth", path: "/reauth", sizes: wide},
@@ -342,7 +337,7 @@ func (a *album) oddities(t *testing.T) {
 	a.look(t, 640) // 320 CSS pixels at 200 %
 	a.show(t, scene{path: "/tokens"})
 	ask(t, a.browser, chromedp.Evaluate[bool](`document.documentElement.style.setProperty("font-size", "200%");true`))
-	time.Sleep(100 * time.Millisecond)
+	a.findings(t) // a frame later
 	a.picture(t, "tokens-640-zoom")
 }
 
