@@ -11,7 +11,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 )
 
 // founded is a fleet that was set up as docs/fleet.md says.
@@ -126,7 +125,7 @@ func (m *fleetMember) answers(path, token string) int {
 }
 
 func statusOf(url, token string) int {
-	client := &http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{
+	client := &http.Client{Timeout: wireTimeout, Transport: &http.Transport{
 		TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, DisableKeepAlives: true,
 	}}
 	r, err := http.NewRequest(http.MethodGet, url, nil)

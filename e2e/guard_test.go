@@ -87,7 +87,7 @@ func TestTheGuardAdmitsOnlyWhatTheDoorAllows(t *testing.T) {
 func TestTheGuardOutlivesItsUpstreamAndARestart(t *testing.T) {
 	s := bareSite(t)
 	upstream := newLine(t, s.api.address())
-	r := guardBefore(t, s.home, "http://"+upstream.address, "guard.timeout", "1s")
+	r := guardBefore(t, s.home, "http://"+upstream.address, "guard.timeout", "2s")
 	q := question{path: "/", token: s.user.Token}
 	s.admits(t, r, question{path: "/"}, s.user)
 
@@ -200,12 +200,12 @@ func busyAPI(t *testing.T) *httptest.Server {
 			_, _ = fmt.Fprintf(w, "%d %v %s", n, err, r.Trailer.Get("X-End"))
 			w.Header().Set("X-Sum", fmt.Sprintf("%x", sum.Sum(nil)))
 		case "/slow":
-			time.Sleep(1500 * time.Millisecond) // longer than the timeout between two parts
+			time.Sleep(3 * time.Second) // longer than the timeout between two parts
 			_, _ = io.WriteString(w, "late")
 		case "/rests":
 			_, _ = io.WriteString(w, "first ")
 			_ = out.Flush()
-			time.Sleep(1500 * time.Millisecond)
+			time.Sleep(3 * time.Second)
 			_, _ = io.WriteString(w, "second")
 		}
 	}))
@@ -216,7 +216,7 @@ func busyAPI(t *testing.T) *httptest.Server {
 func TestTheGuardStreams(t *testing.T) {
 	h := startHome(t)
 	token := h.token(t, "etl", "user")
-	r := guardBefore(t, h, busyAPI(t).URL, "guard.timeout", "1s")
+	r := guardBefore(t, h, busyAPI(t).URL, "guard.timeout", "2s")
 	send := func(method, path string, body io.Reader) *http.Response {
 		t.Helper()
 		request, err := http.NewRequestWithContext(t.Context(), method, "http://"+r.entrance+path, body)

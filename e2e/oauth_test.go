@@ -248,7 +248,7 @@ func (s *site) librariesRevoke(t *testing.T) {
 func TestInactiveAnswersCannotBeToldApart(t *testing.T) {
 	s := newSite(t)
 	verifier := s.issue(t, `{"client_id":"gate","role":"verifier"}`)
-	short := s.issue(t, fmt.Sprintf(`{"client_id":"short","role":"user","expires_at":%q}`, time.Now().Add(2*time.Second).UTC().Format(time.RFC3339)))
+	short := s.issue(t, fmt.Sprintf(`{"client_id":"short","role":"user","expires_at":%q}`, time.Now().Add(10*time.Second).UTC().Format(time.RFC3339)))
 	deleted, leaked := s.issue(t, `{"client_id":"gone","role":"user"}`), s.issue(t, `{"client_id":"leaked","role":"admin"}`)
 	s.revoke(t, deleted)
 	if got := call(t, request{method: http.MethodDelete, url: s.home.url + "/api/v1/tokens/" + leaked.ID + "?leaked=true", authorization: bearer(s.admin.Token)}); got.status != http.StatusNoContent {

@@ -187,7 +187,7 @@ func TestNoAnswerInTimeIsExitCode9(t *testing.T) {
 	if got.code != 9 || !strings.HasPrefix(got.err, `{"error":{"code":"timeout",`) {
 		t.Errorf("exit code %d\n%s", got.code, got.err)
 	}
-	got = runs(t, elsewhere(t, url, "token", "create", "--client-id", "x", "--timeout", "500ms"))
+	got = runs(t, elsewhere(t, url, "token", "create", "--client-id", "x", "--timeout", "3s"))
 	if got.code != 9 || !strings.Contains(got.err, "the change may have been made") {
 		t.Errorf("exit code %d\n%s", got.code, got.err)
 	}
@@ -208,7 +208,7 @@ func TestABrokenConnectionSaysWhatIsKnown(t *testing.T) {
 	t.Cleanup(broken.Close)
 	const broke = "error: the connection broke before the answer came"
 	for says, args := range map[string][]string{
-		broke + "\n  does the server run": {"token", "list"},
+		broke + "\n  does the server run":                           {"token", "list"},
 		broke + "; the change may have been made: see audit list\n": {"token", "create", "--client-id", "x"},
 	} {
 		if got := runs(t, elsewhere(t, broken.URL, args...)); got.code != 9 || !strings.HasPrefix(got.err, says) {
@@ -239,7 +239,7 @@ func unanswering(t *testing.T) string {
 	}
 	address := fmt.Sprintf("127.0.0.1:%d", bound.(*syscall.SockaddrInet4).Port)
 	for range 10 {
-		conn, err := net.DialTimeout("tcp", address, 100*time.Millisecond)
+		conn, err := net.DialTimeout("tcp", address, time.Second)
 		if err != nil {
 			return address
 		}

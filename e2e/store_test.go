@@ -40,7 +40,7 @@ func TestASecondServerWaitsForTheFirstOrSaysWhoItIs(t *testing.T) {
 		first = second
 	}
 	t.Logf("the second was ready %v after the first was killed", fastest)
-	if fastest > time.Second {
+	if fastest > 3*time.Second {
 		t.Errorf("the second took over after %v", fastest)
 	}
 }

@@ -124,7 +124,7 @@ func TestAnAddressThatNobodyReachesComesBackByItself(t *testing.T) {
 	a := newAlbum(t, home)
 	there, here := free(t), strings.TrimPrefix(home.url, "http://")
 	home.manager(t, "config", "properties", "set", "server.listen", there)
-	home.manager(t, "config", "apply", "--trial", "5s")
+	home.manager(t, "config", "apply", "--trial", "15s")
 	listens(t, there, true)
 	listens(t, here, false)
 	listens(t, here, true)

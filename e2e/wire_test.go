@@ -42,7 +42,7 @@ func send(t *testing.T, h home, raw string) (answers []answer) {
 	in := bufio.NewReader(conn)
 	for {
 		if len(answers) > 0 {
-			_ = conn.SetReadDeadline(time.Now().Add(300 * time.Millisecond)) // is there another?
+			_ = conn.SetReadDeadline(time.Now().Add(2 * time.Second)) // is there another?
 		}
 		resp, err := http.ReadResponse(in, nil)
 		if err != nil {
