@@ -65,6 +65,7 @@ type core struct {
 	serving   bool
 	apart     struct{ guard, extAuthz func() edge.Decider } // what their doors ask, however often they are opened
 	changed   chan struct{}                                 // what is in force has changed
+	owing     chan struct{}                                 // the event of a trial that went back is to be made
 	deaf      atomic.Pointer[string]                        // why it does not listen where it should; nil: it does
 	moved     move.Moved                                    // by the last move of the whole state
 	progress  progress                                      // of a move
@@ -86,7 +87,7 @@ type how struct {
 // openCore opens a home under its lock, or a memory-only core when dir is "".
 // Nothing is created in a home but what its rooms create when they are told to.
 func (c *cli) openCore(ctx context.Context, dir home.Dir, h how) (_ *core, err error) {
-	k := &core{dir: dir, files: c.files, serving: h.serving, log: slog.New(slog.DiscardHandler), clock: authority.NewClock(time.Now), operator: operator(), changed: make(chan struct{}, 1)}
+	k := &core{dir: dir, files: c.files, serving: h.serving, log: slog.New(slog.DiscardHandler), clock: authority.NewClock(time.Now), operator: operator(), changed: make(chan struct{}, 1), owing: make(chan struct{}, 1)}
 	k.host, _ = os.Hostname()
 	defer func() {
 		if err != nil {

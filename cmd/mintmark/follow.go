@@ -99,12 +99,17 @@ func (s *server) move(ctx context.Context, all *listeners) error {
 		return errors.Join(err, lost)
 	}
 	s.log.Error("the settings on trial do not work", "error", err)
-	s.sayBack(back, lost)
+	s.wentBack(back, lost)
 	return nil
 }
 
-// sayBack says how it stands after a trial that nobody has ended.
-func (s *server) sayBack(back control.Return, err error) {
+// wentBack says how it stands after a trial that nobody has ended, and has what it
+// left to do done.
+func (s *server) wentBack(back control.Return, err error) {
+	select {
+	case s.owing <- struct{}{}:
+	default: // it is known already
+	}
 	about := []any{"why", back.Why}
 	if err != nil {
 		about = append(about, "error", err)
@@ -162,7 +167,7 @@ func (s *server) follow(ctx context.Context, all *listeners) {
 
 func (s *server) endTrial(ctx context.Context, uptime time.Duration) {
 	if back, err := s.control.EndTrial(ctx, authority.Itself(), uptime); back.Back || err != nil {
-		s.sayBack(back, err)
+		s.wentBack(back, err)
 	}
 }
 
@@ -174,6 +179,7 @@ func (s *server) catchUp(ctx context.Context) {
 		select {
 		case <-ctx.Done():
 			return
+		case <-s.owing:
 		case <-time.After(wait):
 		}
 		err := s.control.CatchUp(ctx, authority.Itself())
