@@ -27,12 +27,15 @@ type Property struct {
 
 // Trial is a revision that is applied and not kept yet: unless it is confirmed
 // before Until, the revision BackTo comes back. Properties are those of it that
-// can shut people out; By is who applied it.
+// can shut people out, With those that were applied with them and go back with
+// them; StoreStays: so was the store, which does not. By is who applied it.
 type Trial struct {
 	Revision   uint64    `json:"revision"`
 	BackTo     uint64    `json:"back_to"`
 	Until      time.Time `json:"until"`
 	Properties []string  `json:"properties"`
+	With       []string  `json:"with"`
+	StoreStays bool      `json:"store_stays"`
 	By         string    `json:"by"`
 }
 
@@ -48,10 +51,21 @@ type Staging struct {
 	Trial        *Trial     `json:"trial"`
 }
 
-// Configuration is every property and what is staged.
+// Configuration is every property, what is staged, and the last revisions, newest
+// first.
 type Configuration struct {
-	Properties []Property `json:"properties"`
-	Staging    Staging    `json:"staging"`
+	Properties []Property     `json:"properties"`
+	Staging    Staging        `json:"staging"`
+	History    []PastRevision `json:"history"`
+}
+
+// PastRevision is a revision, when it was applied and by whom. Before: a rollback
+// that names none leads there.
+type PastRevision struct {
+	Revision uint64    `json:"revision"`
+	At       time.Time `json:"at"`
+	By       string    `json:"by"`
+	Before   bool      `json:"before"`
 }
 
 // Value is what a property is staged to be.

@@ -71,7 +71,11 @@ func TestCompletionOffersWhatThereIs(t *testing.T) {
 		"admin delete ":                          "admin",
 		"admin reset-password ":                  "admin",
 		"admin create ":                          "",
-		"token list --columns ":                  "",
+		"token list --columns ":                  "client_id",
+		"token list --columns id,s":              "id,state",
+		"audit list --columns ":                  "number",
+		"doctor --columns ":                      "what_to_do",
+		"token show x --columns ":                "",
 		"token list -o ":                         "tsv",
 		"completion ":                            "powershell",
 		"config properties set log.level ":       "debug",
@@ -87,6 +91,14 @@ func TestCompletionOffersWhatThereIs(t *testing.T) {
 	}
 	if offered := h.offers(t, "token", "restore", ""); slices.Contains(offered, "leaked-report") {
 		t.Errorf("what is deleted for good is offered to be restored: %q", offered)
+	}
+	if offered := h.offers(t, "token", "list", "--columns", "id,"); slices.Contains(offered, "id,id") {
+		t.Errorf("a column is offered twice: %q", offered)
+	}
+	h.configure(t, "tokens.lifetime.default", "30d")
+	h.configure(t, "tokens.lifetime.default", "40d")
+	if offered := h.comesToOffer(t, "config rollback ", "1"); !slices.Equal(offered, []string{"2", "1"}) {
+		t.Errorf("of the revisions %q are offered, newest first", offered)
 	}
 	h.manager(t, "key", "rotate", "--overlap", "1h")
 	if offered := h.comesToOffer(t, "key retire ", h.keyOf(t, "previous")); len(offered) != 1 {

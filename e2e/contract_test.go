@@ -79,6 +79,8 @@ func homeInUse(t *testing.T) home {
 	token := h.token(t, "ci", "user", "--tag", "team:data", "--expires", "2d")
 	h.accepts(t, "Bearer "+token, "ci")
 	h.manager(t, "key", "rotate", "--overlap", "1h")
+	h.manager(t, "config", "properties", "set", "tokens.copy", "reauth")
+	h.manager(t, "config", "apply")
 	h.manager(t, "config", "properties", "set", "tokens.lifetime.default", "30d")
 	return h
 }

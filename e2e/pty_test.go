@@ -128,6 +128,7 @@ func (s *screen) lines() string {
 
 func TestCtrlCAtAPromptChangesNothing(t *testing.T) {
 	home := startHome(t)
+	home.configure(t, "tokens.lifetime.default", "30d")
 	token := home.token(t, "ci", "user")
 	host, err := os.Hostname()
 	if err != nil {
@@ -139,7 +140,7 @@ func TestCtrlCAtAPromptChangesNothing(t *testing.T) {
 	}{
 		"reset":    {[]string{"support", "reset-jwt-key"}, "Type " + host + " to continue: "},
 		"delete":   {[]string{"token", "delete", "ci"}, "[y/N] "},
-		"rollback": {[]string{"config", "rollback"}, "[y/N] "},
+		"rollback": {[]string{"config", "rollback"}, "). Go on? [y/N] "},
 		"password": {[]string{"admin", "reset-password"}, "New password (at least 15 characters): "},
 		"inspect":  {[]string{"token", "inspect"}, "Paste the token and press Enter: "},
 	} {
@@ -156,6 +157,32 @@ func TestCtrlCAtAPromptChangesNothing(t *testing.T) {
 	}
 	if me := home.whoami(t, "Bearer "+token).status; me != 200 {
 		t.Errorf("the token answers %d", me)
+	}
+}
+
+// The question says which revision, of when and by whom; one that is not there is
+// refused before anybody is asked.
+func TestARollbackAsksAboutARevisionThatIsThere(t *testing.T) {
+	home := startHome(t)
+	s := home.atTerminal(t, nil, "config", "rollback")
+	s.sees("there is no earlier revision")
+	s.ends(5)
+	home.configure(t, "tokens.lifetime.default", "30d")
+	home.configure(t, "tokens.lifetime.default", "40d")
+	home.manager(t, "config", "properties", "set", "tokens.copy", "never")
+	s = home.atTerminal(t, nil, "config", "rollback", "7")
+	s.sees("there are: 2, 1")
+	s.ends(5)
+	for args, asks := range map[string]string{"": `revision 2 again`, " 1": `revision 1 again`} {
+		s = home.atTerminal(t, nil, strings.Fields("config rollback"+args)...)
+		s.sees(asks + " (")
+		s.sees("@")
+		s.sees(") and drops 1 staged change. Go on? [y/N] ")
+		if !regexp.MustCompile(asks + ` \((20[0-9-]+ )?[0-9]{2}:[0-9]{2} UTC, `).MatchString(s.lines()) {
+			t.Errorf("it does not say when that was applied:\n%s", s.lines())
+		}
+		s.types("n\n")
+		s.ends(8)
 	}
 }
 

@@ -38,7 +38,7 @@ func (c *cli) adminCommand() *cobra.Command {
 }
 
 func (c *cli) listAdmins() *cobra.Command {
-	return &cobra.Command{
+	return columned(&cobra.Command{
 		Use: "list", Short: "List the administrators", Args: exactly(0, 0),
 		Example: c.example("manager admin list", "manager admin list -o json"),
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -50,15 +50,10 @@ func (c *cli) listAdmins() *cobra.Command {
 				if c.none(len(admins.Items), "No administrators. Make one: %s admin create", c.program) {
 					return nil
 				}
-				return printList(c, "AdminList", admins.Items, []column[api.Admin]{
-					{name: "NAME", of: func(a api.Admin) string { return a.Name }},
-					{name: "CREATED", of: func(a api.Admin) string { return c.when(&a.CreatedAt, "–") }, spare: 2},
-					{name: "CREATED BY", of: func(a api.Admin) string { return a.CreatedBy }, spare: 1},
-					{name: "PASSWORD CHANGED", of: func(a api.Admin) string { return c.when(&a.PasswordChangedAt, "–") }},
-				}, nil)
+				return printList(c, "AdminList", admins.Items, c.adminColumns(), nil)
 			})
 		},
-	}
+	}, c.adminColumns())
 }
 
 func (c *cli) unlockAdmin() *cobra.Command {
@@ -170,4 +165,13 @@ func adminName(args []string) string {
 		return args[0]
 	}
 	return "admin"
+}
+
+func (c *cli) adminColumns() []column[api.Admin] {
+	return []column[api.Admin]{
+		{name: "NAME", of: func(a api.Admin) string { return a.Name }},
+		{name: "CREATED", of: func(a api.Admin) string { return c.when(&a.CreatedAt, "–") }, spare: 2},
+		{name: "CREATED BY", of: func(a api.Admin) string { return a.CreatedBy }, spare: 1},
+		{name: "PASSWORD CHANGED", of: func(a api.Admin) string { return c.when(&a.PasswordChangedAt, "–") }},
+	}
 }

@@ -35,23 +35,7 @@ func (c *cli) auditCommand() *cobra.Command {
 				if c.none(len(page.Items), "No entry matches.") {
 					return nil
 				}
-				narrow, at := c.narrow(), time.RFC3339
-				target := func(e api.Event) string { return orDash(e.Label) }
-				if narrow {
-					at = strings.Replace(at, "T", " ", 1) // RFC 3339, section 5.6: for people
-					target = func(e api.Event) string { return orDash(strings.TrimSpace(e.Label + " " + shortTarget(e.Target))) }
-				}
-				return printList(c, "EventList", page.Items, []column[api.Event]{
-					{name: "TIME", of: func(e api.Event) string { return e.At.UTC().Format(at) }},
-					{name: "ACTOR", of: func(e api.Event) string { return orDash(e.Actor.Name) }, spare: 2, least: 10},
-					{name: "ACTION", of: func(e api.Event) string { return e.Action }},
-					{name: "TARGET", of: target, least: 12},
-					{name: "TARGET ID", of: func(e api.Event) string { return orDash(e.Target) }, more: narrow},
-					{name: "FROM", of: func(e api.Event) string { return orDash(e.From) }, spare: 1},
-					{name: "OUTCOME", of: func(e api.Event) string { return e.Outcome }},
-					{name: "NUMBER", of: func(e api.Event) string { return strconv.FormatUint(e.Seq, 10) }, more: true},
-					{name: "REQUEST", of: func(e api.Event) string { return orDash(e.RequestID) }, more: true},
-				}, map[string]any{"next_cursor": page.NextCursor, "next_before": page.NextBefore, "total": page.Total})
+				return printList(c, "EventList", page.Items, c.eventColumns(), map[string]any{"next_cursor": page.NextCursor, "next_before": page.NextBefore, "total": page.Total})
 			})
 		},
 	}
@@ -70,7 +54,27 @@ func (c *cli) auditCommand() *cobra.Command {
 	c.offerEvents(cmd, "actor", func(e api.Event) []string { return []string{e.Actor.Name} })
 	c.offerEvents(cmd, "target", func(e api.Event) []string { return []string{e.Label} })
 	return c.group("audit", "Read, export and check the audit log", c.example("manager audit list", "manager audit verify"),
-		cmd, c.followAudit(), c.exportAudit(), c.verifyAudit())
+		columned(cmd, c.eventColumns()), c.followAudit(), c.exportAudit(), c.verifyAudit())
+}
+
+func (c *cli) eventColumns() []column[api.Event] {
+	narrow, at := c.narrow(), time.RFC3339
+	target := func(e api.Event) string { return orDash(e.Label) }
+	if narrow {
+		at = strings.Replace(at, "T", " ", 1) // RFC 3339, section 5.6: for people
+		target = func(e api.Event) string { return orDash(strings.TrimSpace(e.Label + " " + shortTarget(e.Target))) }
+	}
+	return []column[api.Event]{
+		{name: "TIME", of: func(e api.Event) string { return e.At.UTC().Format(at) }},
+		{name: "ACTOR", of: func(e api.Event) string { return orDash(e.Actor.Name) }, spare: 2, least: 10},
+		{name: "ACTION", of: func(e api.Event) string { return e.Action }},
+		{name: "TARGET", of: target, least: 12},
+		{name: "TARGET ID", of: func(e api.Event) string { return orDash(e.Target) }, more: narrow},
+		{name: "FROM", of: func(e api.Event) string { return orDash(e.From) }, spare: 1},
+		{name: "OUTCOME", of: func(e api.Event) string { return e.Outcome }},
+		{name: "NUMBER", of: func(e api.Event) string { return strconv.FormatUint(e.Seq, 10) }, more: true},
+		{name: "REQUEST", of: func(e api.Event) string { return orDash(e.RequestID) }, more: true},
+	}
 }
 
 // knownAction refuses what no entry can have, and names what there is: the group that

@@ -86,7 +86,7 @@ func (c *cli) globalFlags(root *cobra.Command) {
 	p.BoolVar(&f.utc, "utc", false, "times in UTC instead of relative ones")
 	p.DurationVar(&f.timeout, "timeout", 30*time.Second, "how long to wait")
 	offer(root, "output", "table", "json", "jsonl", "tsv")
-	offer(root, "columns") // each list has its own: a wrong one names them; no file is one
+	_ = root.RegisterFlagCompletionFunc("columns", completeColumns)
 }
 
 // group is a command that only has subcommands.

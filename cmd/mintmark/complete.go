@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -102,8 +103,15 @@ func (c *cli) offerEvents(cmd *cobra.Command, flag string, of func(api.Event) []
 	})
 }
 
-// ask asks a running server; it offers nothing when that fails or takes too long.
+// ask is asked, in order of the alphabet and each once.
 func (c *cli) ask(cmd *cobra.Command, offers func(context.Context, *link) ([]string, error)) []string {
+	out := c.asked(cmd, offers)
+	slices.Sort(out)
+	return slices.Compact(out)
+}
+
+// asked asks a running server; it offers nothing when that fails or takes too long.
+func (c *cli) asked(cmd *cobra.Command, offers func(context.Context, *link) ([]string, error)) []string {
 	c.flags.quiet, c.flags.verbose, c.flags.timeout = true, false, completing
 	ctx, cancel := context.WithTimeout(cmd.Context(), completing)
 	defer cancel()
@@ -122,8 +130,30 @@ func (c *cli) ask(cmd *cobra.Command, offers func(context.Context, *link) ([]str
 	for _, text := range found {
 		out = append(out, clean(text))
 	}
-	slices.Sort(out)
-	return slices.Compact(out)
+	return out
+}
+
+// columned notes the columns that a command's list has, for their completion.
+func columned[T any](cmd *cobra.Command, columns []column[T]) *cobra.Command {
+	if cmd.Annotations == nil {
+		cmd.Annotations = make(map[string]string)
+	}
+	cmd.Annotations["columns"] = strings.Join(namesOf(columns), ",")
+	return cmd
+}
+
+// completeColumns offers the columns of a command's list that are not typed yet, one
+// after the other.
+func completeColumns(cmd *cobra.Command, _ []string, typed string) ([]string, cobra.ShellCompDirective) {
+	const directive = cobra.ShellCompDirectiveNoFileComp | cobra.ShellCompDirectiveNoSpace | cobra.ShellCompDirectiveKeepOrder
+	before := typed[:strings.LastIndexByte(typed, ',')+1]
+	var out []string
+	for name := range strings.SplitSeq(cmd.Annotations["columns"], ",") {
+		if name != "" && !slices.Contains(strings.Split(before, ","), name) {
+			out = append(out, before+name)
+		}
+	}
+	return out, directive
 }
 
 // completeCommand offers the commands below those that are given.

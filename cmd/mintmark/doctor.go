@@ -16,7 +16,7 @@ import (
 )
 
 func (c *cli) doctorCommand() *cobra.Command {
-	return &cobra.Command{
+	return columned(&cobra.Command{
 		Use: "doctor", Short: "Check everything and say what to do; exit code 10 when something needs attention", Args: exactly(0, 0),
 		Example: c.example("manager doctor", "manager doctor -q || echo look at this"),
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -34,19 +34,14 @@ func (c *cli) doctorCommand() *cobra.Command {
 			}
 			return nil
 		},
-	}
+	}, checkColumns())
 }
 
 func (c *cli) printChecks(checks []api.Check) error {
 	if c.codeAlone() {
 		return nil
 	}
-	columns := []column[api.Check]{
-		{name: "CHECK", of: func(k api.Check) string { return k.Name }},
-		{name: "STATE", of: checkWord, word: true},
-		{name: "FACT", of: func(k api.Check) string { return k.Fact }},
-		{name: "WHAT TO DO", of: func(k api.Check) string { return orDash(k.Fix) }},
-	}
+	columns := checkColumns()
 	across := c.across()
 	if across == 0 || !c.narrow() || c.asJSON() || c.flags.columns != "" || room(widest(grid(c, columns, checks), utf8.RuneCountInString)) <= across {
 		return printList(c, "CheckList", checks, columns, nil)
@@ -66,6 +61,15 @@ func (c *cli) printChecks(checks []api.Check) error {
 		}
 	}
 	return c.print(lines, rows, heads, 1)
+}
+
+func checkColumns() []column[api.Check] {
+	return []column[api.Check]{
+		{name: "CHECK", of: func(k api.Check) string { return k.Name }},
+		{name: "STATE", of: checkWord, word: true},
+		{name: "FACT", of: func(k api.Check) string { return k.Fact }},
+		{name: "WHAT TO DO", of: func(k api.Check) string { return orDash(k.Fix) }},
+	}
 }
 
 // unbroken are the words of an advice; a command in it is one, so that it can be

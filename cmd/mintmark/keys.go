@@ -28,7 +28,7 @@ func (c *cli) keyCommand() *cobra.Command {
 		},
 	}
 	return c.group("key", "Show, rotate and reset the signing secret", c.example("manager key rotate --overlap 14d", "manager key evidence"),
-		append(c.rotationCommands(), list, c.resealCommand(), c.resetCommand("key", "reset"))...)
+		append(c.rotationCommands(), columned(list, c.keyColumns(nil)), c.resealCommand(), c.resetCommand("key", "reset"))...)
 }
 
 func (c *cli) keyColumns(keys []api.Key) []column[api.Key] {

@@ -113,15 +113,20 @@ func chosen[T any](c *cli, all []column[T]) ([]column[T], error) {
 		key := strings.ToUpper(strings.ReplaceAll(strings.TrimSpace(name), "_", " "))
 		i := slices.IndexFunc(all, func(col column[T]) bool { return col.name == key })
 		if i < 0 {
-			var names []string
-			for _, col := range all {
-				names = append(names, strings.ToLower(strings.ReplaceAll(col.name, " ", "_")))
-			}
-			return nil, fail(exitUsage, "usage", "there is no column %q", name).advise("columns: " + strings.Join(names, ","))
+			return nil, fail(exitUsage, "usage", "there is no column %q", name).advise("columns: " + strings.Join(namesOf(all), ","))
 		}
 		out = append(out, all[i])
 	}
 	return out, nil
+}
+
+// namesOf are the names of columns as --columns takes them.
+func namesOf[T any](columns []column[T]) []string {
+	var names []string
+	for _, col := range columns {
+		names = append(names, strings.ToLower(strings.ReplaceAll(col.name, " ", "_")))
+	}
+	return names
 }
 
 // table prints rows, of which the first may be heads: aligned for people, within the

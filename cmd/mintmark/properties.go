@@ -24,13 +24,13 @@ func (c *cli) configCommand() *cobra.Command {
 	unset := c.configCall("unset PROPERTY", "Stage that a property is unset", 1, 1, c.unsetProperty)
 	unset.Example = c.example("manager config properties unset tokens.lifetime.max", "manager config properties unset api.access.tokens.store")
 	unset.ValidArgsFunction = completeOnlyProperty
-	list := c.configCall("list", "List every property with its values", 0, 0, c.listProperties)
+	list := columned(c.configCall("list", "List every property with its values", 0, 0, c.listProperties), propertyColumns())
 	list.Example = c.example("manager config properties list", "manager config properties list --columns property,running,environment")
 	single := c.group("properties", "Read and stage single properties; nothing runs differently until config apply",
 		c.example("manager config properties set tokens.lifetime.default 30d", "manager config apply"), list, get, set, unset)
 	return c.group("config", "Read, stage and apply properties", c.example("manager config diff", "manager config apply"),
 		single,
-		c.configCall("show", "Show the applied configuration", 0, 0, c.showConfig),
+		columned(c.configCall("show", "Show the applied configuration", 0, 0, c.showConfig), settingColumns()),
 		c.diffCommand(),
 		c.configCall("validate", "Check all that is staged, together", 0, 0, c.validate),
 		c.applyCommand(),
@@ -72,16 +72,7 @@ func (c *cli) listProperties(ctx context.Context, l *link, _ []string) error {
 	if err != nil {
 		return err
 	}
-	return printList(c, "PropertyList", conf.Properties, []column[api.Property]{
-		{name: "PROPERTY", of: func(p api.Property) string { return p.Name }},
-		{name: "RUNNING", of: func(p api.Property) string { return orUnset(p.Running) }},
-		{name: "SOURCE", of: func(p api.Property) string { return p.Source }, spare: 2},
-		{name: "STAGED", of: stagedText},
-		{name: "EFFECT", of: func(p api.Property) string { return effect(p.Live) }, spare: 1},
-		{name: "APPLIED", of: func(p api.Property) string { return orUnset(p.Applied) }, more: true},
-		{name: "DEFAULT", of: func(p api.Property) string { return orUnset(p.Default) }, more: true},
-		{name: "ENVIRONMENT", of: func(p api.Property) string { return p.Env }, more: true},
-	}, map[string]any{"staging": conf.Staging})
+	return printList(c, "PropertyList", conf.Properties, propertyColumns(), map[string]any{"staging": conf.Staging})
 }
 
 // setting is one property as the configuration file has it.
@@ -121,11 +112,7 @@ func (c *cli) showConfig(ctx context.Context, l *link, _ []string) error {
 	}
 	c.note("Revision %d; %s staged, %s waiting for restart.", conf.Staging.Revision, orNothing(conf.Staging.Count), orNothing(conf.Staging.Waiting))
 	c.sayTrial(conf.Staging.Trial, c.flags.server)
-	return printList(c, "Configuration", items, []column[setting]{
-		{name: "PROPERTY", of: func(s setting) string { return s.Name }},
-		{name: "VALUE", of: func(s setting) string { return shown(s.Name, s.Value) }},
-		{name: "SOURCE", of: func(s setting) string { return s.Source }, spare: 1},
-	}, map[string]any{"revision": conf.Staging.Revision, "trial": conf.Staging.Trial})
+	return printList(c, "Configuration", items, settingColumns(), map[string]any{"revision": conf.Staging.Revision, "trial": conf.Staging.Trial})
 }
 
 func stagedText(p api.Property) string {
@@ -260,12 +247,16 @@ func shown(property, value string) string {
 func (c *cli) diffCommand() *cobra.Command {
 	exitCode := false
 	cmd := c.configCall("diff", "Show what is staged against what is applied", 0, 0, func(ctx context.Context, l *link, _ []string) error {
+		shows := !exitCode || !c.codeAlone()
 		diff, err := l.ConfigDiff(ctx)
-		if err != nil {
+		if err != nil && shows {
 			return errors.Join(c.faulty(ctx, l, err), err)
 		}
+		if err != nil {
+			return err
+		}
 		c.sayTrial(diff.Staging.Trial, c.flags.server)
-		if !exitCode || !c.codeAlone() {
+		if shows {
 			if err := c.differences(diff.Items); err != nil {
 				return err
 			}
@@ -275,9 +266,11 @@ func (c *cli) diffCommand() *cobra.Command {
 		}
 		return nil
 	})
+	cmd.Long = "What is staged is checked together; if it does not go together it is shown all the same, and the exit code is 7, with\n" +
+		"--exit-code too: nothing of it could be applied. With --exit-code it is 10 when something is staged that could be, else 0."
 	cmd.Example = c.example("manager config diff", "manager config diff --exit-code -q")
-	cmd.Flags().BoolVar(&exitCode, "exit-code", false, "exit with 10 when something is staged")
-	return cmd
+	cmd.Flags().BoolVar(&exitCode, "exit-code", false, "exit with 10 when something is staged that can be applied")
+	return columned(cmd, differenceColumns())
 }
 
 // faulty shows what is staged although something about it is wrong.
@@ -316,13 +309,7 @@ func (c *cli) differences(items []api.Difference) error {
 		}
 		return c.table(rows, 0, -1)
 	}
-	return printList(c, "DifferenceList", items, []column[api.Difference]{
-		{name: "PROPERTY", of: func(d api.Difference) string { return d.Property }},
-		{name: "BEFORE", of: func(d api.Difference) string { return d.Before }},
-		{name: "AFTER", of: func(d api.Difference) string { return d.After }},
-		{name: "EFFECT", of: func(d api.Difference) string { return effect(d.Live) }},
-		{name: "NOTE", of: func(d api.Difference) string { return d.Note }},
-	}, nil)
+	return printList(c, "DifferenceList", items, differenceColumns(), nil)
 }
 
 func (c *cli) validate(ctx context.Context, l *link, _ []string) error {
@@ -397,23 +384,33 @@ func (c *cli) discard(ctx context.Context, l *link, _ []string) error {
 	return errors.Join(err, c.afterChange(ctx, l))
 }
 
-// rollback applies an earlier revision again, once that is agreed.
-func (c *cli) rollback(ctx context.Context, l *link, args []string, trial string) error {
-	var revision uint64
-	what := "the revision before"
-	if len(args) == 1 {
-		var err error
-		what = "revision " + args[0]
-		if revision, err = strconv.ParseUint(args[0], 10, 64); err != nil || revision == 0 {
-			return fail(exitUsage, "usage", "%q is not a revision", args[0])
-		}
+func propertyColumns() []column[api.Property] {
+	return []column[api.Property]{
+		{name: "PROPERTY", of: func(p api.Property) string { return p.Name }},
+		{name: "RUNNING", of: func(p api.Property) string { return orUnset(p.Running) }},
+		{name: "SOURCE", of: func(p api.Property) string { return p.Source }, spare: 2},
+		{name: "STAGED", of: stagedText},
+		{name: "EFFECT", of: func(p api.Property) string { return effect(p.Live) }, spare: 1},
+		{name: "APPLIED", of: func(p api.Property) string { return orUnset(p.Applied) }, more: true},
+		{name: "DEFAULT", of: func(p api.Property) string { return orUnset(p.Default) }, more: true},
+		{name: "ENVIRONMENT", of: func(p api.Property) string { return p.Env }, more: true},
 	}
-	if err := c.agree(ctx, "rolling back", "Rolling back applies "+what+" again and drops what is staged. Go on?"); err != nil {
-		return err
+}
+
+func settingColumns() []column[setting] {
+	return []column[setting]{
+		{name: "PROPERTY", of: func(s setting) string { return s.Name }},
+		{name: "VALUE", of: func(s setting) string { return shown(s.Name, s.Value) }},
+		{name: "SOURCE", of: func(s setting) string { return s.Source }, spare: 1},
 	}
-	applied, err := l.ConfigRollbackAs(ctx, api.Rollback{Revision: revision, Trial: trial})
-	if err != nil {
-		return err
+}
+
+func differenceColumns() []column[api.Difference] {
+	return []column[api.Difference]{
+		{name: "PROPERTY", of: func(d api.Difference) string { return d.Property }},
+		{name: "BEFORE", of: func(d api.Difference) string { return d.Before }},
+		{name: "AFTER", of: func(d api.Difference) string { return d.After }},
+		{name: "EFFECT", of: func(d api.Difference) string { return effect(d.Live) }},
+		{name: "NOTE", of: func(d api.Difference) string { return d.Note }},
 	}
-	return c.applied(ctx, l, applied)
 }

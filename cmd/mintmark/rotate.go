@@ -172,7 +172,7 @@ func (c *cli) evidenceCommand() *cobra.Command {
 	cmd.Flags().StringVar(&failIfUsed, "fail-if-used", "", "exit with 10 when the previous secret was used within this time, such as 24h")
 	offer(cmd, "state", "not_moved", "mixed", "silent", "moved")
 	offer(cmd, "fail-if-used", "24h", "7d")
-	return cmd
+	return columned(cmd, c.evidenceColumns())
 }
 
 // allOf is of how many tokens there is evidence.
@@ -193,7 +193,7 @@ func (c *cli) printEvidence(e api.Evidence) error {
 	c.say("%d of %s still %s under %s (as of %s; uses are counted since %s%s).", e.NotMoved+e.Mixed, plural(allOf(e), "token"), come, e.Key.Name,
 		c.asOf(e.AsOf), c.until(e.CountedSince), others)
 	if len(e.Items) > 0 || !c.narrow() {
-		if err := c.evidenceTable(e.Items); err != nil {
+		if err := printList(c, "Evidence", e.Items, c.evidenceColumns(), nil); err != nil {
 			return err
 		}
 	}
@@ -214,9 +214,9 @@ func (c *cli) printEvidence(e api.Evidence) error {
 	return nil
 }
 
-func (c *cli) evidenceTable(items []api.TokenEvidence) error {
+func (c *cli) evidenceColumns() []column[api.TokenEvidence] {
 	narrow := c.narrow()
-	return printList(c, "Evidence", items, []column[api.TokenEvidence]{
+	return []column[api.TokenEvidence]{
 		{name: "CLIENT ID", of: func(t api.TokenEvidence) string { return t.Token.ClientID }},
 		{name: "ID", of: func(t api.TokenEvidence) string { return c.idOf(t.Token.ID) }},
 		{name: "STATE", of: func(t api.TokenEvidence) string { return movedWord(t) }},
@@ -226,7 +226,7 @@ func (c *cli) evidenceTable(items []api.TokenEvidence) error {
 		{name: "CURRENT FROM", of: func(t api.TokenEvidence) string { return keyUser(t.Current) }, more: narrow},
 		{name: "CONTACT", of: func(t api.TokenEvidence) string { return orDash(t.Token.Contact) }, spare: 2},
 		{name: "IN TRIAL", of: func(t api.TokenEvidence) string { return refusedWord(t.TrialRefusals) }, spare: 3},
-	}, nil)
+	}
 }
 
 func refusedWord(n uint64) string {

@@ -114,7 +114,7 @@ func (c *cli) listTokens() *cobra.Command {
 	offer(cmd, "sort", "client_id", "role", "created_at", "expires_at", "last_used_at")
 	c.offerTokens(cmd, "tag", func(t api.Token) []string { return t.Tags })
 	c.offerTokens(cmd, "client-id", func(t api.Token) []string { return []string{t.ClientID} })
-	return cmd
+	return columned(cmd, c.tokenColumns())
 }
 
 // printTokens prints one page, or all, and answers how many there were.
@@ -351,7 +351,7 @@ func (c *cli) inspectToken() *cobra.Command {
 	offer(cmd, "role", "admin", "user", "verifier")
 	offer(cmd, "door", "forward_auth", "guard", "ext_authz", "introspection", "kubernetes", "api")
 	c.offerTokens(cmd, "tag", func(t api.Token) []string { return t.Tags })
-	return cmd
+	return columned(cmd, findingColumns())
 }
 
 // tokenOnTheInput refuses arguments: the shell has written them down by then.
@@ -408,12 +408,7 @@ func (c *cli) explain(ctx context.Context, l *link, in api.Explain) error {
 		more["refusal"] = r
 		c.say("%s refused request %s at %s, from %s: %s", r.Door, r.RequestID, r.At.UTC().Format(time.RFC3339), orDash(r.From), r.Reason)
 	}
-	err = printList(c, "FindingList", found.Items, []column[api.Finding]{
-		{name: "CHECK", of: func(f api.Finding) string { return f.Check }},
-		{name: "STATE", of: func(f api.Finding) string { return checkWord(api.Check{OK: f.OK}) }, word: true},
-		{name: "COMPARED", of: func(f api.Finding) string { return f.Compared }},
-		{name: "WHAT TO DO", of: func(f api.Finding) string { return orDash(f.Advice) }},
-	}, more)
+	err = printList(c, "FindingList", found.Items, findingColumns(), more)
 	if err != nil {
 		return err
 	}
@@ -423,4 +418,13 @@ func (c *cli) explain(ctx context.Context, l *link, in api.Explain) error {
 		}
 	}
 	return nil
+}
+
+func findingColumns() []column[api.Finding] {
+	return []column[api.Finding]{
+		{name: "CHECK", of: func(f api.Finding) string { return f.Check }},
+		{name: "STATE", of: func(f api.Finding) string { return checkWord(api.Check{OK: f.OK}) }, word: true},
+		{name: "COMPARED", of: func(f api.Finding) string { return f.Compared }},
+		{name: "WHAT TO DO", of: func(f api.Finding) string { return orDash(f.Advice) }},
+	}
 }

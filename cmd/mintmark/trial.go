@@ -53,23 +53,6 @@ func trialFlags(cmd *cobra.Command, trial *string, forGood *bool) {
 	cmd.Flags().BoolVar(forGood, "no-trial", false, "for good, also with --server")
 }
 
-func (c *cli) rollbackCommand() *cobra.Command {
-	var trial string
-	var forGood bool
-	cmd := c.configCall("rollback [REVISION]", "Apply an earlier revision again; without a number the one before", 0, 1, func(ctx context.Context, l *link, args []string) error {
-		length, err := c.trialLength(trial, forGood)
-		if err != nil {
-			return err
-		}
-		return c.rollback(ctx, l, args, length)
-	})
-	cmd.Long = "Without a number it is the newest revision that differs from what is applied and was not reverted. Like config apply, it is on\n" +
-		"trial for 10 minutes with --server, and for good on the machine itself, unless told otherwise."
-	cmd.Example = c.example("manager config rollback", "manager config rollback 14 --yes")
-	trialFlags(cmd, &trial, &forGood)
-	return cmd
-}
-
 // trialText checks the length of a trial that was given with a flag. A length of 0
 // is not "for good".
 func trialText(flag, text string) error {
@@ -118,8 +101,15 @@ func (c *cli) sayTrial(t *api.Trial, server string) {
 	case c.flags.home != "":
 		program += " --home " + quoted(c.flags.home)
 	}
-	c.warn("revision %d is on trial until %s: %s\n         keep it: %s config confirm    go back now: %s config revert",
-		t.Revision, c.until(t.Until), strings.Join(t.Properties, ", "), program, program)
+	more := ""
+	if len(t.With) > 0 {
+		more = "\n         going back with that: " + strings.Join(t.With, ", ")
+	}
+	if t.StoreStays {
+		more += "\n         the token store does not go back"
+	}
+	c.warn("revision %d is on trial until %s: %s%s\n         keep it: %s config confirm    go back now: %s config revert",
+		t.Revision, c.until(t.Until), strings.Join(t.Properties, ", "), more, program, program)
 }
 
 // place is where the server is to be reached from now on, when that was applied. It

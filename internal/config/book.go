@@ -203,6 +203,13 @@ func (b *Book) History() []Revision {
 	return h
 }
 
+// Before is the revision to which a Rollback leads that names none; 0: there is none.
+func (b *Book) Before() uint64 {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.doc.before()
+}
+
 // Stage stages a value, or with nil that the property is unset. A value that is
 // applied already takes back what was staged. The value is checked; whether all
 // staged values agree is checked by Preview.

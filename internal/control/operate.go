@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -64,7 +65,12 @@ func New(c Config) (*Control, error) {
 	if c.Authority == nil || c.Running == nil || c.SwitchStore == nil || c.CheckStore == nil || c.CheckTLS == nil || c.Refusals == nil || c.Now == nil || c.Program.URL == nil {
 		return nil, errors.New("control: a member of Config is missing")
 	}
-	return &Control{Config: c, turn: make(chan struct{}, 1)}, nil
+	control := &Control{Config: c, turn: make(chan struct{}, 1)}
+	control.keyless.Store(c.Book != nil && slices.ContainsFunc(c.Book.Pending(), func(left config.Change) bool {
+		_, is := left.Items[config.Algorithm]
+		return is
+	}))
+	return control, nil
 }
 
 // Properties lists every property with its three values.
@@ -116,6 +122,10 @@ func (c *Control) staging(staged map[string]*string) Staging {
 	s.Revision, applied = c.Book.Applied()
 	_, by, at := c.Book.Staged()
 	s.By, s.At, s.Trial = by.Name, at, trialOf(c.Book)
+	before := c.Book.Before()
+	for _, r := range c.Book.History() {
+		s.History = append(s.History, Past{Revision: r.Revision, At: r.At, By: r.By.Name, Before: r.Revision == before})
+	}
 	running := c.Running.now.Load().values
 	for _, p := range config.Catalogue() {
 		if c.waits(p, applied[p.Name], running[p.Name]) {

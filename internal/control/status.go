@@ -209,6 +209,9 @@ func (c *Control) configCheck(s Staging, properties []Property) Check {
 	switch {
 	case s.Trial != nil:
 		check.Warning, check.Fact = true, fmt.Sprintf("revision %d is on trial until %s: %s", s.Revision, s.Trial.Until.UTC().Format(time.RFC3339), strings.Join(s.Trial.Properties, ", "))
+		if len(s.Trial.With) > 0 {
+			check.Fact += "; with that " + strings.Join(s.Trial.With, ", ")
+		}
 		check.Fix = fmt.Sprintf("Keep it: manager config confirm; without that revision %d comes back. Go back now: manager config revert", s.Trial.Back)
 	case len(waiting) > 0:
 		check.Warning, check.Fact, check.Fix = true, "waiting for a restart: "+strings.Join(waiting, ", "), "manager restart"

@@ -12,7 +12,10 @@ func (a *API) readConfig(c *call, _ none) (api.Configuration, error) {
 	if err != nil {
 		return api.Configuration{}, err
 	}
-	out := api.Configuration{Properties: []api.Property{}, Staging: stagingOf(staging)}
+	out := api.Configuration{Properties: []api.Property{}, Staging: stagingOf(staging), History: []api.PastRevision{}}
+	for _, r := range staging.History {
+		out.History = append(out.History, api.PastRevision{Revision: r.Revision, At: r.At.UTC(), By: r.By, Before: r.Before})
+	}
 	for _, p := range properties {
 		out.Properties = append(out.Properties, propertyOf(p))
 	}
@@ -91,7 +94,9 @@ func trialOf(t *control.Trial) *api.Trial {
 	if t == nil {
 		return nil
 	}
-	return &api.Trial{Revision: t.Revision, BackTo: t.Back, Until: t.Until.UTC(), Properties: list(t.Properties), By: t.By}
+	return &api.Trial{
+		Revision: t.Revision, BackTo: t.Back, Until: t.Until.UTC(), Properties: list(t.Properties), With: list(t.With), StoreStays: t.Stays, By: t.By,
+	}
 }
 
 func appliedOf(applied control.Applied) api.Applied {
