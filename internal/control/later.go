@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"time"
 
 	"mintmark/internal/authority"
+	"mintmark/internal/config"
 )
 
 // patience is how long a change waits for the store to take its event, and the key
@@ -38,10 +40,10 @@ func (c *Control) record(ctx context.Context, by authority.Caller) {
 	_ = c.later(context.WithoutCancel(ctx), func(ctx context.Context) error { return c.move(ctx, by) })
 }
 
-// finish is record once something was applied, or was not: then it answers why.
-// Whether or not anything was staged, it mends what was cut short the last time.
-func (c *Control) finish(ctx context.Context, by authority.Caller, failed error) error {
-	if failed != nil {
+// finish is record once something was applied, or was not: then it answers why. An
+// apply of nothing mends what was cut short the last time.
+func (c *Control) finish(ctx context.Context, by authority.Caller, a Applied, failed error) error {
+	if failed != nil || len(a.Differences) > 0 && !a.changes(config.Algorithm) && !c.keyless.Load() {
 		c.record(ctx, by)
 		return failed
 	}
@@ -55,20 +57,24 @@ func (c *Control) finish(ctx context.Context, by authority.Caller, failed error)
 	return err
 }
 
-// CatchUp does what changes have left to do: it moves their notes into the audit
-// log, also those of an earlier process, and makes the key that an applied algorithm
-// lacks. It waits at most 5 s for a store that heeds its context, and may be called
+func (a Applied) changes(property string) bool {
+	return slices.ContainsFunc(a.Differences, func(d Difference) bool { return d.Property == property })
+}
+
+// CatchUp does what changes have left to do, also those of an earlier process: it
+// makes the key that an applied algorithm lacks, and moves their notes into the audit
+// log. It waits at most 5 s for a store that heeds its context, and may be called
 // at any time.
 func (c *Control) CatchUp(ctx context.Context, by authority.Caller) error {
 	if !c.keyless.Load() && (c.Book == nil || len(c.Book.Pending()) == 0) {
 		return nil
 	}
 	return c.later(ctx, func(ctx context.Context) error {
-		err := c.move(ctx, by)
-		if c.keyless.Load() {
-			err = errors.Join(err, c.renew(ctx, by))
+		var err error
+		if c.keyless.Load() { // before the notes: a process that begins knows it by them
+			err = c.renew(ctx, by)
 		}
-		return err
+		return errors.Join(err, c.move(ctx, by))
 	})
 }
 

@@ -122,13 +122,17 @@ func TestAChangeDoesNotWaitLongForAStoreThatHangs(t *testing.T) {
 		d := newDesk(t, map[string]string{config.Listen: here})
 		h := d.hang(t, true)
 		began := time.Now()
-		d.stage(t, config.Algorithm, "EdDSA")
+		d.stage(t, config.Lifetime, "60d")
 		same(t, "a stage waits", time.Since(began), 5*time.Second)
+		d.apply(t)
+		same(t, "both wait", time.Since(began), 10*time.Second)
+		same(t, "in force", d.running.Settings().Lifetime, 60*24*time.Hour)
+		d.stage(t, config.Algorithm, "EdDSA")
 		_, err := d.Apply(t.Context(), maria(), 0, 0)
 		wantCode(t, err, authority.Unavailable, "config.next_key")
-		same(t, "both wait", time.Since(began), 10*time.Second)
+		same(t, "all wait", time.Since(began), 20*time.Second)
 		same(t, "in force", d.running.Settings().Algorithm, "EdDSA")
-		same(t, "notes that wait", d.pending(), []string{"config.staged", "config.applied"})
+		same(t, "notes that wait", d.pending(), []string{"config.staged", "config.applied", "config.staged", "config.applied"})
 		close(h.until)
 		must(t, d.CatchUp(t.Context(), operator()))
 		same(t, "notes that wait", len(d.pending()), 0)
@@ -144,18 +148,37 @@ func TestTheKeyThatATrialWentBackToIsMadeWhenThatCanBe(t *testing.T) {
 	_, err := d.Apply(t.Context(), maria(), 0, 10*time.Minute)
 	must(t, err)
 	disk := new(failingFrom)
-	d.wrap = func(s authority.Store) authority.Store { disk.Store, disk.n = s, 1; return disk }
+	d.wrap = func(s authority.Store) authority.Store { disk.Store = s; return disk }
 	d.reopen(t)
 	same(t, "over", d.ends(t, 0), false)
 	same(t, "over after 10 minutes", d.ends(t, 10*time.Minute), true)
 	same(t, "listens", d.running.Settings().Listen, here)
 	wantCode(t, d.CatchUp(t.Context(), operator()), authority.Unavailable, "config.next_key")
 	d.nextIs(t, "EdDSA")
-	disk.n = 1
+	disk.n = 2 // the key and the note
 	must(t, d.CatchUp(t.Context(), operator()))
 	d.nextIs(t, "ES256")
-	disk.n = 0
-	must(t, d.CatchUp(t.Context(), operator()))
+	same(t, "notes that wait", len(d.pending()), 0)
+}
+
+// A start goes back without the rules, which make keys.
+func TestTheKeyThatAStartWentBackToIsMade(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t, map[string]string{config.Listen: here, config.Store: "tokens.json"})
+	d.stage(t, config.Listen, there)
+	d.stage(t, config.Algorithm, "EdDSA")
+	_, err := d.Apply(t.Context(), maria(), 0, time.Minute)
+	must(t, err)
+	d.nextIs(t, "EdDSA")
+	over, err := d.Book.EndTrial(d.now().Add(time.Hour))
+	must(t, err)
+	same(t, "over", over, true)
+	d.restart(t)
+	d.nextIs(t, "ES256")
+	d.restart(t)
+	page, err := d.authority.Audit(t.Context(), operator(), authority.AuditQuery{Action: "key.next_renewed", Limit: 5})
+	must(t, err)
+	same(t, "keys made", len(page.Events), 2)
 }
 
 func (d *desk) nextIs(t *testing.T, want string) {

@@ -265,7 +265,7 @@ func (c *Control) Apply(ctx context.Context, by authority.Caller, revision uint6
 	c.mu.Lock()
 	out, err := c.apply(ctx, by, revision, trial)
 	c.mu.Unlock()
-	return out, c.finish(ctx, by, err)
+	return out, c.finish(ctx, by, out, err)
 }
 
 func (c *Control) apply(ctx context.Context, by authority.Caller, revision uint64, trial time.Duration) (Applied, error) {
@@ -338,7 +338,7 @@ func (c *Control) Rollback(ctx context.Context, by authority.Caller, revision ui
 	c.mu.Lock()
 	out, err := c.rollback(ctx, by, revision, trial)
 	c.mu.Unlock()
-	return out, c.finish(ctx, by, err)
+	return out, c.finish(ctx, by, out, err)
 }
 
 func (c *Control) rollback(ctx context.Context, by authority.Caller, revision uint64, trial time.Duration) (Applied, error) {

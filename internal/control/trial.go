@@ -100,7 +100,7 @@ func (c *Control) Settle(ctx context.Context, by authority.Caller, a Answer) (Ap
 	out, err := c.settle(by, a)
 	c.mu.Unlock()
 	if a.Decision == Revert {
-		return out, c.finish(ctx, by, err)
+		return out, c.finish(ctx, by, out, err)
 	}
 	if err == nil {
 		c.record(ctx, by)
@@ -173,7 +173,7 @@ type Return struct {
 // returned is what became of a trial that nobody has ended. Its event and its key
 // are left to CatchUp.
 func (c *Control) returned(a Applied, why string, err error) Return {
-	if err == nil {
+	if err == nil && a.changes(config.Algorithm) {
 		c.keyless.Store(true)
 	}
 	return Return{Back: a.Revision != 0, InForce: err == nil, Why: why, Waiting: a.RestartNeeded}
@@ -232,6 +232,8 @@ func (c *Control) pay(uptime time.Duration) (Return, error) {
 	err := c.inForce(&out, applied)
 	if err != nil {
 		c.again = uptime + againAfter
+	} else {
+		c.keyless.Store(true) // perhaps
 	}
 	return c.returned(out, why, err), err
 }
