@@ -208,6 +208,26 @@ func TestDoctorBreaksNoCommand(t *testing.T) {
 	}
 }
 
+// Help breaks between words, below where it began, and says the same as in a pipe.
+func TestHelpFitsTheTerminal(t *testing.T) {
+	home := install(t)
+	for _, name := range commandTree(t, filepath.Join(home.dir, "manager")) {
+		group, _, _ := strings.Cut(name, " ")
+		for _, args := range [][]string{append(strings.Fields(name), "-h"), {"help", group}} {
+			text := home.across(t, 80, 0, args...).lines()
+			before, rest, _ := strings.Cut(text, "\nExamples:\n")
+			_, after, _ := strings.Cut(rest, "\n\n")
+			within(t, 80, before+"\n"+after)
+			if diff := cmp.Diff(words(home.run(t, args...).out), words(text)); diff != "" {
+				t.Errorf("%s (-in a pipe +at a terminal):\n%s", args, diff)
+			}
+		}
+	}
+	if text := home.across(t, 80, 0, "--help").lines(); !strings.Contains(text, "\n              needs attention\n") {
+		t.Errorf("what is said of doctor does not go on below where it began:\n%s", text)
+	}
+}
+
 // A person is told that there is nothing and what to do about it; a program reads a
 // list of nothing.
 func TestAnEmptyListSaysSo(t *testing.T) {

@@ -62,6 +62,7 @@ func (c *cli) root() *cobra.Command {
 	root.CompletionOptions.DisableDefaultCmd = true
 	root.SetHelpCommand(c.helpCommand(root))
 	root.SetHelpTemplate(helpTemplate)
+	root.SetHelpFunc(c.help(root))
 	root.SetUsageTemplate(usageTemplate)
 	root.SetFlagErrorFunc(wrongFlag)
 	c.globalFlags(root)

@@ -4,7 +4,10 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"regexp"
+	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -31,6 +34,58 @@ Flags:
 Flags of every command:
 {{.InheritedFlags.FlagUsages | trimTrailingWhitespaces}}
 {{end}}`
+
+// help prints help, within the width of a person's terminal.
+func (c *cli) help(root *cobra.Command) func(*cobra.Command, []string) {
+	print := root.HelpFunc()
+	return func(cmd *cobra.Command, args []string) {
+		width := c.across()
+		if width == 0 {
+			print(cmd, args)
+			return
+		}
+		var text bytes.Buffer
+		root.SetOut(&text)
+		print(cmd, args)
+		root.SetOut(c.out)
+		_, _ = io.WriteString(c.out, reflowed(text.String(), width)) // as cobra itself
+	}
+}
+
+// reflowed breaks lines that are wider than a terminal: paragraphs anew, and what is
+// said of a command or a flag below where that begins. Examples stay, as they are
+// copied.
+func reflowed(text string, width int) string {
+	named := regexp.MustCompile(`^( +\S.*?  +|  [a-z-]+ )(\S.*)$`)
+	var out []string
+	for part := range strings.SplitSeq(text, "\n\n") {
+		lines := strings.Split(part, "\n")
+		wide := slices.ContainsFunc(lines, func(line string) bool { return utf8.RuneCountInString(line) > width })
+		switch {
+		case !wide, lines[0] == "Examples:", lines[0] == "" && lines[1] == "Examples:":
+		case !slices.ContainsFunc(lines, func(line string) bool { return strings.HasPrefix(line, " ") }):
+			lines = filled(strings.Fields(part), width)
+		default:
+			var broken []string
+			for _, line := range lines {
+				of := named.FindStringSubmatch(line)
+				if of == nil || utf8.RuneCountInString(line) <= width || len(of[1]) > width/2 {
+					broken = append(broken, line)
+					continue
+				}
+				for n, said := range filled(strings.Fields(of[2]), width-len(of[1])) {
+					if n > 0 {
+						of[1] = strings.Repeat(" ", len(of[1]))
+					}
+					broken = append(broken, of[1]+said)
+				}
+			}
+			lines = broken
+		}
+		out = append(out, strings.Join(lines, "\n"))
+	}
+	return strings.Join(out, "\n\n")
+}
 
 // example shows command lines; manager in them is this program.
 func (c *cli) example(lines ...string) string {
