@@ -4,10 +4,8 @@ import (
 	"cmp"
 	"context"
 	"os"
-	"regexp"
 	"slices"
 	"strings"
-	"unicode/utf8"
 
 	"github.com/spf13/cobra"
 
@@ -41,26 +39,7 @@ func (c *cli) printChecks(checks []api.Check) error {
 	if c.codeAlone() {
 		return nil
 	}
-	columns := checkColumns()
-	across := c.across()
-	if across == 0 || !c.narrow() || c.asJSON() || c.flags.columns != "" || room(widest(grid(c, columns, checks), utf8.RuneCountInString)) <= across {
-		return printList(c, "CheckList", checks, columns, nil)
-	}
-	// What to do goes below, where its commands can be copied.
-	rows := tidy(grid(c, columns[:3], checks))
-	heads := len(rows) - len(checks)
-	laid := c.lay(rows)
-	var lines []line
-	for n, l := range laid {
-		lines = append(lines, l)
-		if l.row < heads || checks[l.row-heads].Fix == "" || n+1 < len(laid) && laid[n+1].row == l.row {
-			continue
-		}
-		for _, part := range filled(unbroken(checks[l.row-heads].Fix), across-2) {
-			lines = append(lines, line{l.row, []string{"  " + clean(part)}, []int{0}})
-		}
-	}
-	return c.print(lines, rows, heads, 1)
+	return printList(c, "CheckList", checks, checkColumns(), nil)
 }
 
 func checkColumns() []column[api.Check] {
@@ -68,23 +47,8 @@ func checkColumns() []column[api.Check] {
 		{name: "CHECK", of: func(k api.Check) string { return k.Name }},
 		{name: "STATE", of: checkWord, word: true},
 		{name: "FACT", of: func(k api.Check) string { return k.Fact }},
-		{name: "WHAT TO DO", of: func(k api.Check) string { return orDash(k.Fix) }},
+		{name: "WHAT TO DO", of: func(k api.Check) string { return orDash(k.Fix) }, below: true},
 	}
-}
-
-// unbroken are the words of an advice; a command in it is one, so that it can be
-// copied.
-func unbroken(advice string) (words []string) {
-	command := regexp.MustCompile(`(?:\S*/)?(?:manager|mintmark) [a-z].*?(?:[,;.] |$)|(?:chmod [0-7]+|rm -r) \S+`)
-	for advice != "" {
-		at := command.FindStringIndex(advice)
-		if at == nil {
-			return append(words, strings.Fields(advice)...)
-		}
-		words = append(append(words, strings.Fields(advice[:at[0]])...), strings.TrimSpace(advice[at[0]:at[1]]))
-		advice = advice[at[1]:]
-	}
-	return words
 }
 
 // examine collects the checks. What cannot be opened is a finding, and what can

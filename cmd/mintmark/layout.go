@@ -2,6 +2,7 @@ package main
 
 import (
 	"os"
+	"regexp"
 	"slices"
 	"strings"
 	"unicode/utf8"
@@ -45,6 +46,48 @@ func fitting[T any](c *cli, columns []column[T], items []T) (kept []column[T], l
 	}
 	columns, cut = shortened(columns, grid(c, columns, items), across)
 	return columns, left, cut
+}
+
+// beneath takes the column of advice out of a list that has no room for it, and
+// answers what it says; nil: it stays.
+func beneath[T any](c *cli, columns []column[T], items []T) ([]column[T], func(T) string) {
+	at := slices.IndexFunc(columns, func(col column[T]) bool { return col.below })
+	across := c.across()
+	if at < 0 || across == 0 || !c.narrow() || c.flags.columns != "" || room(widest(grid(c, columns, items), utf8.RuneCountInString)) <= across {
+		return columns, nil
+	}
+	return slices.Delete(slices.Clone(columns), at, at+1), columns[at].of
+}
+
+// advised puts below each record what is to be done about it, if anything is.
+func (c *cli) advised(lines []line, heads int, advice func(record int) string) (out []line) {
+	for n, l := range lines {
+		out = append(out, l)
+		if l.row < heads || n+1 < len(lines) && lines[n+1].row == l.row {
+			continue
+		}
+		if text := advice(l.row - heads); text != orDash("") {
+			for _, part := range filled(unbroken(clean(text)), c.across()-gap) {
+				out = append(out, line{l.row, []string{strings.Repeat(" ", gap) + part}, []int{0}})
+			}
+		}
+	}
+	return out
+}
+
+// unbroken are the words of an advice; a command in it is one, so that it can be
+// copied.
+func unbroken(advice string) (words []string) {
+	command := regexp.MustCompile(`(?:\S*/)?(?:manager|mintmark) [a-z].*?(?:[,;.] |$)|(?:chmod [0-7]+|rm -r) \S+`)
+	for advice != "" {
+		at := command.FindStringIndex(advice)
+		if at == nil {
+			return append(words, strings.Fields(advice)...)
+		}
+		words = append(append(words, strings.Fields(advice[:at[0]])...), strings.TrimSpace(advice[at[0]:at[1]]))
+		advice = advice[at[1]:]
+	}
+	return words
 }
 
 // narrowest is how narrow columns can be. Where some can be cut short a record is one

@@ -28,6 +28,7 @@ type column[T any] struct {
 	more  bool // only when asked for with --columns
 	word  bool // what it says are words of ours, which can have a colour
 	spare int  // a terminal that is too narrow goes without it: the lowest first, 0 never
+	below bool // an advice: a terminal that is too narrow has it below the record, where its commands can be copied
 	least int  // a terminal that is too narrow shows the beginning, so many characters at the least; 0: the whole
 }
 
@@ -55,12 +56,15 @@ func printList[T any](c *cli, kind string, items []T, columns []column[T], extra
 	if err != nil {
 		return err
 	}
+	columns, below := beneath(c, columns, items)
 	columns, left, cut := fitting(c, columns, items)
-	heads := 1
-	if c.flags.noHeaders {
-		heads = 0
+	rows := tidy(grid(c, columns, items))
+	heads := len(rows) - len(items)
+	lines := c.lay(rows)
+	if below != nil {
+		lines = c.advised(lines, heads, func(n int) string { return below(items[n]) })
 	}
-	err = c.table(grid(c, columns, items), heads, slices.IndexFunc(columns, func(col column[T]) bool { return col.word }))
+	err = c.print(lines, rows, heads, slices.IndexFunc(columns, func(col column[T]) bool { return col.word }))
 	if len(left) > 0 {
 		c.note("No room for %s; --columns shows them.", strings.Join(left, ", "))
 	}

@@ -425,6 +425,6 @@ func findingColumns() []column[api.Finding] {
 		{name: "CHECK", of: func(f api.Finding) string { return f.Check }},
 		{name: "STATE", of: func(f api.Finding) string { return checkWord(api.Check{OK: f.OK}) }, word: true},
 		{name: "COMPARED", of: func(f api.Finding) string { return f.Compared }},
-		{name: "WHAT TO DO", of: func(f api.Finding) string { return orDash(f.Advice) }},
+		{name: "WHAT TO DO", of: func(f api.Finding) string { return orDash(f.Advice) }, below: true},
 	}
 }
