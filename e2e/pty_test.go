@@ -370,30 +370,43 @@ func TestProgressIsShownAtATerminalAlone(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			home.manager(t, "token", "create", "--client-id", "more", "--role", "user", "-q")
-			held := d.command("psql", "-X", "-q", "-h", d.dir, "-p", d.port, "-U", "postgres", "-d", "mint", "-c", "BEGIN", "-c", "SELECT 1 FROM head FOR UPDATE",
-				"-c", `\echo held`, "-c", "SELECT pg_sleep(1.7)", "-c", "COMMIT")
-			out, err := held.StdoutPipe()
-			if err != nil {
-				t.Fatal(err)
-			}
-			if err := held.Start(); err != nil {
-				t.Fatal(err)
-			}
-			for lines := bufio.NewScanner(out); lines.Scan() && lines.Text() != "held"; {
-			}
+			release := d.hold(t)
 			text := c.run("store", "migrate", "--to", address)
-			if _, err := io.Copy(io.Discard, out); err != nil {
-				t.Error(err)
-			}
-			if err := held.Wait(); err != nil {
-				t.Error(err)
-			}
+			must(t, <-release)
 			if shown := regexp.MustCompile(`\rMoving tokens \[#+\] \d+ of \d+`).MatchString(text); shown != c.shown || !shown && strings.Contains(text, "Moving tokens") {
 				t.Errorf("progress is shown: %v\n%q", shown, text)
 			}
 			home.manager(t, "store", "migrate", "--to", file, "-q")
 		})
 	}
+}
+
+// hold keeps whoever changes something in the database mint waiting for longer than a
+// person is left without a word, and answers when it has let go.
+func (d *database) hold(t *testing.T) <-chan error {
+	t.Helper()
+	held := d.command("psql", "-X", "-q", "-h", d.dir, "-p", d.port, "-U", "postgres", "-d", "mint")
+	in, err := held.StdinPipe()
+	must(t, err)
+	out, err := held.StdoutPipe()
+	must(t, err)
+	must(t, held.Start())
+	_, err = io.WriteString(in, "BEGIN;\nSELECT 1 FROM head FOR UPDATE;\n\\echo held\n")
+	must(t, err)
+	for lines := bufio.NewScanner(out); lines.Scan() && lines.Text() != "held"; {
+	}
+	let := make(chan error, 1)
+	go func() {
+		for end := time.Now().Add(stepTimeout); time.Now().Before(end); time.Sleep(25 * time.Millisecond) {
+			if waits, _ := d.psql("", "-c", "SELECT 'yes' FROM pg_stat_activity WHERE wait_event_type = 'Lock'"); strings.HasPrefix(waits, "yes") {
+				break
+			}
+		}
+		time.Sleep(700 * time.Millisecond)
+		_, err := io.WriteString(in, "COMMIT;\n")
+		let <- errors.Join(err, in.Close(), held.Wait())
+	}()
+	return let
 }
 
 // Ctrl-C lets requests under way finish; the second one does not wait.
