@@ -64,9 +64,10 @@ func (w *console) applied(v visit, applied control.Applied, done string, failed 
 	}
 }
 
-// moves reports a change of where, or how, the server is reached.
+// moves reports a change of where the server is reached, or of whether it has TLS.
+// Another certificate is shown at the same address.
 func moves(d control.Difference) bool {
-	return d.Property == config.Listen || d.Property == config.Certificate || d.Property == config.Key
+	return d.Property == config.Listen || d.Property == config.Certificate && (d.Before == "") != (d.After == "")
 }
 
 // moved is where the server is now.

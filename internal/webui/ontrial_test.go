@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"mintmark/internal/authority"
+	"mintmark/internal/config"
 	"mintmark/internal/control"
 )
 
@@ -96,6 +97,24 @@ func TestAServerThatMovesSaysWhereTo(t *testing.T) {
 		_, body = v.post("/settings/trial", url.Values{"answer": {"revert"}})
 		shows(t, body, "The server listens elsewhere", `<span class="id">127.0.0.1:3000</span>`)
 	}
+}
+
+func TestAServerWithAnotherCertificateIsWhereItWas(t *testing.T) {
+	h := newHouse(t, nil, withBook)
+	v := h.signedIn(t)
+	applied := func(certificate string) string {
+		t.Helper()
+		for property, value := range map[string]string{config.Certificate: certificate, config.Key: certificate + ".key"} {
+			v.post("/settings/stage", url.Values{"property": {property}, "value": {value}})
+		}
+		_, body := v.post("/settings/apply", url.Values{"revision": {"0"}})
+		return body
+	}
+	shows(t, applied("/etc/tls/one"), `<dialog id="moved-dialog"`)
+	v.post("/settings/trial", url.Values{"answer": {"keep"}})
+	body := applied("/etc/tls/two")
+	shows(t, body, `<dialog id="on-trial-dialog"`, ">Keep</button>")
+	lacks(t, body, "does not reach it any more")
 }
 
 // A store that was switched, or a change that was made and not all of it, is no
