@@ -70,6 +70,7 @@ type core struct {
 	moved     move.Moved                                    // by the last move of the whole state
 	progress  progress                                      // of a move
 	warn      func(format string, args ...any)              // to whoever gave a command; nil: it is a server, which logs
+	setup     authority.Secret                              // the one-time code of a server without an administrator
 	host      string
 	log       *slog.Logger
 }
@@ -144,6 +145,14 @@ func (c *cli) openCore(ctx context.Context, dir home.Dir, h how) (_ *core, err e
 		k.log.Warn(notRecorded, "error", err)
 		if !h.serving {
 			c.warn("%s: %s", notRecorded, err)
+		}
+	}
+	if h.serving {
+		if err = k.strayed(); err == nil {
+			k.setup, err = k.authority.OpenSetup(ctx, k.self())
+		}
+		if err != nil {
+			return nil, err
 		}
 	}
 	return k, nil

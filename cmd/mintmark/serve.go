@@ -100,9 +100,6 @@ type server struct {
 }
 
 func (s *server) run(ctx context.Context) (err error) {
-	if err := s.strayed(); err != nil {
-		return err
-	}
 	console, err := webui.New(webui.Config{
 		Authority: s.authority, Live: s.metrics.Door("console", s.live), Refusals: s.refusals, Control: s.control, KeepsTLS: s.control.KeepsTLS, Policy: s.running.Policy, LoginIdle: s.running.LoginIdle, Now: s.clock.Now,
 		NewKey: newID, Log: s.log, Host: s.host, Program: s.program(), Home: string(s.dir), Unknown: s.api,
@@ -121,7 +118,7 @@ func (s *server) run(ctx context.Context) (err error) {
 		}
 		defer s.dir.RemovePid()
 	}
-	if err := s.openSetup(ctx); err != nil {
+	if err := s.showSetup(); err != nil {
 		return err
 	}
 	defer s.forgetCode()
@@ -204,15 +201,14 @@ func (s *server) program() string {
 	return s.cli.program
 }
 
-// openSetup shows the one-time code of a server without an administrator: on
+// showSetup shows the one-time code of a server without an administrator: on
 // the terminal, or else in a file that only this user can read.
-func (s *server) openSetup(ctx context.Context) error {
-	code, err := s.authority.OpenSetup(ctx, s.self())
-	if err != nil || code == (authority.Secret{}) {
-		return err
+func (s *server) showSetup() error {
+	if s.setup == (authority.Secret{}) {
+		return nil
 	}
 	if terminal(s.cli.err) {
-		fmt.Fprintf(s.cli.err, "\nNo administrator exists. Open %s and enter this one-time code:\n\n    %s\n\n", s.url(), code.Unsafe())
+		fmt.Fprintf(s.cli.err, "\nNo administrator exists. Open %s and enter this one-time code:\n\n    %s\n\n", s.url(), s.setup.Unsafe())
 		return nil
 	}
 	s.code = s.dir.Code()
@@ -228,7 +224,7 @@ func (s *server) openSetup(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("keep the one-time code: %w", err)
 	}
-	_, err = io.WriteString(f, code.Unsafe()+"\n")
+	_, err = io.WriteString(f, s.setup.Unsafe()+"\n")
 	if err := errors.Join(err, f.Close()); err != nil {
 		return fmt.Errorf("keep the one-time code: %w", err)
 	}

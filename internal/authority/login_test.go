@@ -1,6 +1,7 @@
 package authority_test
 
 import (
+	"context"
 	"fmt"
 	"strings"
 	"sync"
@@ -156,6 +157,29 @@ func TestSetupCodeMakesExactlyOneAdministrator(t *testing.T) {
 	}
 	if again, err := h.OpenSetup(t.Context(), operator()); err != nil || again.Unsafe() != "" {
 		t.Errorf("a code was given although there is an administrator: %v", err)
+	}
+}
+
+// unchanging is a store that takes no changes now.
+type unchanging struct{ authority.Store }
+
+func (unchanging) Update(context.Context, func(authority.Tx) error) error { return errBroken }
+
+func TestWhetherASetupCodeIsNeededIsNoChange(t *testing.T) {
+	h := newHouse(t)
+	cfg := h.Config
+	cfg.Store = unchanging{h.store}
+	a, err := authority.New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = a.OpenSetup(t.Context(), operator())
+	wantKind(t, err, authority.Unavailable, "")
+	if _, err := h.CreateAdmin(t.Context(), operator(), "admin", secret(goodPassword)); err != nil {
+		t.Fatal(err)
+	}
+	if code, err := a.OpenSetup(t.Context(), operator()); err != nil || code.Unsafe() != "" {
+		t.Errorf("with an administrator: %v", err)
 	}
 }
 
