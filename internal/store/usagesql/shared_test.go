@@ -140,6 +140,32 @@ func TestADatabaseWithoutTheTablesIsRefused(t *testing.T) {
 	}
 }
 
+func TestADatabaseThatTakesNoChangesNowIsAttached(t *testing.T) {
+	t.Parallel()
+	address := tables(t)
+	at, err := url.Parse(address)
+	must(t, err)
+	values := at.Query()
+	values.Set("default_transaction_read_only", "on")
+	at.RawQuery = values.Encode()
+	db, err := sql.Open("pgx", at.String())
+	must(t, err)
+	defer db.Close()
+	if _, err := usagesql.Attach(t.Context(), db, noon()); authority.KindOf(err) != authority.Unavailable {
+		t.Errorf("before the counting has begun: %v", err)
+	}
+	attach(t, address)
+	later, err := usagesql.Attach(t.Context(), db, noon().Add(time.Hour))
+	must(t, err)
+	if since, err := later.UsageSince(t.Context()); err != nil || !since.Equal(noon()) {
+		t.Errorf("counted since %s, %v", since, err)
+	}
+	b := authority.UsageBatch{Writer: "w", Number: 1, Records: []authority.UsageRecord{record("a")}}
+	if err := later.AddUsage(t.Context(), b); authority.KindOf(err) != authority.Unavailable {
+		t.Errorf("a batch that is not taken: %v", err)
+	}
+}
+
 func TestADatabaseThatDoesNotAnswerIsNotWaitedForWithoutEnd(t *testing.T) {
 	t.Parallel()
 	address := tables(t)

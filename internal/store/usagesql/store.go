@@ -34,9 +34,14 @@ func Attach(ctx context.Context, db *sql.DB, now time.Time) (*Store, error) {
 
 // begin writes the facts that are not there yet: when the counting began, and the
 // rows that are locked by who adds and by who prunes. The former has the number of
-// the batch that was added last.
+// the batch that was added last. Where they are it only reads: a database that takes
+// no changes now takes counts later.
 func (s *Store) begin(ctx context.Context, now time.Time) (*Store, error) {
-	_, err := s.db.ExecContext(ctx, `INSERT INTO usage_facts (name, value) VALUES ('since', $1), ('added', 0), ('pruned', 0) ON CONFLICT (name) DO NOTHING`, now.Unix())
+	var there int
+	err := s.db.QueryRowContext(ctx, `SELECT count(*) FROM usage_facts WHERE name IN ('since', 'added', 'pruned')`).Scan(&there)
+	if err == nil && there < 3 {
+		_, err = s.db.ExecContext(ctx, `INSERT INTO usage_facts (name, value) VALUES ('since', $1), ('added', 0), ('pruned', 0) ON CONFLICT (name) DO NOTHING`, now.Unix())
+	}
 	return s, unavailable(err)
 }
 
