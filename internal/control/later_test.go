@@ -116,6 +116,34 @@ func TestATrialEndsThoughTheStoreHangs(t *testing.T) {
 	same(t, "the last events", events[len(events)-2:], []string{"config.staged 5", "config.reverted 6"})
 }
 
+// Who looks for trials has other things to do as well.
+func TestAMoveThatTakesLongHoldsUpNobodyWhoEndsTrials(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t, map[string]string{config.Store: "tokens.json"})
+	moves, until, applied := make(chan struct{}), make(chan struct{}), make(chan error, 1)
+	d.SwitchStore = func(_ context.Context, _ string, commit func() error) (control.Carried, error) {
+		close(moves)
+		<-until
+		return control.Carried{}, commit()
+	}
+	d.stage(t, config.Store, d.file(t, "other.json", ""))
+	go func() {
+		_, err := d.Apply(t.Context(), maria(), 0, 0)
+		applied <- err
+	}()
+	<-moves
+	looked := make(chan bool, 1)
+	go func() { looked <- d.ends(t, time.Hour) }()
+	select {
+	case over := <-looked:
+		same(t, "over", over, false)
+	case <-time.After(time.Minute):
+		t.Error("it waits")
+	}
+	close(until)
+	must(t, <-applied)
+}
+
 func TestAChangeDoesNotWaitLongForAStoreThatHangs(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
