@@ -19,6 +19,10 @@ func TestANodeStartsWhereTheDatabaseTakesNoChanges(t *testing.T) {
 	if a := n.ask(t.Context(), "GET", "/auth/verify", f.authorization(), nil); a.status != http.StatusOK {
 		t.Errorf("a token: %d %s", a.status, a.body)
 	}
+	made := n.ask(t.Context(), "POST", "/api/v1/tokens", f.authorization(), map[string]any{"client_id": "later", "role": "user"})
+	if made.status != http.StatusServiceUnavailable || made.field("code") != "store.read_only" {
+		t.Errorf("a change: %d %s", made.status, made.body)
+	}
 	if log := n.log(t); strings.Contains(log, "counts of use are not saved") {
 		t.Error(log)
 	}
