@@ -352,8 +352,9 @@ func (b *Book) Discard(by Author, now time.Time) (int, error) {
 var ErrNoRevision = errors.New("the history does not hold that revision")
 
 // Rollback stages what leads back to an earlier revision; 0 is the newest that
-// differs from the applied one and whose trial did not go back. What was staged before is dropped; Restage undoes it. While a
-// revision is on trial it is an *OnTrialError.
+// differs from the applied one and whose trial did not go back. What was staged
+// before is dropped; Restage undoes it. While a revision is on trial it is an
+// *OnTrialError.
 func (b *Book) Rollback(revision uint64, by Author, now time.Time) error {
 	return b.update(func(d *document) (*Change, error) {
 		if d.Trial != nil {
