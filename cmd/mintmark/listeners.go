@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"mintmark/internal/config"
+	"mintmark/internal/control"
 	"mintmark/internal/edge"
 	"mintmark/internal/home"
 )
@@ -351,8 +352,11 @@ func (l *listeners) refused(p entrance, err error) error {
 		return fail(exitFailed, p.property, "listen on %s: %s", p.address, err)
 	}
 	by := home.Holder(p.address)
-	if by == "" || strings.HasSuffix(by, " (pid "+strconv.Itoa(os.Getpid())+")") { // the port at another address
-		by = "another process"
+	if by == "" || strings.HasSuffix(by, " (pid "+strconv.Itoa(os.Getpid())+")") {
+		by = "another process" // this one has the port at another address
+		if i := slices.IndexFunc(l.open, func(o opened) bool { return o.property != p.property && control.Meet(o.address, p.address) }); i >= 0 {
+			by = "this server, for " + l.open[i].property
+		}
 	}
 	hint := l.program() + " config properties set " + p.property + " HOST:PORT, then " + l.program() + " config apply, chooses another"
 	if l.dir == "" { // nothing can be staged

@@ -134,6 +134,18 @@ func TestAnAddressThatIsStillOpenCanBeChosenAgain(t *testing.T) {
 	}
 }
 
+func TestAnAddressThatAnotherDoorHasIsSaidToBeOfThisServer(t *testing.T) {
+	t.Parallel()
+	l, port := listening(t)
+	metrics := free(t)
+	if err := l.follow(t.Context(), config.Settings{Listen: "127.0.0.1:" + port, Metrics: metrics}); err != nil {
+		t.Fatal(err)
+	}
+	if err := l.check(metrics); err == nil || !strings.Contains(err.Error(), "in use by this server, for metrics.listen") {
+		t.Errorf("got %v", err)
+	}
+}
+
 // ended is a service that tells whether it was ended.
 type ended struct {
 	http.Server

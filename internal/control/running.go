@@ -127,14 +127,14 @@ func stepAside(values, applied map[string]config.Value) {
 		config.Metrics: config.Metrics, config.ExtAuthzListen: config.ExtAuthzListen, config.GuardListen: config.GuardUpstream,
 	} {
 		goes := values[listens].Text != applied[listens].Text || values[needs].Text != applied[needs].Text
-		if goes && meet(values[listens].Text, values[config.Listen].Text) {
+		if goes && Meet(values[listens].Text, values[config.Listen].Text) {
 			values[needs] = config.Value{Source: values[needs].Source}
 		}
 	}
 }
 
-// meet reports whether two addresses cannot, or might not, both be listened on.
-func meet(a, b string) bool {
+// Meet reports whether two addresses cannot, or might not, both be listened on.
+func Meet(a, b string) bool {
 	host, port, err := net.SplitHostPort(a)
 	other, otherPort, otherErr := net.SplitHostPort(b)
 	if err != nil || otherErr != nil || port != otherPort {
