@@ -53,7 +53,7 @@ func newBrowser(t testing.TB, flags ...chromedp.ExecAllocatorOption) *browser {
 		chromedp.Flag("disable-component-update", true),
 		chromedp.WindowSize(1280, 800),
 		chromedp.WSURLReadTimeout(commandTimeout), // a busy machine starts a browser slowly
-		chromedp.Env("TZ=UTC"), // wherever the machine is
+		chromedp.Env("TZ=UTC"),                    // wherever the machine is
 	)
 	if os.Getuid() == 0 {
 		options = append(options, chromedp.NoSandbox)
