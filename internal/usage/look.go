@@ -112,13 +112,11 @@ func (l *Ledger) tell(ctx context.Context) {
 	for id, last := range l.used {
 		uses = append(uses, authority.Used{ID: id, At: at(last)})
 	}
-	err := l.config.Keeper.UsedAt(ctx, uses)
-	if err != nil {
+	if err := l.config.Keeper.UsedAt(ctx, uses); err != nil {
 		l.config.Log.Warn("the order of tokens by last use is not up to date; it is tried again", "error", err)
+		return
 	}
-	if err == nil || len(l.used) >= maxRows {
-		l.used = nil
-	}
+	l.used = nil
 }
 
 // note remembers the last uses of a batch for tell.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"strconv"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -125,6 +126,34 @@ func TestAStoreIsToldAtTheStartWhatItMissedOfLastUses(t *testing.T) {
 	want := map[authority.TokenID]time.Time{"a": noon().Add(time.Minute), "b": noon()}
 	if diff := cmp.Diff(want, after.keeper.told); diff != "" {
 		t.Errorf("told (-want +got):\n%s", diff)
+	}
+}
+
+// crowd is a store with last uses of very many tokens.
+type crowd struct {
+	authority.UsageStore
+	size int
+}
+
+func (c crowd) LastUses(_ context.Context, _ []authority.KeyID, _ uint64, each func(authority.TokenID, authority.KeyUse)) (uint64, error) {
+	for i := range c.size {
+		each(authority.TokenID(strconv.Itoa(i)), authority.KeyUse{Key: "k1", First: noon(), Last: noon()})
+	}
+	return 0, nil
+}
+
+func TestAStoreThatWasAwayIsToldOfEveryTokenHoweverMany(t *testing.T) {
+	t.Parallel()
+	const size = 1<<20 + 1
+	d := open(t, file(t))
+	d.store.UsageStore = crowd{d.store.UsageStore, size}
+	d.keeper.err = errors.New("away")
+	must(t, d.Look(t.Context()))
+	must(t, d.Flush(t.Context()))
+	d.keeper.err = nil
+	must(t, d.Flush(t.Context()))
+	if n := len(d.keeper.told); n != size {
+		t.Errorf("it was told of %d tokens, want %d", n, size)
 	}
 }
 
