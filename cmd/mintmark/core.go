@@ -142,9 +142,9 @@ func (c *cli) openCore(ctx context.Context, dir home.Dir, h how) (_ *core, err e
 		return nil, err
 	}
 	if err := k.control.CatchUp(ctx, authority.Itself()); err != nil { // a full audit log must not keep anybody from looking
-		k.log.Warn(notRecorded, "error", err)
+		k.log.Warn(notFinished, "error", err)
 		if !h.serving {
-			c.warn("%s: %s", notRecorded, err)
+			c.warn("%s: %s", notFinished, err)
 		}
 	}
 	if h.serving {

@@ -30,8 +30,8 @@ const notConfirmed = "settings on trial were not confirmed in time; those before
 // notWrittenBack is said of one that cannot be ended yet.
 const notWrittenBack = "settings on trial were not confirmed in time, and those before cannot be put back now"
 
-// notRecorded is said of changes whose notes stay in the book.
-const notRecorded = "changes of the settings wait for the audit log, and get there later"
+// notFinished is said of what changes have left to do, and the store does not take.
+const notFinished = "a change of the settings is not finished; this is tried again"
 
 // errWentBack ends what was opened with settings that are not applied any more.
 var errWentBack = errors.New("the settings before those on trial are applied again")
@@ -189,7 +189,7 @@ func (s *server) catchUp(ctx context.Context) {
 		}
 		wait = onceMore
 		if text := err.Error(); text != said && ctx.Err() == nil { // not at each try
-			s.log.Warn("a change of the settings is not finished; this is tried again", "error", err)
+			s.log.Warn(notFinished, "error", err)
 			said = text
 		}
 	}

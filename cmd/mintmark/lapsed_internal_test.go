@@ -114,16 +114,16 @@ func TestALapsedTrialAndAFullAuditLogStopNobody(t *testing.T) {
 	applies(t, dir, time.Now().Add(-time.Hour), time.Minute, map[string]string{config.Listen: free(t)})
 	files := durable.Files{Ops: fullLog{}}
 	for range 2 { // the second finds what the first has written back
-		if exit, said := command(t, files, "config", "show", "--home", string(dir)); exit != exitDone || !strings.Contains(said, "warning: "+notRecorded) {
+		if exit, said := command(t, files, "config", "show", "--home", string(dir)); exit != exitDone || !strings.Contains(said, "warning: "+notFinished) {
 			t.Errorf("config show: %d %s", exit, said)
 		}
 	}
 	served := serves(t, files, dir)
 	lives(t, was)
-	if said := served(); !strings.Contains(said, notRecorded) {
+	if said := served(); !strings.Contains(said, notFinished) {
 		t.Errorf("the server says %s", said)
 	}
-	if exit, said := command(t, durable.Files{}, "config", "show", "--home", string(dir)); exit != exitDone || strings.Contains(said, notRecorded) || len(bookOf(t, dir).Pending()) > 0 {
+	if exit, said := command(t, durable.Files{}, "config", "show", "--home", string(dir)); exit != exitDone || strings.Contains(said, notFinished) || len(bookOf(t, dir).Pending()) > 0 {
 		t.Errorf("with space again: %d %s", exit, said)
 	}
 }
