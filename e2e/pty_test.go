@@ -208,7 +208,7 @@ func TestADeleteIsConfirmedInProportionToItsUse(t *testing.T) {
 	s.sees("[y/N] ")
 	s.types("y\n")
 	s.sees("Deleted. Restore until ")
-	s.sees(" UTC: manager token restore tok_")
+	s.sees(" UTC: " + filepath.Join(home.dir, "manager") + " token restore tok_")
 	s.ends(0)
 
 	s = home.atTerminal(t, nil, "token", "delete", "busy", "--yes")

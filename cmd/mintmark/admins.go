@@ -47,7 +47,7 @@ func (c *cli) listAdmins() *cobra.Command {
 				if err != nil {
 					return err
 				}
-				if c.none(len(admins.Items), "No administrators. Make one: %s admin create", c.program) {
+				if c.none(len(admins.Items), "No administrators. Make one: %s admin create", c.self()) {
 					return nil
 				}
 				return printList(c, "AdminList", admins.Items, c.adminColumns(), nil)

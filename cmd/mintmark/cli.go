@@ -2,9 +2,12 @@ package main
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"io"
 	"os"
+	"regexp"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -20,7 +23,10 @@ type cli struct {
 	out     io.Writer
 	err     io.Writer
 	getenv  func(string) (string, bool)
-	program string
+	program string   // manager or mintmark, as help calls it
+	called  string   // as it was called, for a shell
+	where   string   // the flag that named the home or the server, for a shell
+	made    home.Dir // the home that this run has made
 	files   durable.Files
 	flags   flags
 	lines   *bufio.Reader
@@ -130,7 +136,11 @@ func (c *cli) settle(cmd *cobra.Command) error {
 		return fail(exitUsage, "usage", "--timeout is longer than nothing")
 	case f.server != "" && f.home != "":
 		return fail(exitUsage, "usage", "give --server or --home, not both")
-	case f.home == "":
+	case f.server != "":
+		c.where = " --server " + quoted(f.server)
+	case f.home != "":
+		c.where = " --home " + quoted(f.home)
+	default:
 		fromEnv(&f.server, "MINTMARK_SERVER")
 	}
 	fromEnv(&f.home, "MINTMARK_HOME")
@@ -185,6 +195,21 @@ func (c *cli) outputOf(args []string) {
 	if v, ok := c.getenv("MINTMARK_OUTPUT"); ok && c.flags.output == "" {
 		c.flags.output = v
 	}
+}
+
+// self is how a command of what is said is called, so that it works as it is copied:
+// as this one was, or through the home that it has made.
+func (c *cli) self() string {
+	if c.made != "" {
+		return quoted(c.made.Manager())
+	}
+	return cmp.Or(c.called, c.program) + c.where
+}
+
+// told has the commands of a text, which say manager, called so.
+func (c *cli) told(text string) string {
+	const placeholder = `(^|[\s(])manager ([a-z])`
+	return regexp.MustCompile(placeholder).ReplaceAllString(text, "${1}"+strings.ReplaceAll(c.self(), "$", "$$")+" ${2}")
 }
 
 // asJSON reports whether the result goes to a program.

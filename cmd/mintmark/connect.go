@@ -61,7 +61,7 @@ func (c *cli) connect(ctx context.Context) (*link, error) {
 	}
 	client, err := c.local(ctx, dir)
 	if errors.Is(err, errNotRunning) {
-		return nil, notRunning(dir, "the server is not running")
+		return nil, notRunning("the server is not running")
 	}
 	if err != nil {
 		return nil, err
@@ -69,8 +69,8 @@ func (c *cli) connect(ctx context.Context) (*link, error) {
 	return &link{Client: client}, nil
 }
 
-func notRunning(dir home.Dir, reason string) error {
-	return fail(exitNotRunning, "server.not_running", "%s", reason).advise("start it with: " + dir.Manager() + " start")
+func notRunning(reason string) error {
+	return fail(exitNotRunning, "server.not_running", "%s", reason).advise("start it with: manager start")
 }
 
 // patient is how long a command waits for another one to let go of the home.
@@ -129,7 +129,7 @@ func (c *cli) with(ctx context.Context, fn func(context.Context, *link) error) e
 func (c *cli) withTokens(ctx context.Context, fn func(context.Context, *link) error) error {
 	return c.with(ctx, func(ctx context.Context, l *link) error {
 		if l.core != nil && !l.core.authority.Facts().Persistent {
-			return notRunning(l.core.dir, "the server is not running, and this home keeps its tokens in memory only: there are none")
+			return notRunning("the server is not running, and this home keeps its tokens in memory only: there are none")
 		}
 		return fn(ctx, l)
 	})

@@ -76,9 +76,13 @@ func (c *cli) examine(ctx context.Context) ([]api.Check, error) {
 	case len(found) > 0: // opened without its tokens: nothing is known of them
 		s.Checks = slices.DeleteFunc(s.Checks, func(k api.Check) bool { return strings.HasPrefix(k.Name, "token") })
 	case l.core != nil:
-		found = []api.Check{{Name: "server", Warning: true, OK: true, Fact: "not running", Fix: l.core.dir.Manager() + " start"}}
+		found = []api.Check{{Name: "server", Warning: true, OK: true, Fact: "not running", Fix: "manager start"}}
 	}
-	return append(found, s.Checks...), nil
+	found = append(found, s.Checks...)
+	for i := range found {
+		found[i].Fix = c.told(found[i].Fix)
+	}
+	return found, nil
 }
 
 func checkWord(k api.Check) string {
@@ -97,11 +101,11 @@ func (c *cli) firstAdmin(ctx context.Context, l *link, s api.Status) []api.Check
 	if err != nil || len(admins.Items) > 0 {
 		return nil // a store that does not answer is told of already
 	}
-	check := api.Check{Name: noAdmins, OK: true, Fact: "none yet, so nobody can sign in to the console", Fix: "Make one: " + c.program + " admin create"}
+	check := api.Check{Name: noAdmins, OK: true, Fact: "none yet, so nobody can sign in to the console", Fix: "Make one: " + c.self() + " admin create"}
 	code := home.Dir(s.Home).Code()
 	if _, err := os.Stat(code); err == nil && c.flags.server == "" && l.core == nil {
 		check.Fact = "none yet; the one-time code of the first sign-in is in " + code
-		check.Fix = "Open " + s.URL + " and enter it, or make one: " + c.program + " admin create"
+		check.Fix = "Open " + s.URL + " and enter it, or make one: " + c.self() + " admin create"
 	}
 	return []api.Check{check}
 }

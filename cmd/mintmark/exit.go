@@ -219,6 +219,7 @@ func (c *cli) report(err error) int {
 		return exitAttention
 	}
 	f := classify(err)
+	f.message, f.hint = c.told(f.message), c.told(f.hint)
 	if c.asJSON() {
 		line, _ := json.Marshal(failed{refusal{f.code, f.message, f.hint, f.requestID}}) // strings only
 		fmt.Fprintln(c.err, escape(string(line)))

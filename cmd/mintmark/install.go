@@ -38,6 +38,7 @@ func (c *cli) initCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			c.made = dir
 			c.say("Installed in %s.", dir)
 			c.warnIssuer(dir, in.listen)
 			if in.start {
@@ -46,7 +47,7 @@ func (c *cli) initCommand() *cobra.Command {
 			if in.store == "memory" {
 				c.warnMemory(string(dir))
 			}
-			c.say("Start it with: %s start", dir.Manager())
+			c.say("Start it with: %s start", c.self())
 			return nil
 		},
 	})
@@ -71,7 +72,7 @@ func (c *cli) warnIssuer(dir home.Dir, listen string) {
 		return
 	}
 	c.warn("tokens will name %s as their issuer, where no client can find this server\n"+
-		"         before the first token: %s config properties set %s https://NAME:PORT && %s config apply", issuer, dir.Manager(), config.Issuer, dir.Manager())
+		"         before the first token: %s config properties set %s https://NAME:PORT && %s config apply", issuer, c.self(), config.Issuer, c.self())
 }
 
 // install makes a home, whole or not at all.

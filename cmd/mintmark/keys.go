@@ -103,7 +103,7 @@ func (c *cli) resetOver(ctx context.Context, l *link, confirm func() error, in a
 	} else {
 		c.say("This ends every token (%d) and every sign-in (%d) now. There is no overlap.", s.Tokens.Active, s.Logins)
 	}
-	c.say("Gentler: %s key rotate --overlap 14d", c.program)
+	c.say("Gentler: %s key rotate --overlap 14d", c.self())
 	if dry {
 		r := rehearsed{Would: "Would end them and sign with a new secret."}
 		if len(s.Unknown) == 0 {

@@ -78,7 +78,7 @@ func (c *cli) advised(lines []line, heads int, advice func(record int) string) (
 // unbroken are the words of an advice; a command in it is one, so that it can be
 // copied.
 func unbroken(advice string) (words []string) {
-	command := regexp.MustCompile(`(?:\S*/)?(?:manager|mintmark) [a-z].*?(?:[,;.] |$)|(?:chmod [0-7]+|rm -r) \S+`)
+	command := regexp.MustCompile(`(?:\S*/)?(?:manager|mintmark) [a-z-].*?(?:[,;.] |$)|(?:chmod [0-7]+|rm -r) \S+`)
 	for advice != "" {
 		at := command.FindStringIndex(advice)
 		if at == nil {

@@ -71,7 +71,7 @@ func (c *cli) start(ctx context.Context, dir home.Dir, withPassword bool) error 
 		return fail(exitInterrupted, "interrupted", "interrupted; the server was told to stop again")
 	}
 	if late, is := errors.AsType[*home.StartError](err); is && late.Late {
-		return fail(exitUnavailable, "server.start", "%s", late).advise("give it longer: " + dir.Manager() + " start --timeout 2m; its log is " + dir.Log())
+		return fail(exitUnavailable, "server.start", "%s", late).advise("give it longer: manager start --timeout 2m; its log is " + dir.Log())
 	}
 	if err != nil {
 		return err
@@ -123,11 +123,11 @@ func (c *cli) signInHelp(dir home.Dir, url string, withPassword bool) {
 
 // warnMemory says that tokens will be lost, and the exact command to keep them.
 func (c *cli) warnMemory(dir string) {
-	program, path := c.program, "/path/to/tokens.json"
+	path := "/path/to/tokens.json"
 	if dir != "" {
-		program, path = home.Dir(dir).Manager(), home.Dir(dir).Tokens()
+		path = home.Dir(dir).Tokens()
 	}
-	c.warn("tokens are kept in memory only and will be lost on restart\n         keep them: %s config properties set api.access.tokens.store %s && %[1]s config apply", program, path)
+	c.warn("tokens are kept in memory only and will be lost on restart\n         keep them: %s config properties set api.access.tokens.store %s && %[1]s config apply", c.self(), path)
 }
 
 func (c *cli) stop(ctx context.Context, dir home.Dir) error {

@@ -32,7 +32,7 @@ func run() int {
 	context.AfterFunc(ctx, func() { signal.Reset(os.Interrupt) })
 	c := &cli{
 		in: os.Stdin, out: os.Stdout, err: os.Stderr, getenv: os.LookupEnv,
-		program: filepath.Base(os.Args[0]),
+		program: filepath.Base(os.Args[0]), called: quoted(os.Args[0]),
 	}
 	if c.program != "manager" {
 		c.program = "mintmark"

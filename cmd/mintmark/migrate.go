@@ -62,7 +62,7 @@ func (c *cli) migrate(ctx context.Context, dir home.Dir, to string, dry bool) er
 		return err
 	} else if state == home.Running {
 		return fail(exitConflict, "server.running", "the server runs (pid %d); a move needs it stopped", pid).
-			advise(fmt.Sprintf("or move while it runs: %s config properties set %s %s && %[1]s config apply", dir.Manager(), config.Store, to))
+			advise(fmt.Sprintf("or move while it runs: manager config properties set %s %s && manager config apply", config.Store, quoted(to)))
 	}
 	k, err := c.openCore(ctx, dir, how{wait: patient})
 	if err != nil {

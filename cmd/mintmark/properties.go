@@ -227,7 +227,7 @@ func (c *cli) staged(s api.Staged, remark string) error {
 		c.warn("%s", d.Warning)
 	}
 	if s.Staging.Count > 0 {
-		c.say("%s. Next: %s config apply", plural(s.Staging.Count, "staged change"), c.program)
+		c.say("%s. Next: %s config apply", plural(s.Staging.Count, "staged change"), c.self())
 	}
 	return nil
 }

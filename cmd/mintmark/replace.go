@@ -103,7 +103,7 @@ func (c *cli) replace(ctx context.Context, l *link, old api.Token, in api.Replac
 	if after, err := l.Token(ctx, old.ID); err == nil && after.State == "replaced" {
 		c.say("%s has ended.", shortID(old.ID))
 	} else if err == nil && after.EndsAt != nil {
-		c.say("%s works until %s. Take it back: %s", shortID(old.ID), c.until(*after.EndsAt), fmt.Sprintf("%s token replace --undo %s", c.program, shortID(old.ID)))
+		c.say("%s works until %s. Take it back: %s", shortID(old.ID), c.until(*after.EndsAt), fmt.Sprintf("%s token replace --undo %s", c.self(), shortID(old.ID)))
 	}
 	if err := h.over(issued); err != nil {
 		return err

@@ -65,7 +65,7 @@ func (c *cli) restore(ctx context.Context, dir home.Dir, in restoration) (err er
 	if state, pid, err := dir.Process(c.files); err != nil {
 		return err
 	} else if state == home.Running {
-		return fail(exitConflict, "server.running", "the server runs (pid %d); a backup is restored into a stopped one", pid).advise("stop it with: " + dir.Manager() + " stop")
+		return fail(exitConflict, "server.running", "the server runs (pid %d); a backup is restored into a stopped one", pid).advise("stop it with: manager stop")
 	}
 	var content *backup.Content
 	alike, err := c.openBackup(ctx, in.file, in.opening, func(from io.Reader) error {
@@ -409,7 +409,7 @@ func (c *cli) sayRestored(r *restoring, did authority.Returned) error {
 	if did.Known && r.tokens != authority.RestoreRevoke {
 		out.Tokens = "known"
 	}
-	c.say("Restored. %s valid; %s of the backup ended. Start it with: %s start", areOrIs(did.Active), plural(did.Ended, "token"), r.dir.Manager())
+	c.say("Restored. %s valid; %s of the backup ended. Start it with: %s start", areOrIs(did.Active), plural(did.Ended, "token"), c.self())
 	c.say("Look at %s and remove it: the secrets from before are in it.", out.Kept)
 	return c.one("Restored", out, nil)
 }

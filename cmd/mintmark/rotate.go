@@ -89,7 +89,7 @@ func (c *cli) rotate(ctx context.Context, l *link, in api.RotateKeys) error {
 	if e, err := l.Evidence(ctx, done.Previous.Name, api.EvidenceQuery{Limit: 1}); err == nil { // it is rotated, whatever can be told of it
 		keep = fmt.Sprintf("The tokens that it signed (%d) are accepted until then. ", allOf(e))
 	}
-	c.say("%sWatch them move: %s key evidence", keep, c.program)
+	c.say("%sWatch them move: %s key evidence", keep, c.self())
 	if done.Warning != "" {
 		c.warn("%s", done.Warning)
 	}
@@ -201,14 +201,14 @@ func (c *cli) printEvidence(e api.Evidence) error {
 	onTrial := until != nil && e.AsOf.Before(*until)
 	if onTrial {
 		c.say("Trial stop until %s: %s of %s refused so far. Accept it again now: %s key trial-stop --end", c.until(*until),
-			plural(int(e.TrialRequests), "request"), plural(e.TrialTokens, "token"), c.program)
+			plural(int(e.TrialRequests), "request"), plural(e.TrialTokens, "token"), c.self())
 	}
 	switch {
 	case e.Silent == 0:
 	case onTrial || e.Key.State != "previous":
 		c.say("Silent is not proof: monthly jobs look like this.")
 	default:
-		c.say("Silent is not proof: monthly jobs look like this. Try it: %s key trial-stop --for 15m", c.program)
+		c.say("Silent is not proof: monthly jobs look like this. Try it: %s key trial-stop --for 15m", c.self())
 	}
 	c.note("Services that check tokens by themselves are not seen here.")
 	return nil
@@ -309,7 +309,7 @@ func (c *cli) trialCommand() *cobra.Command {
 				return err
 			}
 			if k.TrialUntil != nil {
-				c.say("%s is refused until %s and then accepted again by itself. Sooner: %s key trial-stop --end", k.Name, c.until(*k.TrialUntil), c.program)
+				c.say("%s is refused until %s and then accepted again by itself. Sooner: %s key trial-stop --end", k.Name, c.until(*k.TrialUntil), c.self())
 			}
 			return errors.Join(c.keyRecord(k), c.afterChange(ctx, l))
 		})

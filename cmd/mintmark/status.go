@@ -95,7 +95,7 @@ func (c *cli) processState(dir home.Dir) error {
 	if err != nil {
 		return fail(exitNotAllowed, "status.unknown", "unknown: %s", err)
 	}
-	start := "start it with: " + dir.Manager() + " start"
+	const start = "start it with: manager start"
 	switch state {
 	case home.Running:
 		if _, err := os.Lstat(dir.Socket()); err != nil {

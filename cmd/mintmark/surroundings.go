@@ -47,7 +47,7 @@ func (k *core) surroundings() []control.Check {
 		checks = append(checks, spaceCheck("free space of the store", filepath.Dir(place)))
 	}
 	if info, err := os.Stat(k.dir.Log()); err == nil {
-		checks = append(checks, logCheck(info.Size(), k.dir.Manager()))
+		checks = append(checks, logCheck(info.Size()))
 	}
 	return checks
 }
@@ -130,10 +130,10 @@ func spaceCheck(name, folder string) control.Check {
 	return check
 }
 
-func logCheck(bytes int64, manager string) control.Check {
+func logCheck(bytes int64) control.Check {
 	check := control.Check{Name: "server log", OK: true, Fact: size(uint64(max(bytes, 0)))}
 	if bytes > largeLog {
-		check.Warning, check.Fix = true, "Begin a new one: "+manager+" restart; under systemd the journal keeps it instead."
+		check.Warning, check.Fix = true, "Begin a new one: manager restart; under systemd the journal keeps it instead."
 	}
 	return check
 }

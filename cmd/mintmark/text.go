@@ -97,13 +97,14 @@ func (c *cli) note(format string, args ...any) {
 
 // warn is said however quiet it has to be.
 func (c *cli) warn(format string, args ...any) {
+	text := c.told(fmt.Sprintf(format, args...))
 	if c.asJSON() {
-		message := strings.ReplaceAll(fmt.Sprintf(format, args...), "\n         ", "; ")
+		message := strings.ReplaceAll(text, "\n         ", "; ")
 		line, _ := json.Marshal(warned{warning{message}}) // strings only
 		fmt.Fprintln(c.err, escape(string(line)))
 		return
 	}
-	fmt.Fprintf(c.err, "%s: %s\n", c.paint(c.err, yellow, "warning"), clean(fmt.Sprintf(format, args...)))
+	fmt.Fprintf(c.err, "%s: %s\n", c.paint(c.err, yellow, "warning"), clean(text))
 }
 
 // warned is the document of a warning, on the error output.

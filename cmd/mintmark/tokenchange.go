@@ -147,7 +147,7 @@ func (h hand) unwritten(t api.IssuedToken, err error) error {
 		return nil
 	}
 	return fail(exitFailed, "failed", "%s of %s exists, and could not be written: %s", shortID(t.ID), t.ClientID, err).
-		advise("print it with: " + h.c.program + " token copy " + shortID(t.ID))
+		advise("print it with: " + h.c.self() + " token copy " + shortID(t.ID))
 }
 
 func (c *cli) deleteToken() *cobra.Command {
@@ -175,7 +175,7 @@ func (c *cli) deleteToken() *cobra.Command {
 		}
 		after, err := l.Token(ctx, t.ID)
 		if err == nil && after.RestorableUntil != nil {
-			c.say("Deleted. Restore until %s: %s token restore %s", c.until(*after.RestorableUntil), c.program, shortID(t.ID))
+			c.say("Deleted. Restore until %s: %s token restore %s", c.until(*after.RestorableUntil), c.self(), shortID(t.ID))
 		} else {
 			c.say("Deleted for good.")
 		}
@@ -208,7 +208,7 @@ func (c *cli) inUse(t api.Token) bool {
 func (c *cli) confirmDelete(ctx context.Context, t api.Token) error {
 	switch used := c.inUse(t); {
 	case used:
-		c.say("Those requests will be refused at once. To replace it with an overlap: %s token replace %s --overlap 24h", c.program, shortID(t.ID))
+		c.say("Those requests will be refused at once. To replace it with an overlap: %s token replace %s --overlap 24h", c.self(), shortID(t.ID))
 		return c.typed(ctx, t.ClientID, shortID(t.ID)+" is in use", "to delete it")
 	case c.flags.confirm != "": // a name that is not this token's is no consent
 		return c.typed(ctx, t.ClientID, "", "")

@@ -133,7 +133,7 @@ func (c *cli) printTokens(ctx context.Context, l *link, q api.TokenQuery, all bo
 	}
 	switch {
 	case q == api.TokenQuery{Sort: q.Sort, Descending: q.Descending, Limit: q.Limit}:
-		if c.none(len(items), "No tokens. Make one: %s token create --client-id NAME", c.program) {
+		if c.none(len(items), "No tokens. Make one: %s token create --client-id NAME", c.self()) {
 			return 0, nil
 		}
 	case c.none(len(items), "No token matches."):
@@ -269,9 +269,9 @@ func (c *cli) live(ctx context.Context, l *link, name string) (api.Token, error)
 	}
 	f := fail(exitConflict, "token.deleted", "%s of %s is deleted", shortID(gone.ID), gone.ClientID)
 	if gone.RestorableUntil == nil {
-		return api.Token{}, f.advise("make a new one: " + c.program + " token create")
+		return api.Token{}, f.advise("make a new one: " + c.self() + " token create")
 	}
-	return api.Token{}, f.advise("restore it: " + c.program + " token restore " + shortID(gone.ID))
+	return api.Token{}, f.advise("restore it: " + c.self() + " token restore " + shortID(gone.ID))
 }
 
 func (c *cli) copyToken() *cobra.Command {
@@ -360,7 +360,7 @@ func (c *cli) tokenOnTheInput(_ *cobra.Command, args []string) error {
 		return nil
 	}
 	return fail(exitUsage, "usage", "the token is read from the input; one in an argument is in the shell's history now").
-		advise(c.program + " token inspect < FILE")
+		advise(c.self() + " token inspect < FILE")
 }
 
 // bare is a token without the field and the scheme that it was copied with.
@@ -379,7 +379,7 @@ func (c *cli) readToken(ctx context.Context) (string, error) {
 	var text string
 	if terminal(c.in) {
 		if c.flags.noInput {
-			return "", fail(exitUsage, "usage", "there is no token on the input").advise(c.program + " token inspect < FILE")
+			return "", fail(exitUsage, "usage", "there is no token on the input").advise(c.self() + " token inspect < FILE")
 		}
 		var err error
 		if text, err = c.prompt(ctx, "Paste the token and press Enter: "); err != nil && classify(err).exit != exitConfirm {

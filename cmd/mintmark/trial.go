@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"net"
 	"net/url"
@@ -94,12 +95,9 @@ func (c *cli) sayTrial(t *api.Trial, server string) {
 	if t == nil {
 		return
 	}
-	program := c.program
-	switch {
-	case server != "":
-		program += " --server " + quoted(server)
-	case c.flags.home != "":
-		program += " --home " + quoted(c.flags.home)
+	program := c.self()
+	if server != "" {
+		program = cmp.Or(c.called, c.program) + " --server " + quoted(server) // it may be there since this very change
 	}
 	more := ""
 	if len(t.With) > 0 {
