@@ -7,6 +7,7 @@ import (
 	"os"
 	"regexp"
 	"strconv"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -393,6 +394,21 @@ func TestGoldenEvidence(t *testing.T) {
 			golden(t, "evidence-"+name, body)
 		})
 	}
+}
+
+// A token that is used under both secrets is used under neither alone.
+func TestMixedUseIsNeverAllOfIt(t *testing.T) {
+	h := newHouse(t, nil)
+	v := h.signedIn(t)
+	made := h.issue(t, authority.TokenRequest{ClientID: "etl-nightly", Role: "user"})
+	h.later(v, 6*time.Minute)
+	v.rotate()
+	h.later(v, day)
+	h.use(t, v.copyNew(made.ID))
+	h.clock.Add(int64(time.Minute))
+	h.use(t, slices.Repeat([]string{made.Text.Unsafe()}, 400)...)
+	_, body := v.get("/secret")
+	shows(t, body, "Mixed", "99 %")
 }
 
 // golden compares the content of a page with what is stored; what is random in

@@ -89,7 +89,7 @@ func share(t authority.TokenEvidence) message.Text {
 	under, all := t.Rotation.Under, t.Rotation.Under+t.Rotation.Since
 	switch {
 	case t.Movement == authority.Mixed && under > 0:
-		return say("{n} %", "n", max(1, (100*under+all/2)/all))
+		return say("{n} %", "n", min(99, max(1, (100*under+all/2)/all))) // neither none nor all of it
 	case t.Movement == authority.NotMoved && t.Day.Under > 0:
 		return say("{n}/day", "n", t.Day.Under)
 	}
