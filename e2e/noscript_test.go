@@ -39,6 +39,7 @@ func TestTheConsoleWorksWithoutScript(t *testing.T) {
 		p := someone.in(t)
 		p.follow("New API Token")
 		p.fill("f-client_id", "data team")
+		p.press("More")
 		p.fill("f-description", "kept")
 		if status := p.status(named("Create")); status != 422 {
 			t.Errorf("a wrong client ID answers %d", status)

@@ -222,6 +222,9 @@ func (p *person) newToken(clientID, role string, fields map[string]string) strin
 	p.do(p.t, chromedp.WaitVisible(field("f-client_id")))
 	p.fill("f-client_id", clientID)
 	p.do(p.t, chromedp.Click(chromedp.CSS(`#new-form input[name=role][value=`+role+`]`)))
+	if len(fields) > 0 {
+		p.do(p.t, chromedp.Click(chromedp.CSS("#new-form .more summary")))
+	}
 	for id, text := range fields {
 		p.fill("f-"+id, text)
 	}

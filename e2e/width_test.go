@@ -42,7 +42,7 @@ func TestATableFitsTheTerminal(t *testing.T) {
 	id := home.refusedAs(t, home.token(t, "etl", "user", "--tag", "team:data"), "role=admin")
 	inspect := []string{"token", "inspect", "--request", id}
 	wide := home.run(t, inspect...)
-	if wide.code != 10 || !regexp.MustCompile(`(?m)^role +problem +user, wanted admin +The door asks for another role`).MatchString(wide.out) {
+	if wide.code != 10 || !regexp.MustCompile(`(?m)^role +problem +user, wanted admin +The service asks for another role`).MatchString(wide.out) {
 		t.Fatalf("without a terminal: %d %s", wide.code, wide.out)
 	}
 	what := strings.NewReplacer("WHAT TO DO", "", "–", "") // a column, or below

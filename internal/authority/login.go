@@ -187,7 +187,7 @@ func (a *Authority) signLogin(ctx context.Context, l Login) (SignedIn, error) {
 	})
 	err := a.Store.View(ctx, func(tx Tx) error { _, err := tx.Logins().Get(l.ID); return err })
 	if KindOf(err) == NotFound && err != nil {
-		return SignedIn{}, fail(Unauthenticated, "login.refused", "Every login has just been ended. Sign in again.")
+		return SignedIn{}, fail(Unauthenticated, "login.refused", "Every sign-in has just been ended. Sign in again.")
 	}
 	if err := errors.Join(mintErr, err); err != nil {
 		return SignedIn{}, err

@@ -27,7 +27,7 @@ type Fleet struct {
 
 func fleetProperties() []Property {
 	const group = "Fleet"
-	staleness := duration(MaxStaleness, group, "1m", "How long a node that cannot reach its shared store answers from what it knows; after that every door answers 503.", leastStaleness)
+	staleness := duration(MaxStaleness, group, "1m", "How long a node that cannot reach its shared store answers from what it knows; after that it answers 503 everywhere.", leastStaleness)
 	atLeast := staleness.check
 	staleness.check = func(s string) (string, error) {
 		text, err := atLeast(s)

@@ -317,7 +317,7 @@ func (e *explanation) demanded(i *Identity, allowed []netip.Prefix) {
 	}
 	role := d.Role
 	if role == "" {
-		role = "any that the door takes"
+		role = "any that the service takes"
 	}
 	e.add("role", whether(hasRole(i, d), RoleInsufficient), fmt.Sprintf("%s, wanted %s", i.Role, role))
 	e.add("client", whether(hasClientID(i, d), ClientIDNotAllowed), fmt.Sprintf("%s, wanted %s", i.ClientID, cmp.Or(d.ClientID, "any")))
@@ -388,7 +388,7 @@ func advice(r Reason) string {
 	case Revoked:
 		return "The signing secret was reset. Create a new token."
 	case WrongType:
-		return "API tokens and login tokens are not interchangeable. Use the kind that this door takes."
+		return "API tokens and tokens of sign-ins are not interchangeable. Use the kind that this service takes."
 	case Expired:
 		return "Create or replace the token; its end has passed."
 	case NotYetValid:
@@ -396,7 +396,7 @@ func advice(r Reason) string {
 	case WrongIssuer:
 		return "The token names another issuer. Compare jwt.issuer."
 	case WrongAudience:
-		return "The token is for another audience. Issue one for this API, or ask the door for that audience."
+		return "The token is for another audience. Issue one for this API, or ask the service for that audience."
 	case UnknownToken:
 		return "There is no such token here. If tokens were kept in memory, a restart ended it."
 	case Deleted:
@@ -404,21 +404,21 @@ func advice(r Reason) string {
 	case Replaced:
 		return "The token has a successor, and the time to change over is over. Copy the successor."
 	case DemandInvalid:
-		return "The door is configured to ask for what no token can have. Correct its query, or its context_extensions."
+		return "The service is configured to ask for what no token can have. Correct its query, or its context_extensions."
 	case TrialStopped:
 		return "The previous key is on a trial stop and will be accepted again. Copy the token to have it under the current key."
 	case Mismatch:
 		return "The token differs from its record. Copy it again."
 	case SignedOut, Idle:
-		return "The login has ended. Sign in again."
+		return "The sign-in has ended. Sign in again."
 	case AddressNotAllowed:
 		return "The request came from an address that the token does not allow. Allow it, or look who uses the token; behind a proxy, name that in server.trusted_proxies."
 	case RoleInsufficient:
-		return "The door asks for another role. Issue a token with that role, or have the door ask for less."
+		return "The service asks for another role. Issue a token with that role, or have the service ask for less."
 	case TagMissing:
-		return "The door asks for a tag that the token does not have. Issue a token with that tag, or have the door ask for less."
+		return "The service asks for a tag that the token does not have. Issue a token with that tag, or have the service ask for less."
 	case ClientIDNotAllowed:
-		return "The door asks for another client ID. Use that client's token, or have the door ask for this one."
+		return "The service asks for another client ID. Use that client's token, or have the service ask for this one."
 	case TooMany:
 		return "Ask less often, or raise the limit: limits.token and limits.source."
 	case StateUnknown:

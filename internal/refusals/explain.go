@@ -45,7 +45,7 @@ func Doors() []string {
 	return []string{"forward_auth", "guard", "ext_authz", "introspection", "kubernetes", "api"}
 }
 
-// Explain answers an administrator. It is NotFound for a request id that is not
+// Explain answers an administrator. It is NotFound for a request ID that is not
 // kept, and Invalid with the fields for a question that is none.
 func (l *Log) Explain(c authority.Caller, q Question) (Answer, error) {
 	if err := authority.Permit(c); err != nil {
@@ -85,11 +85,11 @@ func (q Question) demand() (liveset.Demand, error) {
 	}
 	switch {
 	case q.Token.Unsafe() == "" && q.RequestID == "":
-		add("token", "token.empty", "Paste a token, or a request id.")
+		add("token", "token.empty", "Paste a token, or a request ID.")
 	case q.Token.Unsafe() != "" && q.RequestID != "":
-		add("request_id", "request_id.both", "Paste a token or a request id, not both.")
+		add("request_id", "request_id.both", "Paste a token or a request ID, not both.")
 	case q.RequestID != "" && q.asks():
-		add("request_id", "request_id.demand", "What was demanded is kept with the request id: leave the rest out.")
+		add("request_id", "request_id.demand", "What was demanded is kept with the request ID: leave the rest out.")
 	}
 	if q.Role != "" {
 		role, err := authority.ParseRole(q.Role)

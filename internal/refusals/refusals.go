@@ -117,4 +117,4 @@ func (l *Log) unknown() error {
 const CodeUnknown = "explain.unknown_request"
 
 // Kept says what is kept, for whoever asks for something else.
-const Kept = "No refusal with this request id is kept here. Each node keeps its own last 4,096 refusals, for 24 hours at most and until it restarts: ask the node that refused, or send the request again."
+const Kept = "No refusal with this request ID is kept here. Each node keeps its own last 4,096 refusals, for 24 hours at most and until it restarts: ask the node that refused, or send the request again."

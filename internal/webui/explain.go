@@ -37,7 +37,7 @@ type explained struct {
 	Cause bool // the first that is not good
 }
 
-// explainPage asks; a request id may be in the address, a token never.
+// explainPage asks; a request ID may be in the address, a token never.
 func (w *console) explainPage(rw http.ResponseWriter, r *http.Request, a admin) {
 	if id := r.URL.Query().Get("request_id"); isRequestID(id) {
 		w.showExplanation(visit{rw, r, a}, explainForm{RequestID: id}, "")
@@ -58,7 +58,7 @@ func (w *console) explain(rw http.ResponseWriter, r *http.Request, a admin) {
 	w.showExplanation(visit{rw, r, a}, form, pasted)
 }
 
-// isRequestID tells a request id from a token, and from the beginning of one: {" in
+// isRequestID tells a request ID from a token, and from the beginning of one: {" in
 // base64url.
 func isRequestID(s string) bool { return edge.IsID(s) && !strings.HasPrefix(s, "eyJ") }
 

@@ -42,7 +42,7 @@ func TestWhatCannotBeExplainedSaysWhy(t *testing.T) {
 		status int
 		says   string
 	}{
-		"nothing":    {url.Values{}, http.StatusUnprocessableEntity, "Paste a token, or a request id."},
+		"nothing":    {url.Values{}, http.StatusUnprocessableEntity, "Paste a token, or a request ID."},
 		"unknown":    {url.Values{"subject": {"0000000000000000"}}, http.StatusNotFound, "Each node keeps its own"},
 		"no address": {url.Values{"subject": {"eyJ.eyJ.x"}, "from": {"here"}}, http.StatusUnprocessableEntity, "An address is IPv4 or IPv6, without a port and a zone."},
 		"no door":    {url.Values{"subject": {"eyJ.eyJ.x"}, "door": {"window"}}, http.StatusUnprocessableEntity, "A door is one of"},

@@ -80,7 +80,7 @@ func TestARotationKeepsEverybodyAndTheNextOneWaits(t *testing.T) {
 	text := h.issue(t, authority.TokenRequest{ClientID: "etl", Role: "user"}).Text.Unsafe()
 	h.clock.Add(int64(6 * time.Minute))
 	body := v.rotate()
-	shows(t, body, "key_2026a is accepted until 7 Dec 2026, 14:14 UTC.", "previous · verifies only <span class=\"second\">until Mon 7 Dec 2026, 14:14 UTC</span> <span class=\"second\">rotated away: Scheduled", "14 days left",
+	shows(t, body, "key_2026a is accepted until 7 Dec 2026, 14:14 UTC.", "previous · verifies only <span class=\"second\">until Mon 7 Dec 2026, 14:14 UTC</span> <span class=\"second\">reason: Scheduled", "14 days left",
 		`<button type="button" disabled aria-describedby="wait">Rotate secret…</button>`, "Finish this rotation first", "Extend…", "Trial stop 15 min…", "Stop accepting previous secret…", "Reset without overlap (leak)", "key evidence")
 	lacks(t, body, "published only just before")
 	h.use(t, text)
@@ -460,7 +460,7 @@ func TestEvidenceOfSeveralNodesSaysHowFarItReaches(t *testing.T) {
 	h.issue(t, authority.TokenRequest{ClientID: "etl", Role: "user"})
 	v.post("/secret/rotate", url.Values{"overlap": {"336h0m0s"}, "reason": {"other"}, "other": {"moving <b>house</b>"}})
 	_, body := v.get("/secret")
-	shows(t, body, "rotated away: moving &lt;b&gt;house&lt;/b&gt;")
+	shows(t, body, "reason: moving &lt;b&gt;house&lt;/b&gt;")
 	lacks(t, body, "other nodes")
 	h.authority.Ledger = heard{h.authority.Ledger, h.now().Add(-3 * time.Second)}
 	_, body = v.get("/secret")
