@@ -194,7 +194,7 @@ func TestWhatIsCutOrPlainIsReported(t *testing.T) {
 		t.Errorf("what was cut on purpose is not found: %s", found)
 	}
 	found := ask(t, a.browser, chromedp.Evaluate[string](plain+`([])`))
-	for _, want := range []string{"API Tokens", "No tokens yet", "Client, tag, id", "Creating…", "Discard this token?"} {
+	for _, want := range []string{"API Tokens", "No tokens yet", "Search client, tag or ID", "Creating…", "Discard this token?"} {
 		if !strings.Contains(found, want) {
 			t.Errorf("%q is plain and not found", want)
 		}
